@@ -1,0 +1,1 @@
+"""memdt: what two papers claim about memory in offline-RL transformers, reproduced end to end."""

@@ -1,0 +1,31 @@
+"""The errors whose message is meant for a person: what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input, told in one line; the command line prints it without a traceback.
+
+    Args of the constructor: ``what`` is wrong, ``where`` it stands (a file, a key), and the ``remedy``.
+    """
+
+    def __init__(self, what: str, where: str = "", remedy: str = "") -> None:
+        self.what, self.where, self.remedy = what, where, remedy
+        super().__init__(self.line())
+
+    def line(self) -> str:
+        """The whole message as one line of text."""
+        place = f"{self.where}: " if self.where else ""
+        remedy = f" -> {self.remedy}" if self.remedy else ""
+        return " ".join(f"{place}{self.what}{remedy}".split())
+
+
+def closest(name: str, allowed: Iterable[str]) -> str:
+    """A sentence that offers the closest match and lists what is allowed."""
+    names = sorted(allowed)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {match[0]!r}? " if match else ""
+    return f"{hint}allowed: {', '.join(names)}"
