@@ -1,0 +1,1 @@
+"""Settings: four YAML layers, one ``resolve`` for Snakemake, the command line and the tests."""

@@ -1,0 +1,252 @@
+"""One ``resolve(experiment, variant, scale)`` serves Snakemake, the command line and the tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from memdt import discovery, paths
+from memdt.errors import UserError, closest
+from memdt.settings.layers import Layered, available, explain, read_file, read_yaml
+from memdt.settings.schema import (
+    CollectionSettings,
+    EnvironmentSettings,
+    ExperimentFile,
+    FigureSettings,
+    Frozen,
+    ModelFile,
+    RunSettings,
+    ScaleFile,
+    Selection,
+    Variant,
+)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The settings of one variant at one scale, and where each came from."""
+
+    settings: RunSettings
+    layers: Layered
+    experiment: str  # of the run that is trained: the one named by checkpoint_of, else its own
+    variant: str
+
+
+@cache
+def experiment_file(name: str) -> ExperimentFile:
+    """The checked file of an experiment."""
+    return read_file("experiments", name, ExperimentFile)
+
+
+@cache
+def scale_file(name: str) -> ScaleFile:
+    """The checked file of a scale."""
+    return read_file("scales", name, ScaleFile)
+
+
+@cache
+def figures() -> dict[str, FigureSettings]:
+    """All figures of workflow/config/figures.yaml by name."""
+    path = paths.CONFIG / "figures.yaml"
+    try:
+        return {k: FigureSettings.model_validate(v) for k, v in read_yaml(path).items()}
+    except ValidationError as error:
+        raise explain(error, FigureSettings, lambda key: str(path)) from None
+
+
+def selection(overrides: dict[str, Any] | None = None) -> Selection:
+    """What to run: workflow/config/config.yaml, with ``snakemake --config`` values over it."""
+    path = paths.CONFIG / "config.yaml"
+    content = {**read_yaml(path), **(overrides or {})}
+    try:
+        chosen = Selection.model_validate(content)
+    except ValidationError as error:
+        raise explain(error, Selection, lambda key: str(path)) from None
+    names = chosen.experiments
+    if names == "all":
+        names = tuple(available("experiments"))
+    elif isinstance(names, str):
+        names = tuple(name.strip() for name in names.strip("[]").split(","))
+    _check_names(names, chosen.scale, str(path))
+    return Selection(scale=chosen.scale, experiments=names)
+
+
+def _check_names(names: tuple[str, ...], scale: str, where: str) -> None:
+    known = {"experiments": (names, "unknown experiment"), "scales": ((scale,), "unknown scale")}
+    for kind, (asked, message) in known.items():
+        for name in asked:
+            if name not in available(kind):
+                remedy = closest(name, available(kind))
+                raise UserError(f"{message} {name!r}", where, remedy)
+
+
+def variant_of(experiment: str, variant: str) -> Variant:
+    """The variant's entry in the experiment's file."""
+    variants = experiment_file(experiment).variants
+    if variant not in variants:
+        place = str(paths.CONFIG / "experiments" / f"{experiment}.yaml")
+        raise UserError(f"unknown variant {variant!r}", place, closest(variant, variants))
+    return variants[variant]
+
+
+class DatasetSettings(Frozen):
+    """What shapes the dataset of a configured environment; no experiment may change it."""
+
+    environment: EnvironmentSettings
+    collection: CollectionSettings
+    segment_length: int = Field(gt=0)
+
+
+DATASET_KEYS = tuple(DatasetSettings.model_fields)
+
+
+@cache
+def resolve_dataset(environment: str, scale: str) -> DatasetSettings:
+    """The settings of an environment's dataset: its own file, then the scale's."""
+    layers = _environment_layers(environment)
+    layers = _apply_scale(layers, scale, environment, "", "")
+    kept = {k: v for k, v in layers.values.items() if k.split(".")[0] in DATASET_KEYS}
+    try:
+        settings = DatasetSettings.model_validate(Layered(kept, layers.origins).nested())
+    except ValidationError as error:
+        raise explain(error, DatasetSettings, layers.origin) from None
+    return settings.model_copy(update={"environment": _check_environment(layers, settings)})
+
+
+@cache
+def resolve(experiment: str, variant: str, scale: str) -> Resolved:
+    """The settings of a variant at a scale. Bad input raises a UserError that names file and key."""
+    entry = variant_of(experiment, variant)
+    trained_experiment, trained_variant, layers = _trained_layers(experiment, variant, entry)
+    layers = _apply_experiment(layers, experiment, entry)
+    names = (layers.values["environment.name"], layers.values["model.name"], experiment)
+    layers = _apply_scale(layers, scale, *names)
+    settings = _validate(layers)
+    _check_dataset_untouched(settings, layers, scale)
+    return Resolved(settings, layers, trained_experiment, trained_variant)
+
+
+def _check_dataset_untouched(settings: RunSettings, layers: Layered, scale: str) -> None:
+    """One dataset serves all experiments on an environment: none of them may change what it is."""
+    dataset = resolve_dataset(settings.environment.name, scale)
+    for key in DATASET_KEYS:
+        if getattr(settings, key) != getattr(dataset, key):
+            raise UserError(
+                f"{key} shapes the dataset, which all experiments share",
+                layers.origin(key),
+                "give the environment a file of its own under workflow/config/environments",
+            )
+
+
+def _trained_layers(experiment: str, variant: str, entry: Variant) -> tuple[str, str, Layered]:
+    """The layers below the experiment's own: environment and model, or those of another run."""
+    if entry.checkpoint_of is None:
+        return experiment, variant, _base_layers(experiment_file(experiment).environment, entry)
+    place = str(paths.CONFIG / "experiments" / f"{experiment}.yaml")
+    trained_experiment, _, trained_variant = entry.checkpoint_of.partition("/")
+    if trained_experiment not in available("experiments") or not trained_variant:
+        remedy = f"write experiment/variant; {closest(trained_experiment, available('experiments'))}"
+        raise UserError(f"checkpoint_of {entry.checkpoint_of!r} is unknown", place, remedy)
+    source = variant_of(trained_experiment, trained_variant)
+    if source.checkpoint_of is not None:
+        raise UserError("checkpoint_of must name a variant that is trained itself", place)
+    layers = _base_layers(experiment_file(trained_experiment).environment, source)
+    return trained_experiment, trained_variant, _apply_experiment(layers, trained_experiment, source)
+
+
+def _environment_layers(environment: str) -> Layered:
+    path = paths.CONFIG / "environments" / f"{environment}.yaml"
+    content = read_yaml(path)
+    names = {"environment.name": environment, "environment.module": environment}
+    return Layered().over(names, str(path)).over(content, str(path))
+
+
+def _base_layers(environment: str, entry: Variant) -> Layered:
+    assert entry.model is not None
+    layers = _environment_layers(environment)
+    place = str(paths.CONFIG / "models" / f"{entry.model}.yaml")
+    model = read_file("models", entry.model, ModelFile)
+    layers = layers.over({"model.name": model.module or entry.model}, place)
+    layers = layers.over(model.defaults, place)
+    return layers.over(model.environments.get(environment, {}), place)
+
+
+def _apply_experiment(layers: Layered, experiment: str, entry: Variant) -> Layered:
+    place = str(paths.CONFIG / "experiments" / f"{experiment}.yaml")
+    return layers.over(experiment_file(experiment).set, place).over(entry.set, place)
+
+
+def _apply_scale(
+    layers: Layered, scale: str, environment: str, model: str, experiment: str
+) -> Layered:
+    place = str(paths.CONFIG / "scales" / f"{scale}.yaml")
+    content = scale_file(scale)
+    blocks = [
+        content.defaults,
+        content.environments.get(environment, {}),
+        content.models.get(model, {}),
+        content.experiments.get(experiment, {}),
+    ]
+    for block in blocks:
+        layers = layers.over(block, place)
+    return layers
+
+
+def _validate(layers: Layered) -> RunSettings:
+    """Check everything that can be known before a job starts, the parts of modules included."""
+    try:
+        settings = RunSettings.model_validate(layers.nested())
+    except ValidationError as error:
+        raise explain(error, RunSettings, layers.origin) from None
+    name = _module_name(layers, "model.name", "memdt.models")
+    model = _check_part(layers, "model", _settings_class("memdt.models", name), settings.model)
+    environment = _check_environment(layers, settings)
+    return settings.model_copy(update={"model": model, "environment": environment})
+
+
+def _check_environment(
+    layers: Layered, settings: RunSettings | DatasetSettings
+) -> EnvironmentSettings:
+    """The environment's settings with parameters checked by its module, defaults filled in."""
+    module = _module_name(layers, "environment.module", "memdt.environments")
+    parameters = _check_part(
+        layers,
+        "environment.parameters",
+        _settings_class("memdt.environments", module),
+        settings.environment.parameters,
+    )
+    return settings.environment.model_copy(update={"parameters": parameters})
+
+
+def _module_name(layers: Layered, key: str, package: str) -> str:
+    name = layers.values[key]
+    if name not in discovery.names(package):
+        remedy = closest(str(name), discovery.names(package))
+        raise UserError(f"unknown module {name!r}", f"{layers.origin(key)}: {key}", remedy)
+    return str(name)
+
+
+def _settings_class(package: str, name: str) -> type[BaseModel]:
+    settings_class: type[BaseModel] = discovery.load(package, name).Settings
+    return settings_class
+
+
+def _check_part(
+    layers: Layered, prefix: str, model: type[BaseModel], values: dict[str, Any]
+) -> dict[str, Any]:
+    """The part checked by its module's Settings, defaults filled in."""
+    try:
+        return model.model_validate(values).model_dump(mode="json")
+    except ValidationError as error:
+        raise explain(error, model, lambda key: layers.origin(f"{prefix}.{key}")) from None
+
+
+def digest(content: Any) -> str:
+    """Sixteen hexadecimal digits that stand for settings; equal settings, equal digest."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

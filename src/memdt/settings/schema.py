@@ -1,0 +1,227 @@
+"""What a run may be told: frozen models that refuse unknown keys. The JSON Schemas are made from them.
+
+Settings say what shapes a result. Threads, memory, partitions and output folders are not settings;
+they belong to Snakemake's resources and profiles.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Frozen(BaseModel):
+    """Base of all settings: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EnvironmentSettings(Frozen):
+    """Which environment, and how it is configured."""
+
+    name: str = Field(description="the file under workflow/config/environments")
+    module: str = Field(description="the module under src/memdt/environments")
+    parameters: dict[str, Any] = Field(default={}, description="checked by the module's Settings")
+
+
+class CollectionSettings(Frozen):
+    """How a dataset is collected."""
+
+    segments: tuple[int, ...] = Field(description="lengths, in segments, of the episodes collected")
+    episodes_per_segment_count: int = Field(gt=0, description="episodes of each of these lengths")
+    only_successful: bool = Field(default=True, description="keep only episodes that succeed")
+    seed: int = Field(default=0, ge=0, description="seed of the collection")
+
+
+class TrainingSettings(Frozen):
+    """How one run is trained."""
+
+    segments: int = Field(gt=0, description="segments of the longest episodes trained on (S)")
+    curriculum: bool = Field(default=True, description="stage k trains on Q_k = q_1 u ... u q_k")
+    updates_per_stage: tuple[int, ...] | None = Field(
+        default=None, description="updates of stage 1, 2, ...; the last value serves the rest"
+    )
+    epochs_per_stage: int | None = Field(default=None, gt=0, description="instead of updates")
+    batch_size: int = Field(gt=0, description="episodes in a batch")
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    beta_1: float = Field(default=0.9, ge=0, lt=1)
+    beta_2: float = Field(default=0.95, ge=0, lt=1)
+    warmup_updates: int = Field(default=0, ge=0, description="linear warm-up, anew in each stage")
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    final_learning_rate_fraction: float = Field(default=0.1, ge=0, le=1)
+    gradient_clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    gradient_through_memory: Literal["full", "detached"] = Field(
+        default="full",
+        description="full: one update a batch, gradient through all its segments; "
+        "detached: memory is cut and the optimiser steps after every segment",
+    )
+    start: Literal["beginning", "random"] = Field(
+        default="beginning", description="where in an episode training starts"
+    )
+    memory_noise: float = Field(
+        default=0.0, ge=0, description="deviation of the noise added to memory between segments"
+    )
+    idle_segments: int = Field(
+        default=0,
+        ge=0,
+        description="up to so many copies of a middle segment are inserted at random",
+    )
+    precision: Literal["float32", "bfloat16"] = "float32"
+    log_every: int = Field(default=10, gt=0, description="updates between two rows of the curve")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> TrainingSettings:
+        if (self.updates_per_stage is None) == (self.epochs_per_stage is None):
+            raise ValueError(
+                "training needs exactly one of updates_per_stage and epochs_per_stage; "
+                "set the other one to null"
+            )
+        return self
+
+
+class Condition(Frozen):
+    """One way of evaluating a checkpoint. Source: RATE section 5.2 and Table 6."""
+
+    memory_edit: Literal["none", "first_segment", "added_noise", "noise"] = Field(
+        default="none",
+        description="what is done to the memory at every segment border: nothing; the memory of "
+        "the first segment is kept; white noise is added; memory is replaced by white noise",
+    )
+    noise_scale: float = Field(default=1.0, ge=0, description="standard deviation of the noise")
+    return_to_go_held: bool = Field(default=False, description="feed the target return throughout")
+    context_segments: int | None = Field(
+        default=None,
+        gt=0,
+        description="how far a model without recurrence looks back, in segments; "
+        "null: one segment, as the paper evaluates; recurrent models ignore it",
+    )
+    segments: tuple[int, ...] | None = Field(
+        default=None, description="lengths of this condition; null: those of the evaluation"
+    )
+    full_context: bool = Field(
+        default=False, description="look back at as many segments as training did"
+    )
+
+
+class EvaluationSettings(Frozen):
+    """How a checkpoint is evaluated."""
+
+    segments: tuple[int, ...] = Field(description="lengths of the evaluation episodes in segments")
+    episodes: int = Field(gt=0, description="episodes at each length")
+    first_seed: int = Field(default=0, ge=0, description="environment seeds count from here")
+    target_return: float = Field(description="return-to-go asked for at the first step")
+    action_selection: Literal["greedy", "sampled"] = "greedy"
+    conditions: dict[str, Condition] = {"as_published": Condition()}
+    seed: int = Field(default=0, ge=0, description="seed of sampled actions and memory noise")
+
+
+class RunSettings(Frozen):
+    """Everything that shapes one variant of one experiment at one scale."""
+
+    environment: EnvironmentSettings
+    collection: CollectionSettings
+    segment_length: int = Field(gt=0, description="steps in a segment, K in RATE section 4.2")
+    model: dict[str, Any] = Field(description="checked by the Settings of the model's module")
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    seeds: tuple[int, ...] = Field(min_length=1, description="one run each; the unit of statistics")
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> RunSettings:
+        longest = max(self.collection.segments)
+        if self.training.segments > longest:
+            raise ValueError(
+                f"training.segments is {self.training.segments} ({self.training.segments} x "
+                f"{self.segment_length} steps), but the dataset holds episodes of at most "
+                f"{longest} segments (collection.segments)"
+            )
+        return self
+
+    @property
+    def stages(self) -> int:
+        """Number of training stages, each a job of its own."""
+        return self.training.segments if self.training.curriculum else 1
+
+
+class Variant(Frozen):
+    """One row of an experiment: a model and what is different about it."""
+
+    model: str | None = Field(default=None, description="the file under workflow/config/models")
+    checkpoint_of: str | None = Field(
+        default=None, description="experiment/variant whose checkpoints are evaluated"
+    )
+    set: dict[str, Any] = Field(default={}, description="dotted settings of this variant")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Variant:
+        if (self.model is None) == (self.checkpoint_of is None):
+            raise ValueError("a variant needs exactly one of model and checkpoint_of")
+        return self
+
+
+class TableSettings(Frozen):
+    """The shape of the experiment's table."""
+
+    rows: str = "segments"
+    columns: str = "variant"
+    metric: str = "success"
+
+
+class Answers(Frozen):
+    """What of a paper the experiment answers."""
+
+    paper: str
+    item: str
+
+
+class ExperimentFile(Frozen):
+    """A file under workflow/config/experiments: one table or figure of a paper."""
+
+    title: str
+    answers: Answers
+    environment: str
+    set: dict[str, Any] = Field(default={}, description="dotted settings for every variant")
+    variants: dict[str, Variant] = Field(min_length=1)
+    table: TableSettings = TableSettings()
+    note: str = Field(default="", description="printed under the table")
+
+
+class ScaleFile(Frozen):
+    """A file under workflow/config/scales: budgets only, never what is asked."""
+
+    title: str
+    reduced: bool = Field(description="sizes or budgets are below the published ones")
+    meaningless: bool = Field(default=False, description="a layout check; its numbers mean nothing")
+    defaults: dict[str, Any] = {}
+    environments: dict[str, dict[str, Any]] = {}
+    models: dict[str, dict[str, Any]] = {}
+    experiments: dict[str, dict[str, Any]] = {}
+
+
+class ModelFile(Frozen):
+    """A file under workflow/config/models: published hyper-parameters, by environment."""
+
+    module: str | None = None
+    defaults: dict[str, Any] = {}
+    environments: dict[str, dict[str, Any]] = {}
+
+
+class FigureSettings(Frozen):
+    """An entry of workflow/config/figures.yaml."""
+
+    module: str = Field(description="the module under src/memdt/figures")
+    title: str
+    caption: str
+    experiments: tuple[str, ...] = Field(min_length=1)
+    answers: Answers | None = None
+    inputs: Literal["episodes", "curves", "attention"] = "episodes"
+    options: dict[str, Any] = {}
+
+
+class Selection(Frozen):
+    """workflow/config/config.yaml: what a bare ``snakemake`` runs."""
+
+    scale: str
+    experiments: tuple[str, ...] | str

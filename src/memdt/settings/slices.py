@@ -1,0 +1,69 @@
+"""What shapes each step's output: the settings a rule watches, cut so that no step sees too much.
+
+Editing an evaluation setting must not retrain; lengthening a curriculum must not redo its first stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from memdt.errors import UserError
+from memdt.settings.resolve import DatasetSettings
+from memdt.settings.schema import RunSettings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training stage: the episodes it trains on and its budget. Source: RATE section 4.2."""
+
+    number: int  # counts from 1
+    segments: int  # Q_k: episodes of at most so many segments
+    updates: int | None
+    epochs: int | None
+
+
+def stage(settings: RunSettings, number: int) -> Stage:
+    """Stage ``number`` of a run; with a curriculum stage k trains on up to k segments."""
+    training = settings.training
+    if not 1 <= number <= settings.stages:
+        raise UserError(f"there is no stage {number}", "", f"stages are 1 to {settings.stages}")
+    segments = number if training.curriculum else training.segments
+    budgets = training.updates_per_stage
+    updates = None if budgets is None else budgets[min(number, len(budgets)) - 1]
+    return Stage(number, segments, updates, training.epochs_per_stage)
+
+
+def collect(settings: RunSettings | DatasetSettings) -> dict[str, Any]:
+    """What shapes a dataset."""
+    return {
+        "module": settings.environment.module,
+        "parameters": settings.environment.parameters,
+        "collection": settings.collection.model_dump(mode="json"),
+        "segment_length": settings.segment_length,
+    }
+
+
+def train(settings: RunSettings, number: int) -> dict[str, Any]:
+    """What shapes the checkpoint of a stage, given its dataset and the stage before."""
+    training = settings.training.model_dump(mode="json")
+    for budget in ("segments", "curriculum", "updates_per_stage", "epochs_per_stage"):
+        del training[budget]
+    return {
+        "dataset": collect(settings),
+        "model": settings.model,
+        "training": training,
+        "stages": [vars(stage(settings, k)) for k in range(1, number + 1)],
+    }
+
+
+def evaluate(settings: RunSettings) -> dict[str, Any]:
+    """What shapes the evaluation of a checkpoint, given the checkpoint."""
+    return {
+        "module": settings.environment.module,
+        "parameters": settings.environment.parameters,
+        "segment_length": settings.segment_length,
+        "model": settings.model,
+        "evaluation": settings.evaluation.model_dump(mode="json"),
+        "trained_segments": settings.training.segments,
+    }
