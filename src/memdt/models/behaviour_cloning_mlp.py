@@ -1,0 +1,62 @@
+"""Behaviour cloning with an MLP: the action from the current observation alone. No memory at all."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from memdt.data.segments import Segment
+from memdt.models.encoders import action_head, observation_encoder
+from memdt.models.interface import DecodeState, Memory, NoState, SequencePolicy, Spaces, Step
+from memdt.settings.schema import Frozen
+
+
+class Settings(Frozen):
+    """Sizes of the network."""
+
+    name: str
+    width: int = Field(gt=0)
+    layers: int = Field(default=2, gt=0, description="hidden layers")
+
+
+class Perceptron(SequencePolicy):
+    """Observation encoder, hidden layers, action head."""
+
+    def __init__(self, settings: Settings, spaces: Spaces) -> None:
+        super().__init__()
+        hidden = [
+            module
+            for _ in range(settings.layers)
+            for module in (nn.Linear(settings.width, settings.width), nn.ReLU())
+        ]
+        self.network = nn.Sequential(
+            observation_encoder(spaces.observation, settings.width),
+            *hidden,
+            action_head(spaces, settings.width),
+        )
+
+    def initial_memory(self, batch: int) -> Memory:
+        """Empty."""
+        return Memory()
+
+    def forward(
+        self, segment: Segment, memory: Memory
+    ) -> tuple[Float[Tensor, "batch time outputs"], Memory]:
+        """Logits of each step on its own."""
+        return self.network(segment.observations), memory
+
+    def begin_segment(self, memory: Memory, context_steps: int) -> NoState:
+        """Nothing to prepare."""
+        return NoState()
+
+    def step(
+        self, step: Step, state: DecodeState
+    ) -> tuple[Float[Tensor, "batch outputs"], DecodeState]:
+        """Logits of the current observation."""
+        return self.network(step.observation), state
+
+
+def build(settings: Settings, spaces: Spaces) -> Perceptron:
+    """A behaviour-cloning MLP."""
+    return Perceptron(settings, spaces)

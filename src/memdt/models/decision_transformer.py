@@ -1,0 +1,98 @@
+"""Decision Transformer: one window, no memory; at inference the window slides over the episode.
+
+Source: Chen et al. 2021; as a baseline RATE section 4.3. Positions are Transformer-XL's relative
+ones and not learned time-step embeddings, as in RATE's public code (Deviation D14).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor
+
+from memdt.models import segment_transformer
+from memdt.models.interface import DecodeState, Memory, Spaces, Step
+from memdt.models.segment_transformer import (
+    SegmentMemory,
+    SegmentState,
+    SegmentTransformer,
+    geometry,
+)
+
+
+class Settings(segment_transformer.Settings):
+    """Sizes, and what training feeds as one window."""
+
+    memory_tokens: Literal[0] = 0
+    memory_update: Literal["replace"] = "replace"
+    cache_length: Literal[0] = 0
+    training_window: Literal["episode", "segment"] = Field(
+        default="episode",
+        description="episode: all segments of a stage as one context, as the public code trains; "
+        "segment: windows of one segment",
+    )
+
+
+@dataclass
+class WindowState(DecodeState):
+    """The open window: embedded tokens since its start, and keys and values until it slides."""
+
+    context_steps: int
+    segment: SegmentState
+    tokens: Float[Tensor, "batch token width"] | None = None
+
+    def rows(self, rows: Bool[Tensor, " batch"]) -> WindowState:
+        """The episodes marked true."""
+        tokens = None if self.tokens is None else self.tokens[rows]
+        return replace(self, segment=self.segment.rows(rows), tokens=tokens)
+
+
+class DecisionTransformer(SegmentTransformer):
+    """A segment transformer without recurrence; while the window is not full, decoding is cached.
+
+    Once it slides, the window is run anew at every step: keys and values made with tokens that have
+    left the window would let deeper layers look back further than the context allows.
+    """
+
+    recurrent = False
+    settings: Settings
+
+    def training_window(self, segments: int, segment_length: int) -> int:
+        """The whole stage as one context, or one segment."""
+        whole = self.settings.training_window == "episode"
+        return segments * segment_length if whole else segment_length
+
+    def begin_segment(self, memory: Memory, context_steps: int) -> WindowState:  # type: ignore[override]
+        """An empty window."""
+        return WindowState(context_steps, super().begin_segment(memory, context_steps))
+
+    def step(  # type: ignore[override]
+        self, step: Step, state: DecodeState
+    ) -> tuple[Float[Tensor, "batch outputs"], WindowState]:
+        """Logits of the newest step, from at most ``context_steps`` steps."""
+        assert isinstance(state, WindowState)
+        new = self.steps.question(step.observation, step.return_to_go)
+        if step.previous_action is not None:
+            new = torch.cat([self.steps.answer(step.previous_action), new], dim=1)
+        tokens = new if state.tokens is None else torch.cat([state.tokens, new], dim=1)
+        limit = 3 * state.context_steps - 1  # the newest action is what is asked for
+        if tokens.shape[1] <= limit:
+            top = self._extend(state.segment, new, ("step",) * new.shape[1])
+            return self.head(top[:, -1]), replace(state, tokens=tokens)
+        tokens = tokens[:, -limit:]
+        where = geometry(("step",) * limit, limit, self.settings.width, str(tokens.device))
+        top = self.transformer(tokens, where)
+        return self.head(top[:, -1]), replace(state, tokens=tokens)
+
+    def end_segment(self, last_action: Tensor, state: DecodeState) -> SegmentMemory:
+        """Nothing is carried: a rollout never closes the window."""
+        raise NotImplementedError("a model without recurrence has no segments to close")
+
+
+def build(settings: Settings, spaces: Spaces) -> DecisionTransformer:
+    """A Decision Transformer policy."""
+    return DecisionTransformer(settings, spaces)

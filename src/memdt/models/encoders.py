@@ -1,0 +1,96 @@
+"""Encoders and heads, chosen from the observation and action spaces, never from an environment's name.
+
+A step becomes three tokens: return-to-go, observation, action. Source: RATE section 3, rate.md of
+the public code: Linear for vectors, three convolutions for frames, an embedding for discrete actions.
+"""
+
+from __future__ import annotations
+
+import torch
+from gymnasium import spaces as gym_spaces
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from memdt.data.segments import Segment
+from memdt.errors import UserError
+from memdt.models.interface import Spaces
+
+
+class FrameEncoder(nn.Module):
+    """Three convolutions (32 8x8/4, 64 4x4/2, 64 3x3/1) on frames 0..255, then Linear and tanh.
+
+    Frames are height x width x channels, as environments give them.
+    """
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        height, columns, channels = shape
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(channels, 32, 8, stride=4), nn.ReLU(),
+            nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(),
+            nn.Conv2d(64, 64, 3, stride=1), nn.ReLU(),
+            nn.Flatten(),
+        )  # fmt: skip
+        with torch.no_grad():
+            features = self.convolutions(torch.zeros(1, channels, height, columns)).shape[1]
+        self.output = nn.Sequential(nn.Linear(features, width), nn.Tanh())
+
+    def forward(self, frames: Tensor) -> Float[Tensor, "... width"]:
+        """Encode frames with any number of leading dimensions."""
+        flat = frames.reshape(-1, *frames.shape[-3:]).permute(0, 3, 1, 2).float() / 255.0
+        return self.output(self.convolutions(flat)).reshape(*frames.shape[:-3], -1)
+
+
+def observation_encoder(space: gym_spaces.Space, width: int) -> nn.Module:
+    """Linear and ReLU for vectors (RATE on T-Maze), convolutions for frames."""
+    if isinstance(space, gym_spaces.Box) and len(space.shape) == 1:
+        return nn.Sequential(nn.Linear(space.shape[0], width), nn.ReLU())
+    if isinstance(space, gym_spaces.Box) and len(space.shape) == 3:
+        return FrameEncoder(space.shape, width)
+    raise UserError(f"no encoder for observations of {space}", "models/encoders.py", "add one there")
+
+
+def action_encoder(space: gym_spaces.Space, width: int) -> nn.Module:
+    """An embedding for discrete actions (Deviation D11), Linear for vectors."""
+    if isinstance(space, gym_spaces.Discrete):
+        return nn.Embedding(int(space.n), width)
+    if isinstance(space, gym_spaces.Box) and len(space.shape) == 1:
+        return nn.Linear(space.shape[0], width)
+    raise UserError(f"no encoder for actions of {space}", "models/encoders.py", "add one there")
+
+
+def action_head(spaces: Spaces, width: int) -> nn.Module:
+    """Logits for discrete actions; tanh means for continuous ones (RATE on MuJoCo)."""
+    if spaces.discrete:
+        return nn.Linear(width, spaces.action_outputs)
+    return nn.Sequential(nn.Linear(width, spaces.action_outputs), nn.Tanh())
+
+
+class StepTokens(nn.Module):
+    """(return-to-go, observation, action) of each step as three tokens."""
+
+    def __init__(self, spaces: Spaces, width: int, dropout: float) -> None:
+        super().__init__()
+        self.return_to_go = nn.Linear(1, width)
+        self.observation = observation_encoder(spaces.observation, width)
+        self.action = action_encoder(spaces.action, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, segment: Segment) -> Float[Tensor, "batch token width"]:
+        """R_0 o_0 a_0 R_1 o_1 a_1 ...: three tokens a step."""
+        returns = self.return_to_go(segment.returns_to_go[..., None])
+        observations = self.observation(segment.observations)
+        actions = self.action(segment.actions)
+        return self.dropout(torch.stack([returns, observations, actions], dim=2).flatten(1, 2))
+
+    def question(
+        self, observation: Tensor, return_to_go: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch 2 width"]:
+        """The two tokens after which an action is predicted."""
+        returns = self.return_to_go(return_to_go[:, None])
+        return torch.stack([returns, self.observation(observation)], dim=1)
+
+    def answer(self, action: Tensor) -> Float[Tensor, "batch 1 width"]:
+        """The token of the action taken."""
+        encoded: Tensor = self.action(action)
+        return encoded[:, None]

@@ -1,0 +1,150 @@
+"""The interface that everything generic depends on: a policy over segments, with a memory.
+
+Training unrolls ``forward`` over the segments of an episode; a rollout decodes one environment step
+at a time with a key/value cache and must give the same logits (a contract test).
+
+Legend of dimensions for the whole package:
+    batch   episodes side by side            time    steps in a segment (K in RATE section 4.2)
+    token   3 * time, (return-to-go, observation, action) interleaved; logits at the observation
+    slot    vectors of the working memory    width   model dimension          head    attention head
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+import torch
+from gymnasium import spaces as gym_spaces
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from memdt.data.segments import Segment
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What a model knows of an environment: encoders and heads are chosen from these alone."""
+
+    observation: gym_spaces.Space[Any]
+    action: gym_spaces.Space[Any]
+
+    @property
+    def discrete(self) -> bool:
+        """Whether actions are numbers of choices, not vectors."""
+        return isinstance(self.action, gym_spaces.Discrete)
+
+    @property
+    def action_outputs(self) -> int:
+        """Size of the action head: choices, or dimensions of a continuous action."""
+        if isinstance(self.action, gym_spaces.Discrete):
+            return int(self.action.n)
+        assert isinstance(self.action, gym_spaces.Box)
+        return int(self.action.shape[0])
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a model carries from one segment to the next: a frozen bundle of tensors, batch first.
+
+    A model without memory uses this class itself; others add fields that are tensors or tuples of
+    tensors. Nothing generic looks inside.
+    """
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The same memory with ``function`` applied to every tensor."""
+        return type(self)(
+            **{f.name: _map_value(function, getattr(self, f.name)) for f in fields(self)}
+        )
+
+    def edit(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The memory with its content (not, say, cached hidden states) changed by ``function``."""
+        return self.map(function)
+
+    def with_content_of(self, other: Self) -> Self:
+        """This memory with the content (see ``edit``) of another."""
+        return other
+
+    def rows(self, rows: int | Bool[Tensor, " batch"]) -> Self:
+        """The first ``rows`` rows of the batch, or those marked true."""
+        index = slice(rows) if isinstance(rows, int) else rows
+        return self.map(lambda tensor: tensor[index])
+
+    def detach(self) -> Self:
+        """The same values, cut from the graph."""
+        return self.map(torch.Tensor.detach)
+
+
+def _map_value(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return function(value)
+    return tuple(function(tensor) for tensor in value)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One environment step as a policy sees it."""
+
+    observation: Tensor  # batch ...
+    return_to_go: Float[Tensor, " batch"]
+    previous_action: Tensor | None  # batch ...; None at the first step of an episode or segment
+
+
+class DecodeState(ABC):
+    """What decoding has seen since the last segment border. Used once: ``step`` may reuse it."""
+
+    @abstractmethod
+    def rows(self, rows: Bool[Tensor, " batch"]) -> DecodeState:
+        """The state of the episodes marked true; the others have ended."""
+
+
+@dataclass(frozen=True)
+class NoState(DecodeState):
+    """The state of a policy that remembers nothing between steps."""
+
+    def rows(self, rows: Bool[Tensor, " batch"]) -> NoState:
+        """Itself."""
+        return self
+
+
+class SequencePolicy(nn.Module, ABC):
+    """A policy over segments of (return-to-go, observation, action) with a memory between them."""
+
+    # False: the model has no recurrence; a rollout never closes a segment, the window slides.
+    recurrent: ClassVar[bool] = True
+
+    @abstractmethod
+    def initial_memory(self, batch: int) -> Memory:
+        """The memory before the first segment."""
+
+    @abstractmethod
+    def forward(
+        self, segment: Segment, memory: Memory
+    ) -> tuple[Float[Tensor, "batch time outputs"], Memory]:
+        """Action logits (or means) at every step, and the memory after the segment.
+
+        Logits at a step depend on its return-to-go and observation, on what came before, and on
+        nothing else: not on its own action, not on later steps. The memory of a row that ends
+        inside the segment is undefined: no later segment of that row exists.
+        """
+
+    @abstractmethod
+    def begin_segment(self, memory: Memory, context_steps: int) -> DecodeState:
+        """Open a segment for decoding. ``context_steps``: how far a model without recurrence
+        looks back; recurrent models are closed by the caller after that many steps."""
+
+    @abstractmethod
+    def step(
+        self, step: Step, state: DecodeState
+    ) -> tuple[Float[Tensor, "batch outputs"], DecodeState]:
+        """Action logits (or means) of one environment step, in inference mode."""
+
+    def end_segment(self, last_action: Tensor, state: DecodeState) -> Memory:
+        """Close a full segment with its last action; the memory is the one ``forward`` returns."""
+        return Memory()
+
+    def training_window(self, segments: int, segment_length: int) -> int:
+        """Steps that training feeds at once; models without recurrence may take whole episodes."""
+        return segment_length

@@ -1,0 +1,71 @@
+"""How a segment's write tokens become the next memory.
+
+``replace`` is RATE of the first version; ``retention_valve`` is the later version's cross attention;
+the gates are this project's own, tried for lengths far beyond training (docs/extrapolation.md).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Replace(nn.Module):
+    """The write tokens are the new memory. Source: RATE section 3."""
+
+    def forward(self, memory: Tensor, written: Tensor) -> Float[Tensor, "batch slot width"]:
+        """New memory."""
+        return written
+
+
+class RetentionValve(nn.Module):
+    """Cross attention with the old memory as query, the written one as key and value.
+
+    Keys and values pass an activation first; there is no residual and no norm. Source: memory
+    retention valve of RATE's later version (public code: ReLU, separate projections with bias).
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, memory: Tensor, written: Tensor) -> Float[Tensor, "batch slot width"]:
+        """New memory."""
+        source = torch.relu(written)
+        updated: Tensor = self.attention(memory, source, source, need_weights=False)[0]
+        return updated
+
+
+class Gate(nn.Module):
+    """new = g * written + (1 - g) * old; a gate per slot and dimension, or one binary gate per slot.
+
+    The binary gate is 0 or 1 in the forward pass and passes the gradient of the sigmoid (straight
+    through), so that a slot whose gate is shut is kept bit for bit over any number of segments.
+    """
+
+    def __init__(self, width: int, binary: bool, bias: float) -> None:
+        super().__init__()
+        self.binary = binary
+        self.score = nn.Linear(2 * width, 1 if binary else width)
+        nn.init.constant_(self.score.bias, bias)
+
+    def forward(self, memory: Tensor, written: Tensor) -> Float[Tensor, "batch slot width"]:
+        """New memory."""
+        gate = torch.sigmoid(self.score(torch.cat([memory, written], dim=-1)))
+        if not self.binary:
+            return memory + gate * (written - memory)
+        hard = (gate > 0.5).to(gate.dtype)
+        if not torch.is_grad_enabled():
+            return torch.where(hard > 0, written, memory)
+        gate = hard + gate - gate.detach()
+        return gate * written + (1 - gate) * memory
+
+
+def memory_update(kind: str, width: int, heads: int, gate_bias: float) -> nn.Module:
+    """The update named in the settings."""
+    if kind == "retention_valve":
+        return RetentionValve(width, heads)
+    if kind in ("gate", "binary_gate"):
+        return Gate(width, binary=kind == "binary_gate", bias=gate_bias)
+    return Replace()

@@ -1,0 +1,52 @@
+"""Uniformly random actions: the floor of every table. Evaluate it with sampled actions."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from memdt.data.segments import Segment
+from memdt.models.interface import DecodeState, Memory, NoState, SequencePolicy, Spaces, Step
+from memdt.settings.schema import Frozen
+
+
+class Settings(Frozen):
+    """Nothing to set."""
+
+    name: str
+
+
+class RandomPolicy(SequencePolicy):
+    """Equal logits for every action."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def initial_memory(self, batch: int) -> Memory:
+        """Empty."""
+        return Memory()
+
+    def forward(
+        self, segment: Segment, memory: Memory
+    ) -> tuple[Float[Tensor, "batch time outputs"], Memory]:
+        """Zeros."""
+        zeros = torch.zeros(*segment.mask.shape, self.outputs, device=segment.mask.device)
+        return zeros, memory
+
+    def begin_segment(self, memory: Memory, context_steps: int) -> NoState:
+        """Nothing to prepare."""
+        return NoState()
+
+    def step(
+        self, step: Step, state: DecodeState
+    ) -> tuple[Float[Tensor, "batch outputs"], DecodeState]:
+        """Zeros."""
+        rows = step.return_to_go
+        return torch.zeros(rows.shape[0], self.outputs, device=rows.device), state
+
+
+def build(settings: Settings, spaces: Spaces) -> RandomPolicy:
+    """A random policy."""
+    return RandomPolicy(spaces.action_outputs)

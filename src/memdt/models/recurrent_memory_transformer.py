@@ -1,0 +1,24 @@
+"""RMT (RMDT): memory tokens and nothing else; no cached states, no valve.
+
+Source: Bulatov et al. 2022; RATE section 2.2.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from memdt.models import segment_transformer
+from memdt.models.interface import Spaces
+from memdt.models.segment_transformer import SegmentTransformer
+
+
+class Settings(segment_transformer.Settings):
+    """RATE's settings with the cache and the valve fixed to off."""
+
+    cache_length: Literal[0] = 0
+    memory_update: Literal["replace"] = "replace"
+
+
+def build(settings: Settings, spaces: Spaces) -> SegmentTransformer:
+    """An RMT policy."""
+    return SegmentTransformer(settings, spaces)

@@ -1,0 +1,275 @@
+"""A transformer over segments with memory tokens and cached hidden states: the family of RATE.
+
+RATE, RMT, Transformer-XL, RATE without memory and Decision Transformer are this policy with parts
+switched on or off; their modules hold what is theirs. Source: RATE section 3, Figure 2.
+
+Tokens of a segment and what a query (row) may see (x), m = 2 slots, 2 steps, 2 cached positions:
+
+                cache  read   R o a R o a  write
+    read          . .   x x   . . . . . .   . .      memory tokens see each other, not the cache
+    step R        x x   x x   x . . . . .   . .      ordinary tokens: cache, memory, the past
+    step o        x x   x x   x x . . . .   . .
+    write         . .   x x   x x x x x x   x x      write tokens: memory and the whole segment
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from memdt.data.segments import Segment
+from memdt.models.attention import Geometry, position_features
+from memdt.models.encoders import StepTokens, action_head
+from memdt.models.interface import DecodeState, Memory, SequencePolicy, Spaces, Step
+from memdt.models.memory_update import memory_update
+from memdt.models.transformer import KeyValues, Recording, Transformer
+from memdt.settings.schema import Frozen
+
+
+class Settings(Frozen):
+    """Sizes and parts of a segment transformer; the parts are RATE's ablations."""
+
+    name: str
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    width: int = Field(gt=0, multiple_of=2, description="d_model")
+    head_width: int = Field(gt=0, description="d_head, independent of width")
+    feed_forward_width: int = Field(ge=0, description="d_inner; 0: no feed-forward layer")
+    normalization: Literal["post", "pre"] = "post"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    attention_dropout: float = Field(default=0.0, ge=0, lt=1)
+    memory_tokens: int = Field(default=0, ge=0, description="m; 0: no memory tokens")
+    memory_positions: Literal["both", "start"] = Field(
+        default="both", description="memory at both ends of the segment, or at its start only"
+    )
+    memory_update: Literal["replace", "retention_valve", "gate", "binary_gate"] = "replace"
+    valve_heads: int = Field(default=1, gt=0, description="heads of the retention valve")
+    gate_bias: float = Field(default=0.0, description="initial bias of a gate; negative: shut")
+    cache_length: int = Field(default=0, ge=0, description="hidden states kept of the last segment")
+    cache_memory_tokens: bool = Field(
+        default=True, description="the cache counts memory-token positions too, as the public code"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Settings:
+        if self.memory_update == "retention_valve" and self.width % self.valve_heads:
+            raise ValueError(
+                f"model.width {self.width} is not divisible by model.valve_heads {self.valve_heads}"
+            )
+        if self.memory_tokens == 0 and self.memory_update != "replace":
+            raise ValueError("model.memory_update needs model.memory_tokens > 0")
+        return self
+
+
+@dataclass(frozen=True)
+class SegmentMemory(Memory):
+    """Memory tokens, and the last hidden states of every layer (never with gradient)."""
+
+    tokens: Float[Tensor, "batch slot width"]
+    cache: tuple[Float[Tensor, "batch cached width"], ...] = ()
+
+    def edit(self, function: Callable[[Tensor], Tensor]) -> SegmentMemory:
+        """Changes the memory tokens; where there are none, the cache is the memory."""
+        if self.tokens.shape[1]:
+            return replace(self, tokens=function(self.tokens))
+        return replace(self, cache=tuple(function(hidden) for hidden in self.cache))
+
+
+    def with_content_of(self, other: SegmentMemory) -> SegmentMemory:
+        """The memory tokens of the other; where there are none, its cache."""
+        if self.tokens.shape[1]:
+            return replace(self, tokens=other.tokens)
+        return other
+
+
+@dataclass
+class SegmentState(DecodeState):
+    """Keys and values of the open segment, and what its end needs."""
+
+    memory: SegmentMemory
+    past: KeyValues
+    kinds: tuple[str, ...]  # cache, read or step, for every key so far
+    hidden: list[Tensor] = field(default_factory=list)  # per layer, this segment's, for the cache
+    top: Tensor | None = None  # top-layer states of this segment's steps
+
+    def rows(self, rows: Bool[Tensor, " batch"]) -> SegmentState:
+        """The episodes marked true."""
+        return SegmentState(
+            self.memory.rows(rows),
+            self.past.rows(rows),
+            self.kinds,
+            [states[rows] for states in self.hidden],
+            None if self.top is None else self.top[rows],
+        )
+
+
+# What each kind of query sees: of every kind of key all, none, or the earlier ones.
+SEES = {
+    "read": {"read": "all"},
+    "step": {"cache": "all", "read": "all", "step": "earlier"},
+    "write": {"read": "all", "step": "all", "write": "all"},
+}
+
+
+@lru_cache(maxsize=512)
+@torch.inference_mode(False)  # made during a rollout, it must still serve a pass with gradient
+def geometry(kinds: tuple[str, ...], queries: int, width: int, device: str) -> Geometry:
+    """The mask and positions of the last ``queries`` of tokens of these kinds."""
+    total, first = len(kinds), len(kinds) - queries
+    cached = sum(kind == "cache" for kind in kinds)
+    allowed = torch.zeros(queries, total, dtype=torch.bool)
+    for row, query in enumerate(kinds[first:]):
+        for column, key in enumerate(kinds):
+            sees = SEES[query].get(key)
+            allowed[row, column] = sees == "all" or (sees == "earlier" and column <= first + row)
+    mask = None if allowed.all() else torch.zeros(queries, total).masked_fill(~allowed, -torch.inf)
+    features = position_features(torch.arange(-cached, total - cached), width).to(device)
+    return Geometry(
+        None if mask is None else mask.to(device), features[first:].contiguous(), features
+    )
+
+
+class SegmentTransformer(SequencePolicy):
+    """Policy of the family; ``settings`` says which parts it has."""
+
+    def __init__(self, settings: Settings, spaces: Spaces) -> None:
+        super().__init__()
+        self.settings, self.spaces = settings, spaces
+        self.steps = StepTokens(spaces, settings.width, settings.dropout)
+        # Drawn one by one: the public code copies one draw to all tokens. Deviation D12.
+        self.memory = nn.Parameter(torch.randn(settings.memory_tokens, settings.width))
+        self.transformer = Transformer(
+            settings.layers,
+            settings.width,
+            settings.heads,
+            settings.head_width,
+            settings.feed_forward_width,
+            settings.normalization,
+            settings.dropout,
+            settings.attention_dropout,
+        )
+        self.update = memory_update(
+            settings.memory_update, settings.width, settings.valve_heads, settings.gate_bias
+        )
+        self.head = action_head(spaces, settings.width)
+
+    @property
+    def write_tokens(self) -> int:
+        """Memory tokens at the end of a segment."""
+        both = self.settings.memory_positions == "both"
+        return self.settings.memory_tokens if both else 0
+
+    def initial_memory(self, batch: int) -> SegmentMemory:
+        """The trained initial tokens, and an empty cache."""
+        return SegmentMemory(self.memory.expand(batch, -1, -1))
+
+    def forward(
+        self, segment: Segment, memory: Memory, recording: Recording | None = None
+    ) -> tuple[Float[Tensor, "batch time outputs"], SegmentMemory]:
+        """Logits at every observation token, and the memory after the segment."""
+        assert isinstance(memory, SegmentMemory)
+        steps = self.steps(segment)
+        read, write = memory.tokens, memory.tokens[:, : self.write_tokens]
+        tokens = torch.cat([read, steps, write], dim=1)
+        kinds = self._kinds(memory.cache) + ("step",) * steps.shape[1]
+        kinds += ("write",) * write.shape[1]
+        where = geometry(kinds, tokens.shape[1], self.settings.width, str(tokens.device))
+        recording = recording or Recording()
+        top = self.transformer(tokens, where, memory.cache, recording=recording)
+        first = read.shape[1]
+        step_states = top[:, first : first + steps.shape[1]]
+        skipped = 0 if self.settings.cache_memory_tokens else first
+        hidden = [layer[:, skipped:] for layer in recording.hidden]
+        following = self._following(memory, step_states, top, hidden)
+        return self.head(step_states[:, 1::3]), following
+
+    def _kinds(self, cache: tuple[Tensor, ...]) -> tuple[str, ...]:
+        cached = cache[0].shape[1] if cache else 0
+        return ("cache",) * cached + ("read",) * self.settings.memory_tokens
+
+    def _following(
+        self, memory: SegmentMemory, steps: Tensor, top: Tensor, hidden: list[Tensor]
+    ) -> SegmentMemory:
+        """The memory after a segment, from its top-layer states and the inputs of each layer.
+
+        ``top`` and ``hidden`` end with the write tokens; with memory at the start only, the last
+        step tokens stand in for them (Deviation D13).
+        """
+        count = self.settings.memory_tokens
+        source = top if self.write_tokens else steps
+        tokens = memory.tokens
+        if count:
+            tokens = self.update(memory.tokens, source[:, source.shape[1] - count :])
+        kept = self.settings.cache_length
+        if not kept:
+            return SegmentMemory(tokens)
+        end = None if self.settings.cache_memory_tokens else -self.write_tokens or None
+        states = [layer[:, :end].detach() for layer in hidden]
+        if memory.cache:  # a cache longer than a segment reaches back over several
+            pairs = zip(memory.cache, states, strict=True)
+            states = [torch.cat(pair, dim=1) for pair in pairs]
+        return SegmentMemory(tokens, tuple(layer[:, -kept:] for layer in states))
+
+    def begin_segment(self, memory: Memory, context_steps: int) -> SegmentState:
+        """Run the read tokens; keys and values of cache and memory are made once a segment."""
+        assert isinstance(memory, SegmentMemory)
+        kinds = self._kinds(memory.cache)
+        capacity = len(kinds) + 3 * context_steps + self.write_tokens
+        batch = memory.tokens.shape[0]
+        past = self.transformer.empty_past(batch, capacity, self.memory)
+        state = SegmentState(memory, past, kinds)
+        read = self.settings.memory_tokens
+        if memory.cache or read:
+            where = geometry(kinds, read, self.settings.width, str(self.memory.device))
+            recording = Recording()
+            self.transformer(memory.tokens, where, memory.cache, past, recording)
+            if self.settings.cache_memory_tokens:
+                self._remember(state, recording.hidden, None)
+        return state
+
+    def step(
+        self, step: Step, state: DecodeState
+    ) -> tuple[Float[Tensor, "batch outputs"], SegmentState]:
+        """Feed the action before, then return-to-go and observation; logits come from the latter."""
+        assert isinstance(state, SegmentState)
+        tokens = self.steps.question(step.observation, step.return_to_go)
+        if step.previous_action is not None:
+            tokens = torch.cat([self.steps.answer(step.previous_action), tokens], dim=1)
+        top = self._extend(state, tokens, ("step",) * tokens.shape[1])
+        return self.head(top[:, -1]), state
+
+    def end_segment(self, last_action: Tensor, state: DecodeState) -> SegmentMemory:
+        """Feed the last action and the write tokens: memory sees all 3K tokens of the segment."""
+        assert isinstance(state, SegmentState)
+        write = state.memory.tokens[:, : self.write_tokens]
+        tokens = torch.cat([self.steps.answer(last_action), write], dim=1)
+        top = self._extend(state, tokens, ("step",) + ("write",) * write.shape[1])
+        steps = state.top if state.top is not None else top
+        return self._following(state.memory, steps, top, state.hidden)
+
+    def _extend(self, state: SegmentState, tokens: Tensor, kinds: tuple[str, ...]) -> Tensor:
+        state.kinds += kinds
+        where = geometry(state.kinds, len(kinds), self.settings.width, str(tokens.device))
+        recording = Recording()
+        top: Tensor = self.transformer(tokens, where, past=state.past, recording=recording)
+        self._remember(state, recording.hidden, top)
+        return top
+
+    def _remember(self, state: SegmentState, hidden: list[Tensor], top: Tensor | None) -> None:
+        """Keep only as many recent states as the end of the segment needs."""
+        if self.settings.cache_length:
+            kept = self.settings.cache_length + self.write_tokens
+            joined = zip(state.hidden, hidden, strict=True) if state.hidden else None
+            state.hidden = (
+                [torch.cat(pair, dim=1)[:, -kept:] for pair in joined] if joined else hidden
+            )
+        if self.settings.memory_tokens and not self.write_tokens and top is not None:
+            states = top if state.top is None else torch.cat([state.top, top], dim=1)
+            state.top = states[:, -self.settings.memory_tokens :]

@@ -1,0 +1,24 @@
+"""Transformer-XL: cached hidden states of the last segment, no memory tokens.
+
+Source: Dai et al. 2019; RATE section 2.2.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from memdt.models import segment_transformer
+from memdt.models.interface import Spaces
+from memdt.models.segment_transformer import SegmentTransformer
+
+
+class Settings(segment_transformer.Settings):
+    """RATE's settings with memory tokens fixed to none."""
+
+    memory_tokens: Literal[0] = 0
+    memory_update: Literal["replace"] = "replace"
+
+
+def build(settings: Settings, spaces: Spaces) -> SegmentTransformer:
+    """A Transformer-XL policy."""
+    return SegmentTransformer(settings, spaces)
