@@ -1,0 +1,1 @@
+"""Roll a policy out, and say what its episodes tell."""

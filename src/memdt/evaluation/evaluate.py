@@ -1,0 +1,123 @@
+"""Evaluate a checkpoint under every condition and at every length: the step behind ``evaluate``.
+
+One job does all lengths of a checkpoint, one row an episode.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+from memdt.environments import interface as environments
+from memdt.evaluation.rollout import Outcomes, Protocol, Rollout
+from memdt.files import write_text
+from memdt.models.interface import SequencePolicy
+from memdt.progress import Progress
+from memdt.provenance import manifest, write_manifest
+from memdt.seeding import stream
+from memdt.settings import slices
+from memdt.settings.resolve import digest
+from memdt.settings.schema import Condition, RunSettings
+from memdt.training.checkpoints import load_checkpoint
+from memdt.training.train import build_policy, default_device
+
+HEADER = "condition,segments,episode,environment_seed,return,steps,success\n"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Which run, and where its files lie."""
+
+    settings: RunSettings
+    seed: int
+    checkpoint: Path
+    out: Path  # episodes.csv; its manifest lies beside it
+    source_digest: str = ""
+    label: str = "evaluate"
+
+
+def evaluate_run(job: Job) -> None:
+    """Play all evaluation episodes of a checkpoint and write episodes.csv."""
+    started = (time.perf_counter(), time.process_time())
+    policy = load_policy(job.settings, job.checkpoint)
+    rows = [row for case in _cases(job.settings) for row in _rows(job, policy, *case)]
+    content = slices.evaluate(job.settings)
+    figures = manifest(
+        started=started, seed=job.seed, device=str(default_device()),
+        settings_digest=digest(content), source_digest=job.source_digest, settings=content,
+    )  # fmt: skip
+    write_text(job.out, HEADER + "".join(rows))
+    write_manifest(job.out.with_name("evaluation_manifest.json"), figures)
+
+
+def load_policy(settings: RunSettings, checkpoint: Path) -> SequencePolicy:
+    """The trained policy of a run, ready to act."""
+    policy = build_policy(settings, weights_seed=0)
+    wanted = digest(slices.train(settings, settings.stages))
+    load_checkpoint(policy, checkpoint, wanted, f"snakemake --cores all {checkpoint} --force")
+    return policy.to(default_device()).eval()
+
+
+def _cases(settings: RunSettings) -> Iterator[tuple[str, Condition, int]]:
+    for name, condition in settings.evaluation.conditions.items():
+        for segments in condition.segments or settings.evaluation.segments:
+            yield name, condition, segments
+
+
+def _rows(
+    job: Job, policy: SequencePolicy, name: str, condition: Condition, segments: int
+) -> list[str]:
+    """The rows of one condition at one length."""
+    first, episodes = job.settings.evaluation.first_seed, job.settings.evaluation.episodes
+    seeds = range(first, first + episodes)
+    outcomes, successes = play(job.settings, policy, condition, segments, job.seed, job.label)
+    return [
+        f"{name},{segments},{episode},{seed},{outcomes.returns[episode]:.6g},"
+        f"{outcomes.steps[episode]},{int(successes[episode])}\n"
+        for episode, seed in enumerate(seeds)
+    ]
+
+
+def play(
+    settings: RunSettings,
+    policy: SequencePolicy,
+    condition: Condition,
+    segments: int,
+    seed: int,
+    label: str,
+) -> tuple[Outcomes, Any]:
+    """Outcomes and successes of all evaluation episodes that span ``segments`` segments."""
+    evaluation = settings.evaluation
+    module = environments.load(settings.environment.module)
+    parameters = module.Settings(**settings.environment.parameters)
+    parameters = module.parameters_for(parameters, segments, settings.segment_length)
+    environment = environments.make_vector(module, parameters, evaluation.episodes)
+    protocol = Protocol(
+        segment_length=settings.segment_length,
+        target_return=evaluation.target_return,
+        greedy=evaluation.action_selection == "greedy",
+        condition=condition,
+        context_steps=_context_steps(settings, condition, policy),
+        seed=stream(seed, "rollout", evaluation.seed, segments),
+    )
+    progress = Progress(f"{label} {segments} segments", segments * settings.segment_length)
+    seeds = range(evaluation.first_seed, evaluation.first_seed + evaluation.episodes)
+    outcomes = Rollout(policy, environment, protocol).play(list(seeds), progress)
+    environment.close()
+    return outcomes, module.success(outcomes.returns)
+
+
+def _context_steps(settings: RunSettings, condition: Condition, policy: SequencePolicy) -> int:
+    """How far back a policy without recurrence looks; one segment for a recurrent one."""
+    if policy.recurrent:
+        return settings.segment_length
+    segments = condition.context_segments or 1
+    if condition.full_context:
+        segments = settings.training.segments
+    return segments * settings.segment_length
+
+

@@ -1,0 +1,117 @@
+"""Roll a policy out in a vectorised environment, one cached decoding step for all episodes at once.
+
+Memory is updated at segment borders exactly as in training: the closed segment's 3K tokens, its last
+action included, are seen by the write tokens (the public code closes with 3K - 1; rate deviation D18).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from memdt.evaluation.memory_edits import MemoryEdit
+from memdt.models.interface import DecodeState, SequencePolicy, Step
+from memdt.progress import Progress
+from memdt.settings.schema import Condition
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What came of each episode, in the order of the seeds."""
+
+    returns: NDArray[np.float64]
+    steps: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How episodes are played."""
+
+    segment_length: int
+    target_return: float
+    greedy: bool
+    condition: Condition
+    context_steps: int
+    seed: int  # of sampled actions and memory noise
+
+
+class Rollout:
+    """All episodes of one batch, in lock step; those that end leave the batch."""
+
+    def __init__(self, policy: SequencePolicy, environment: VectorEnv, protocol: Protocol) -> None:
+        self.policy, self.environment, self.protocol = policy, environment, protocol
+        self.device = next((p.device for p in policy.parameters()), torch.device("cpu"))
+        self.generator = torch.Generator(self.device).manual_seed(protocol.seed)
+        self.edit = MemoryEdit(protocol.condition, self.generator)
+
+    @torch.inference_mode()
+    def play(self, seeds: Sequence[int], progress: Progress | None = None) -> Outcomes:
+        """Play one episode for each environment seed."""
+        count = len(seeds)
+        returns, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
+        actions = np.zeros(
+            (count, *self.environment.single_action_space.shape),
+            dtype=self.environment.single_action_space.dtype,
+        )
+        observations, _ = self.environment.reset(seed=list(seeds))
+        alive = np.arange(count)
+        state, previous = self._begin(count), None
+        step = 0
+        while alive.size:
+            if step and self.policy.recurrent and step % self.protocol.segment_length == 0:
+                state, previous = self._next_segment(previous, state), None
+            question = self._question(observations, returns, alive, previous)
+            outputs, state = self.policy.step(question, state)
+            previous = self._act(outputs)
+            actions[alive] = previous.cpu().numpy()
+            observations, rewards, terminated, truncated, _ = self.environment.step(actions)
+            step += 1
+            returns[alive] += rewards[alive]
+            lengths[alive] = step
+            if progress is not None:
+                progress.update(step, episodes=alive.size)
+            ended = (terminated | truncated)[alive]
+            if ended.any():
+                keep = torch.from_numpy(~ended).to(self.device)
+                alive, state, previous = alive[~ended], state.rows(keep), previous[keep]
+                self.edit.rows(keep)
+        return Outcomes(returns, lengths)
+
+    def _begin(self, count: int) -> DecodeState:
+        return self.policy.begin_segment(
+            self.policy.initial_memory(count), self.protocol.context_steps
+        )
+
+    def _next_segment(self, last_action: Tensor | None, state: DecodeState) -> DecodeState:
+        assert last_action is not None
+        memory = self.edit(self.policy.end_segment(last_action, state))
+        return self.policy.begin_segment(memory, self.protocol.context_steps)
+
+    def _question(
+        self,
+        observations: NDArray,
+        returns: Float[NDArray, " episodes"],
+        alive: NDArray,
+        previous: Tensor | None,
+    ) -> Step:
+        """What the policy sees now: the target return falls by what has been received."""
+        received = 0.0 if self.protocol.condition.return_to_go_held else returns[alive]
+        left = np.full(alive.size, self.protocol.target_return) - received
+        seen = torch.from_numpy(observations[alive]).to(self.device)
+        return Step(seen, torch.from_numpy(left.astype(np.float32)).to(self.device), previous)
+
+    def _act(self, outputs: Float[Tensor, "batch outputs"]) -> Tensor:
+        """Greedy or sampled choices; a continuous policy acts by its means."""
+        if self.environment.single_action_space.dtype.kind == "f":
+            return outputs
+        if self.protocol.greedy:
+            return outputs.argmax(-1)
+        drawn = torch.multinomial(outputs.softmax(-1), 1, generator=self.generator)
+        return drawn[:, 0]

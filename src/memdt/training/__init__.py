@@ -1,0 +1,1 @@
+"""Training: curriculum stages, one job each."""

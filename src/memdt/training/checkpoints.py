@@ -1,0 +1,59 @@
+"""Weights on disk: safetensors with one metadata entry, refused where they are not what is asked for.
+
+No pickle is ever read. Metadata is a single JSON string: several keys are written in random order.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from memdt.errors import UserError
+from memdt.files import atomic_path
+
+FORMAT = "memdt checkpoint 1"
+
+
+def save_checkpoint(policy: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
+    """Write the weights of a policy, whole or not at all."""
+    weights = {name: tensor.contiguous().cpu() for name, tensor in policy.state_dict().items()}
+    text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
+    with atomic_path(path) as temporary:
+        save_file(weights, temporary, {"memdt": text})
+
+
+def load_checkpoint(
+    policy: nn.Module, path: Path, settings_digest: str, remedy: str
+) -> dict[str, Any]:
+    """Fill a policy with weights; returns their metadata.
+
+    Raises UserError, with ``remedy``, where the file is missing, truncated, not ours, or made by
+    other settings than ``settings_digest`` stands for.
+    """
+    metadata, weights = _read(path, remedy)
+    made_with = metadata["settings_digest"]
+    if made_with != settings_digest:
+        what = f"trained with settings {made_with}, this run asks for {settings_digest}"
+        raise UserError(what, str(path), remedy)
+    policy.load_state_dict(weights)
+    return metadata
+
+
+def _read(path: Path, remedy: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise UserError("no such checkpoint", str(path), remedy)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("memdt", "{}"))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        what = f"not a whole checkpoint ({type(error).__name__})"
+        raise UserError(what, str(path), remedy) from None
+    if metadata.get("format") != FORMAT:
+        raise UserError("not a checkpoint of this project", str(path), remedy)
+    return metadata, weights

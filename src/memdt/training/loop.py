@@ -1,0 +1,101 @@
+"""One update: unroll a policy over the segments of a batch and step the optimiser.
+
+Source: RATE section 4.2 and Figure 2. The paper says both that memory is detached and that gradient
+flows through it; the public code cuts it and steps after every segment. Both are here:
+
+    full       segment 1 -> segment 2 -> segment 3 -> loss of all -> one optimiser step
+    detached   segment 1 -> step | segment 2 -> step | segment 3 -> step       (Deviation D16)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from memdt.data.segments import Segment
+from memdt.models.interface import Memory, SequencePolicy
+from memdt.settings.schema import TrainingSettings
+from memdt.training.losses import Score, action_score
+
+
+@dataclass
+class Trainer:
+    """A policy, its optimiser and how gradient flows."""
+
+    policy: SequencePolicy
+    settings: TrainingSettings
+    optimiser: torch.optim.Optimizer | None  # None: a policy without weights
+    generator: torch.Generator  # of the noise on memory
+
+    def update(self, segments: Sequence[Segment]) -> tuple[Score, float]:
+        """Train on one batch, a Segment per segment index; the score before and the gradient norm."""
+        if self.settings.gradient_through_memory == "full":
+            score = self.unroll(segments)
+            return score, self._step(score.mean_loss)
+        return self._update_detached(segments)
+
+    def unroll(self, segments: Sequence[Segment]) -> Score:
+        """The score over all segments, memory carried between them with its gradient.
+
+        Later segments hold fewer rows: episodes that have ended are no longer there.
+        """
+        memory = self.policy.initial_memory(len(segments[0]))
+        total: Score | None = None
+        for segment in segments:
+            score, memory = self._segment(segment, memory)
+            total = score if total is None else total + score
+        assert total is not None
+        return total
+
+    def _segment(self, segment: Segment, memory: Memory) -> tuple[Score, Memory]:
+        bfloat16 = self.settings.precision == "bfloat16"
+        with torch.autocast(segment.mask.device.type, torch.bfloat16, enabled=bfloat16):
+            outputs, memory = self.policy(segment, memory.rows(len(segment)))
+        if self.settings.memory_noise:
+            memory = memory.edit(self._noisy)
+        return action_score(outputs, segment), memory
+
+    def _noisy(self, tensor: Tensor) -> Tensor:
+        noise = torch.randn(tensor.shape, generator=self.generator, device=tensor.device)
+        return tensor + self.settings.memory_noise * noise
+
+    def _update_detached(self, segments: Sequence[Segment]) -> tuple[Score, float]:
+        memory = self.policy.initial_memory(len(segments[0]))
+        scores, norm = [], 0.0
+        for segment in segments:
+            score, memory = self._segment(segment, memory)
+            norm = self._step(score.mean_loss)
+            memory = memory.detach()
+            scores.append(Score(score.loss.detach(), score.correct, score.steps))
+        return sum(scores[1:], scores[0]), norm
+
+    def _step(self, loss: Tensor) -> float:
+        if self.optimiser is None:
+            return 0.0
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = self.policy.parameters()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
+        self.optimiser.step()
+        return float(norm)
+
+
+def with_idle_segments(
+    segments: list[Segment], most: int, generator: torch.Generator
+) -> list[Segment]:
+    """Repeat a middle segment up to ``most`` times, so that memory is carried for longer.
+
+    Neither the first segment nor the last is repeated, and only rows that go on are:
+
+        s1 s2 s3 s4   ->   s1 s2 s3' s3' s3 s4
+    """
+    if most == 0 or len(segments) < 3:
+        return segments
+    middle = int(torch.randint(1, len(segments) - 1, (), generator=generator))
+    copies = int(torch.randint(0, most + 1, (), generator=generator))
+    # Rows that end in the middle segment do not go on: their copy would show the end twice.
+    going_on = segments[middle].rows(len(segments[middle + 1]))
+    return segments[: middle + 1] + [going_on] * copies + segments[middle + 1 :]

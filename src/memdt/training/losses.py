@@ -1,0 +1,52 @@
+"""The loss over action tokens. Averages run over real tokens only, never over padding (Deviation D15)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float
+from torch import Tensor
+
+from memdt.data.segments import Segment
+
+
+@dataclass(frozen=True)
+class Score:
+    """Sums over the real steps of some segments; add them up, then ask for means."""
+
+    loss: Float[Tensor, ""]
+    correct: Float[Tensor, ""]
+    steps: int
+
+    def __add__(self, other: Score) -> Score:
+        """The sums of both."""
+        return Score(
+            self.loss + other.loss, self.correct + other.correct, self.steps + other.steps
+        )
+
+    @property
+    def mean_loss(self) -> Tensor:
+        """Loss per real step."""
+        return self.loss / self.steps
+
+    @property
+    def accuracy(self) -> float:
+        """Share of real steps whose most likely action is the dataset's; nan if continuous."""
+        return float(self.correct) / self.steps
+
+
+def action_score(outputs: Float[Tensor, "batch time outputs"], segment: Segment) -> Score:
+    """Cross entropy for discrete actions, squared error for continuous ones.
+
+    Source: RATE section 4.2 (T-Maze, ViZDoom, Atari) and Table 5 (MuJoCo: MSE).
+    """
+    real, actions = segment.mask, segment.actions
+    if actions.is_floating_point():
+        errors = functional.mse_loss(outputs[real], actions[real], reduction="none").mean(-1)
+        return Score(errors.sum(), errors.new_tensor(torch.nan), int(real.sum()))
+    logits, labels = outputs[real].float(), actions[real]
+    loss = functional.cross_entropy(logits, labels, reduction="sum")
+    correct = (logits.detach().argmax(-1) == labels).float().sum()
+    return Score(loss, correct, labels.shape[0])

@@ -1,0 +1,24 @@
+"""Learning-rate schedules as pure functions of the update number."""
+
+from __future__ import annotations
+
+import math
+
+
+def learning_rate_factor(
+    update: int, updates: int, warmup: int, schedule: str, final_fraction: float
+) -> float:
+    """The factor on the learning rate at an update that counts from 0.
+
+    Linear warm-up first; then constant, or down to ``final_fraction`` at the last update.
+
+    >>> [learning_rate_factor(u, 4, 2, "constant", 0.1) for u in range(4)]
+    [0.5, 1.0, 1.0, 1.0]
+    """
+    if update < warmup:
+        return (update + 1) / warmup
+    if schedule == "constant":
+        return 1.0
+    progress = (update - warmup) / max(1, updates - 1 - warmup)
+    remaining = 1.0 - progress if schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
+    return final_fraction + (1.0 - final_fraction) * remaining

@@ -1,0 +1,301 @@
+"""Every model found by name keeps the promises of ``memdt.models.interface``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces as gym_spaces
+
+from memdt import discovery
+from memdt.data.segments import Segment
+from memdt.models.interface import Memory, SequencePolicy, Spaces, Step
+from memdt.models.segment_transformer import SegmentTransformer
+from memdt.training.checkpoints import load_checkpoint, save_checkpoint
+
+BATCH, TIME, SEGMENTS = 3, 5, 3
+SIZES = {"layers": 2, "heads": 2, "width": 16, "head_width": 8, "feed_forward_width": 32}
+SPACES = {
+    "vector": Spaces(gym_spaces.Box(-1, 1, (4,), np.float32), gym_spaces.Discrete(4)),
+    "continuous": Spaces(
+        gym_spaces.Box(-1, 1, (6,), np.float32), gym_spaces.Box(-1, 1, (2,), np.float32)
+    ),
+    "frames": Spaces(gym_spaces.Box(0, 255, (64, 64, 3), np.uint8), gym_spaces.Discrete(5)),
+}
+# Parts that a model offers beyond its defaults; a new model without an entry is tried as it is.
+PARTS = {
+    "rate": [
+        {"memory_tokens": 2},
+        {"memory_tokens": 2, "cache_length": 2},
+        {"memory_tokens": 2, "cache_length": 40, "cache_memory_tokens": False},
+        {"memory_tokens": 2, "memory_update": "retention_valve"},
+        {"memory_tokens": 2, "memory_update": "gate"},
+        {"memory_tokens": 2, "memory_update": "binary_gate"},
+        {"memory_tokens": 2, "memory_positions": "start"},
+        {"memory_tokens": 2, "feed_forward_width": 0, "normalization": "pre"},
+    ],
+    "recurrent_memory_transformer": [{"memory_tokens": 2}],
+    "transformer_xl": [{"cache_length": 9}, {"cache_length": 40}],
+    "rate_without_memory": [{"cache_length": 2}],
+}
+
+
+def make(name: str, parts: dict, spaces: Spaces = SPACES["vector"], seed: int = 0) -> SequencePolicy:
+    module = discovery.load("memdt.models", name)
+    wanted = {key: value for key, value in SIZES.items() if key in module.Settings.model_fields}
+    torch.manual_seed(seed)
+    policy = module.build(module.Settings(**{**wanted, **parts, "name": name}), spaces)
+    for parameter in policy.parameters():  # large weights, so that a wrong token shows
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return policy.eval()
+
+
+def cases() -> list:
+    found = []
+    for name in discovery.names("memdt.models"):
+        for parts in PARTS.get(name, [{}]):
+            label = ",".join(f"{k}={v}" for k, v in parts.items())
+            found.append(pytest.param(name, parts, id=f"{name}[{label}]"))
+    return found
+
+
+def segment_of(spaces: Spaces, batch: int = BATCH, seed: int = 0) -> Segment:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (batch, TIME, *spaces.observation.shape)
+    if spaces.observation.dtype == np.uint8:
+        observations = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    else:
+        observations = torch.randn(shape, generator=generator)
+    if spaces.discrete:
+        size = (batch, TIME)
+        actions = torch.randint(0, spaces.action_outputs, size, generator=generator)
+    else:
+        actions = torch.randn((batch, TIME, spaces.action_outputs), generator=generator)
+    returns = torch.rand((batch, TIME), generator=generator)
+    return Segment(observations, actions, returns, torch.ones(batch, TIME, dtype=torch.bool))
+
+
+def unroll(policy: SequencePolicy, segments: list[Segment]) -> tuple[list[torch.Tensor], Memory]:
+    memory, outputs = policy.initial_memory(len(segments[0])), []
+    for segment in segments:
+        output, memory = policy(segment, memory)
+        outputs.append(output)
+    return outputs, memory
+
+
+def decode(
+    policy: SequencePolicy, segment: Segment, memory: Memory
+) -> tuple[torch.Tensor, Memory | None]:
+    state, previous, outputs = policy.begin_segment(memory, TIME), None, []
+    for time in range(TIME):
+        step = Step(segment.observations[:, time], segment.returns_to_go[:, time], previous)
+        output, state = policy.step(step, state)
+        previous = segment.actions[:, time]
+        outputs.append(output)
+    closed = policy.end_segment(previous, state) if policy.recurrent else None
+    return torch.stack(outputs, dim=1), closed
+
+
+@pytest.mark.parametrize(("name", "parts"), cases())
+@pytest.mark.parametrize("kind", SPACES)
+def test_shapes_follow_from_the_spaces(name: str, parts: dict, kind: str) -> None:
+    spaces = SPACES[kind]
+    outputs, _ = unroll(make(name, parts, spaces), [segment_of(spaces)])
+    assert outputs[0].shape == (BATCH, TIME, spaces.action_outputs)
+
+
+@pytest.mark.parametrize(("name", "parts"), cases())
+@pytest.mark.parametrize("kind", ["vector", "continuous"])
+def test_no_label_and_no_later_step_reaches_a_prediction(name: str, parts: dict, kind: str) -> None:
+    policy, segment = make(name, parts, SPACES[kind]), segment_of(SPACES[kind])
+    other = segment_of(SPACES[kind], seed=1)
+    before, _ = unroll(policy, [segment])
+    for time in range(TIME):
+        actions = segment.actions.clone()
+        actions[:, time:] = other.actions[:, time:]  # the step's own label and all later ones
+        observations, returns = segment.observations.clone(), segment.returns_to_go.clone()
+        observations[:, time + 1 :] = other.observations[:, time + 1 :]
+        returns[:, time + 1 :] = other.returns_to_go[:, time + 1 :]
+        changed = Segment(observations, actions, returns, segment.mask)
+        after, _ = unroll(policy, [changed])
+        torch.testing.assert_close(after[0][:, : time + 1], before[0][:, : time + 1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "parts"), cases())
+def test_a_prediction_depends_on_its_own_observation(name: str, parts: dict) -> None:
+    policy = make(name, parts)
+    if not list(policy.parameters()):
+        pytest.skip("a policy without weights sees nothing")
+    segment = segment_of(SPACES["vector"])
+    moved = replace(segment, observations=segment.observations + 1.0)
+    assert not torch.allclose(unroll(policy, [segment])[0][0], unroll(policy, [moved])[0][0])
+
+
+@pytest.mark.parametrize(("name", "parts"), cases())
+def test_cached_steps_give_the_logits_of_forward(name: str, parts: dict) -> None:
+    policy = make(name, parts)
+    segments = [segment_of(SPACES["vector"], seed=seed) for seed in range(SEGMENTS)]
+    memory = cached_memory = policy.initial_memory(BATCH)
+    with torch.inference_mode():
+        for segment in segments:
+            if not policy.recurrent:
+                memory = cached_memory = policy.initial_memory(BATCH)
+            outputs, memory = policy(segment, memory)
+            steps, closed = decode(policy, segment, cached_memory)
+            torch.testing.assert_close(steps, outputs, rtol=0, atol=1e-5)
+            cached_memory = closed if closed is not None else cached_memory
+
+
+@pytest.mark.parametrize(("name", "parts"), cases())
+def test_rows_can_leave_a_rollout(name: str, parts: dict) -> None:
+    policy = make(name, parts)
+    segment = segment_of(SPACES["vector"])
+    keep = torch.tensor([True, False, True])
+    with torch.inference_mode():
+        whole, _ = decode(policy, segment, policy.initial_memory(BATCH))
+        state = policy.begin_segment(policy.initial_memory(BATCH), TIME)
+        step = Step(segment.observations[:, 0], segment.returns_to_go[:, 0], None)
+        _, state = policy.step(step, state)
+        state = state.rows(keep)
+        step = Step(
+            segment.observations[keep, 1], segment.returns_to_go[keep, 1], segment.actions[keep, 0]
+        )
+        outputs, _ = policy.step(step, state)
+    torch.testing.assert_close(outputs, whole[keep, 1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "parts"), cases())
+def test_padding_changes_nothing_before_it(name: str, parts: dict) -> None:
+    policy, segment = make(name, parts), segment_of(SPACES["vector"])
+    mask = segment.mask.clone()
+    mask[:, 3:] = False
+    observations, actions = segment.observations.clone(), segment.actions.clone()
+    observations[:, 3:], actions[:, 3:] = 7.0, 0
+    padded = Segment(observations, actions, segment.returns_to_go, mask)
+    whole, cut = unroll(policy, [segment])[0][0], unroll(policy, [padded])[0][0]
+    torch.testing.assert_close(cut[:, :3], whole[:, :3], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "parts"), cases())
+def test_rows_do_not_see_each_other(name: str, parts: dict) -> None:
+    policy = make(name, parts)
+    segments = [segment_of(SPACES["vector"], seed=seed) for seed in range(2)]
+    together, _ = unroll(policy, segments)
+    alone, _ = unroll(policy, [segment.rows(1) for segment in segments])
+    torch.testing.assert_close(together[1][:1], alone[1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "parts"), cases())
+def test_save_and_load_give_the_same_bits(name: str, parts: dict, tmp_path) -> None:
+    path, other = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    policy, fresh = make(name, parts), make(name, parts, seed=1)
+    save_checkpoint(policy, path, {"settings_digest": "x"})
+    load_checkpoint(fresh, path, "x", "")
+    for key, tensor in policy.state_dict().items():
+        assert torch.equal(tensor, fresh.state_dict()[key]), key
+    save_checkpoint(fresh, other, {"settings_digest": "x"})
+    assert path.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize(("name", "parts"), cases())
+def test_the_same_seed_gives_the_same_weights(name: str, parts: dict) -> None:
+    first, second = make(name, parts), make(name, parts)
+    for left, right in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(left, right)
+
+
+MEMORIES = [
+    pytest.param("rate", parts, id=str(parts)) for parts in PARTS["rate"]
+] + [pytest.param("recurrent_memory_transformer", {"memory_tokens": 2}, id="rmt"),
+     pytest.param("behaviour_cloning_lstm", {}, id="lstm")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "parts"), MEMORIES)
+def test_the_last_loss_reaches_the_first_segment_through_memory(name: str, parts: dict) -> None:
+    policy = make(name, parts)
+    segments = [segment_of(SPACES["vector"], seed=seed) for seed in range(SEGMENTS)]
+    first = replace(segments[0], observations=segments[0].observations.requires_grad_())
+    outputs, _ = unroll(policy, [first, *segments[1:]])
+    outputs[-1].square().sum().backward()
+    if parts.get("memory_update") == "binary_gate":
+        pytest.skip("a shut gate keeps the old memory bit for bit: see test_memory_update")
+    assert first.observations.grad is not None
+    assert first.observations.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("update", ["retention_valve", "gate", "binary_gate"])
+def test_the_weights_of_a_memory_update_receive_a_gradient(update: str) -> None:
+    policy = make("rate", {"memory_tokens": 2, "memory_update": update})
+    segments = [segment_of(SPACES["vector"], seed=seed) for seed in range(SEGMENTS)]
+    unroll(policy, segments)[0][-1].square().sum().backward()
+    gradients = {n: p.grad for n, p in policy.update.named_parameters()}
+    assert gradients
+    for name, gradient in gradients.items():
+        if name.endswith("in_proj_bias"):
+            continue  # its key part shifts all scores alike and rightly has gradient 0
+        assert gradient is not None, name
+        assert gradient.abs().max() > 0, name
+
+
+def test_memory_tokens_do_not_start_identical() -> None:
+    tokens = make("rate", {"memory_tokens": 5}).initial_memory(1).tokens[0]
+    assert torch.cdist(tokens, tokens).add(torch.eye(5)).min() > 1e-3
+
+
+def test_detached_memory_carries_values_and_no_gradient() -> None:
+    policy = make("rate", {"memory_tokens": 2})
+    segment = replace(
+        segment_of(SPACES["vector"]),
+        observations=segment_of(SPACES["vector"]).observations.requires_grad_(),
+    )
+    _, memory = policy(segment, policy.initial_memory(BATCH))
+    outputs, _ = policy(segment_of(SPACES["vector"], seed=1), memory.detach())
+    outputs.sum().backward()
+    assert segment.observations.grad is None
+
+
+def test_transformer_xl_with_enough_cache_is_one_long_pass() -> None:
+    """Segment recurrence loses nothing while the cache holds everything: one layer, exact."""
+    parts = {"layers": 1, "cache_length": 3 * TIME * SEGMENTS}
+    policy = make("transformer_xl", parts)
+    segments = [segment_of(SPACES["vector"], seed=seed) for seed in range(SEGMENTS)]
+    long = Segment(
+        *(torch.cat([getattr(s, f) for s in segments], dim=1) for f in Segment.__dataclass_fields__)
+    )
+    pieces, _ = unroll(policy, segments)
+    whole, _ = unroll(policy, [long])
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole[0], rtol=0, atol=1e-5)
+
+
+def test_rate_without_memory_and_cache_is_a_decision_transformer() -> None:
+    rate, other = make("rate", {"memory_tokens": 0}), make("decision_transformer", {})
+    other.load_state_dict(rate.state_dict())
+    segment = segment_of(SPACES["vector"])
+    assert torch.equal(unroll(rate, [segment])[0][0], unroll(other, [segment])[0][0])
+
+
+def test_a_sliding_window_forgets_what_has_left_it() -> None:
+    """Deeper layers must not look back further than the context through cached keys."""
+    policy = make("decision_transformer", {"layers": 3})
+    assert isinstance(policy, SegmentTransformer)
+    first, second = segment_of(SPACES["vector"]), segment_of(SPACES["vector"], seed=1)
+    with torch.inference_mode():
+        results = []
+        for start in (first, replace(first, observations=first.observations + 5.0)):
+            state, previous = policy.begin_segment(policy.initial_memory(BATCH), TIME), None
+            for segment in (start, second):
+                for time in range(TIME):
+                    step = Step(
+                        segment.observations[:, time], segment.returns_to_go[:, time], previous
+                    )
+                    output, state = policy.step(step, state)
+                    previous = segment.actions[:, time]
+            results.append(output)
+        # The oldest action still in the window belongs to the first segment in neither case.
+        torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
+        window = replace(second, actions=second.actions.clone())
+        expected, _ = policy(window, policy.initial_memory(BATCH))
+    torch.testing.assert_close(results[0], expected[:, -1], rtol=0, atol=1e-5)
