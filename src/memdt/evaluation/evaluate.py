@@ -104,7 +104,7 @@ def play(
         context_steps=_context_steps(settings, condition, policy),
         seed=stream(seed, "rollout", evaluation.seed, segments),
     )
-    progress = Progress(f"{label} {segments} segments", segments * settings.segment_length)
+    progress = Progress(f"{label} {segments} segments", segments * settings.segment_length, unit="steps")
     seeds = range(evaluation.first_seed, evaluation.first_seed + evaluation.episodes)
     outcomes = Rollout(policy, environment, protocol).play(list(seeds), progress)
     environment.close()

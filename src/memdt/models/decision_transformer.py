@@ -32,7 +32,7 @@ class Settings(segment_transformer.Settings):
     cache_length: Literal[0] = 0
     training_window: Literal["episode", "segment"] = Field(
         default="episode",
-        description="episode: all segments of a stage as one context, as the public code trains; "
+        description="episode: whole episodes as one context, as the public code trains; "
         "segment: windows of one segment",
     )
 
@@ -61,10 +61,10 @@ class DecisionTransformer(SegmentTransformer):
     recurrent = False
     settings: Settings
 
-    def training_window(self, segments: int, segment_length: int) -> int:
-        """The whole stage as one context, or one segment."""
-        whole = self.settings.training_window == "episode"
-        return segments * segment_length if whole else segment_length
+    @property
+    def whole_episodes(self) -> bool:  # type: ignore[override]
+        """Whether training feeds whole episodes as one context."""
+        return self.settings.training_window == "episode"
 
     def begin_segment(self, memory: Memory, context_steps: int) -> WindowState:  # type: ignore[override]
         """An empty window."""

@@ -114,6 +114,8 @@ class SequencePolicy(nn.Module, ABC):
 
     # False: the model has no recurrence; a rollout never closes a segment, the window slides.
     recurrent: ClassVar[bool] = True
+    # True: training feeds whole episodes as one window instead of segments.
+    whole_episodes: bool = False
 
     @abstractmethod
     def initial_memory(self, batch: int) -> Memory:
@@ -144,7 +146,3 @@ class SequencePolicy(nn.Module, ABC):
     def end_segment(self, last_action: Tensor, state: DecodeState) -> Memory:
         """Close a full segment with its last action; the memory is the one ``forward`` returns."""
         return Memory()
-
-    def training_window(self, segments: int, segment_length: int) -> int:
-        """Steps that training feeds at once; models without recurrence may take whole episodes."""
-        return segment_length

@@ -42,7 +42,7 @@ class Trainer:
 
         Later segments hold fewer rows: episodes that have ended are no longer there.
         """
-        memory = self.policy.initial_memory(len(segments[0]))
+        memory: Memory | None = None
         total: Score | None = None
         for segment in segments:
             score, memory = self._segment(segment, memory)
@@ -50,7 +50,10 @@ class Trainer:
         assert total is not None
         return total
 
-    def _segment(self, segment: Segment, memory: Memory) -> tuple[Score, Memory]:
+    def _segment(self, segment: Segment, memory: Memory | None) -> tuple[Score, Memory]:
+        """One segment, from the memory of the one before; without recurrence each stands alone."""
+        if memory is None or not self.policy.recurrent:
+            memory = self.policy.initial_memory(len(segment))
         bfloat16 = self.settings.precision == "bfloat16"
         with torch.autocast(segment.mask.device.type, torch.bfloat16, enabled=bfloat16):
             outputs, memory = self.policy(segment, memory.rows(len(segment)))
@@ -63,7 +66,7 @@ class Trainer:
         return tensor + self.settings.memory_noise * noise
 
     def _update_detached(self, segments: Sequence[Segment]) -> tuple[Score, float]:
-        memory = self.policy.initial_memory(len(segments[0]))
+        memory: Memory | None = None
         scores, norm = [], 0.0
         for segment in segments:
             score, memory = self._segment(segment, memory)

@@ -112,16 +112,17 @@ def _batches(job: Job, stage: slices.Stage, device: torch.device) -> Batches:
     )
 
 
-def _segments(job: Job, stage: slices.Stage, policy: SequencePolicy, batches: Batches) -> Callable:
+def _segments(
+    job: Job, stage: slices.Stage, policy: SequencePolicy, batches: Batches
+) -> Callable[[int], list[Segment]]:
     """A function from the update number to the segments that one update is trained on."""
-    length, training = job.settings.segment_length, job.settings.training
-    window = policy.training_window(stage.segments, length)
+    if policy.whole_episodes:
+        return batches.windows
+    idle = job.settings.training.idle_segments
 
     def segments_of(update: int) -> list[Segment]:
-        if window != length:
-            return [batches.whole_window(update)]
         draws = generator(job.seed, "idle", stage.number, update)
-        return with_idle_segments(batches.batch(update), training.idle_segments, draws)
+        return with_idle_segments(batches.batch(update), idle, draws)
 
     return segments_of
 

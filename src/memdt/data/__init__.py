@@ -1,0 +1,1 @@
+"""Episodes on disk, segments in memory, batches of segments: the first steps of the flow."""

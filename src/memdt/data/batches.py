@@ -1,0 +1,145 @@
+"""Batches of segments as a pure function of the update's number: nothing to save for a resumed run.
+
+The episodes of a batch are sorted by their count of segments, longest first, and a segment holds
+only the rows that still have real steps. Four episodes of 3, 3, 2 and 1 segments:
+
+              segment 0   segment 1   segment 2
+    row 0     =========   =========   =====
+    row 1     =========   =========   ===
+    row 2     =========   =======
+    row 3     ======
+              4 rows      3 rows      2 rows      9 row-segments computed instead of 12
+
+Dropping a row is exact: a row that has ended adds nothing to the loss, and its memory is not read
+by any later segment.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from memdt.data.segments import EpisodeTensors, Segment
+from memdt.errors import UserError
+
+
+class Batches:
+    """The stream of batches of one training stage: every episode once an epoch, in a new order.
+
+    A batch may run over the border of two epochs, so all batches have ``batch_size`` rows.
+    """
+
+    def __init__(
+        self,
+        tensors: EpisodeTensors,
+        segment_length: int,
+        batch_size: int,
+        minimum_segments: int,
+        maximum_segments: int,
+        start: Literal["beginning", "random"] = "beginning",
+        seed: int = 0,
+    ) -> None:
+        """Choose the episodes.
+
+        Args:
+            tensors: the dataset.
+            segment_length: steps in a segment.
+            batch_size: episodes side by side.
+            minimum_segments: episodes with fewer segments are left out.
+            maximum_segments: longest episode (``beginning``) or length of the window (``random``).
+            start: ``beginning`` takes whole episodes of at most ``maximum_segments`` segments, as
+                RATE's Q_k does; ``random`` a window of that length from every episode, uniform
+                over its possible starts, and the whole episode where it is shorter.
+            seed: names the order of episodes and the windows, together with the epoch's number.
+
+        Raises:
+            UserError: the dataset has no such episodes.
+        """
+        self.tensors, self.segment_length, self.batch_size = tensors, segment_length, batch_size
+        self.maximum_segments, self.start, self.seed = maximum_segments, start, seed
+        self._episodes = self._selected(minimum_segments)
+        self._epoch = lru_cache(maxsize=4)(self._draw_epoch)
+
+    @property
+    def episodes(self) -> int:
+        """Episodes that the stage trains on."""
+        return len(self._episodes)
+
+    def updates(self, epochs: int) -> int:
+        """Updates after which every episode has been seen ``epochs`` times."""
+        return -(-epochs * self.episodes // self.batch_size)
+
+    def batch(self, update: int) -> list[Segment]:
+        """The batch of one update (counted from 0), a Segment for each segment index."""
+        first, last = self._rows(update)
+        counts = -(-(last - first) // self.segment_length)
+        segments = []
+        for index in range(int(counts[0])):
+            alive = int((counts > index).sum())
+            begin = first[:alive] + index * self.segment_length
+            segments.append(self.tensors.window(begin, last[:alive], self.segment_length))
+        return segments
+
+    def windows(self, update: int) -> list[Segment]:
+        """The same rows as whole episodes, a Segment for each count of segments, longest first.
+
+        For models that take an episode as one context; short episodes are not padded to the longest.
+        """
+        first, last = self._rows(update)
+        counts = -(-(last - first) // self.segment_length)
+        return [
+            self.tensors.window(first[rows], last[rows], int(count) * self.segment_length)
+            for count in np.unique(counts)[::-1]
+            for rows in [counts == count]
+        ]
+
+    def _rows(self, update: int) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
+        """First and one-past-last step of each row, rows with more segments first."""
+        # Deviation D7: a batch runs over the border of two epochs; the public code cuts it there.
+        positions = np.arange(update * self.batch_size, (update + 1) * self.batch_size)
+        epochs, places = np.divmod(positions, self.episodes)
+        drawn = [self._epoch(int(epoch)) for epoch in range(epochs[0], epochs[-1] + 1)]
+        order = np.stack([order for order, _ in drawn])[epochs - epochs[0], places]
+        shares = np.stack([shares for _, shares in drawn])[epochs - epochs[0], places]
+        first, last = self._windows(self._episodes[order], shares)
+        counts = -(-(last - first) // self.segment_length)
+        longest_first = np.argsort(-counts, kind="stable")
+        return first[longest_first], last[longest_first]
+
+    def _draw_epoch(
+        self, epoch: int
+    ) -> tuple[Int[np.ndarray, " episodes"], Float[np.ndarray, " episodes"]]:
+        """The order of an epoch, and where in [0, 1) each of its windows starts."""
+        generator = np.random.default_rng([self.seed, epoch])
+        return generator.permutation(self.episodes), generator.random(self.episodes)
+
+    def _windows(
+        self, episodes: Int[np.ndarray, " batch"], shares: Float[np.ndarray, " batch"]
+    ) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
+        begins, ends = self.tensors.offsets[episodes], self.tensors.offsets[episodes + 1]
+        if self.start == "beginning":
+            return begins, ends
+        # Deviation D8: episodes are drawn alike; Decision Transformer draws them by their length.
+        window = self.maximum_segments * self.segment_length
+        starts = np.maximum(ends - begins - window, 0) + 1
+        first = begins + (shares * starts).astype(np.int64)
+        return first, np.minimum(first + window, ends)
+
+    def _selected(self, minimum_segments: int) -> Int[np.ndarray, " episodes"]:
+        # Deviation D6: all episodes train; the public code holds 20 % back for early stopping.
+        counts = self.tensors.segments(self.segment_length)
+        held = f"{counts.min()} to {counts.max()} segments of {self.segment_length} steps"
+        remedy = f"the dataset holds {len(counts)} episodes of {held}"
+        if self.maximum_segments > counts.max():
+            asked = f"{self.maximum_segments} x {self.segment_length} steps"
+            raise UserError(f"training asks for episodes of {asked}", "dataset", remedy)
+        chosen = counts >= minimum_segments
+        if self.start == "beginning":
+            chosen &= counts <= self.maximum_segments
+        if not chosen.any():
+            asked = f"{minimum_segments} to {self.maximum_segments}"
+            raise UserError(f"no episode has {asked} segments", "dataset", remedy)
+        return np.flatnonzero(chosen)

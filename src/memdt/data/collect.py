@@ -1,0 +1,141 @@
+"""Collect a dataset: the environment's own policy plays, episodes of each length are kept.
+
+First step of the flow. Source: RATE section 4.2 (q_n: successful episodes that span n segments).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from jaxtyping import Shaped
+from pydantic import BaseModel
+
+from memdt.data.episodes import EpisodeStore, concatenate
+from memdt.environments import interface
+from memdt.environments.interface import CollectionPolicy, EnvironmentModule
+from memdt.errors import UserError
+from memdt.progress import Progress
+from memdt.settings.schema import CollectionSettings
+
+FIRST_SEED = 1_000_000  # evaluation counts its seeds up from 0 and stays below
+SEEDS_PER_COLLECTION = 1_000_000_000  # so that no two collection seeds share an episode
+ATTEMPTS_PER_EPISODE = 20  # a policy that succeeds more rarely than this is given up
+
+
+def collect(
+    module: EnvironmentModule,
+    settings: BaseModel,
+    collection: CollectionSettings,
+    segment_length: int,
+) -> EpisodeStore:
+    """Play ``episodes_per_segment_count`` episodes of each length in ``collection.segments``.
+
+    The seeds of one length are consecutive, so an environment that alternates its hint from seed to
+    seed gives balanced hints.
+
+    Raises:
+        UserError: a simulator is missing, or too few episodes succeed.
+    """
+    name = module.__name__.rpartition(".")[2]
+    absent = interface.missing(module)
+    if absent:
+        raise UserError(f"{name} needs {', '.join(absent)}", "collect", f"install {absent[0]}")
+    wanted = collection.episodes_per_segment_count
+    progress = Progress(f"collect {name}", wanted * len(collection.segments), unit="episodes")
+    seed = FIRST_SEED + collection.seed * SEEDS_PER_COLLECTION
+    stores: list[EpisodeStore] = []
+    for segments in collection.segments:
+        spanning = module.parameters_for(settings, segments, segment_length)
+        player = _Player(module, spanning, segment_length, collection.only_successful)
+        store, seed = player.collect(wanted, seed, progress, sum(map(len, stores)))
+        stores.append(store)
+    return concatenate(stores)
+
+
+@dataclass(frozen=True)
+class _Player:
+    """Plays one length of an environment."""
+
+    module: EnvironmentModule
+    settings: Any
+    segment_length: int
+    only_successful: bool
+
+    def collect(
+        self, wanted: int, seed: int, progress: Progress, done: int
+    ) -> tuple[EpisodeStore, int]:
+        """``wanted`` episodes with seeds from ``seed`` on, and the first seed not used."""
+        kept: list[EpisodeStore] = []
+        first_seed, have = seed, 0
+        while have < wanted:
+            if seed - first_seed >= ATTEMPTS_PER_EPISODE * wanted:
+                self._give_up(have, seed - first_seed, wanted)
+            rows = min(wanted - have, interface.rows_at_once(self.module))
+            store = self._play(range(seed, seed + rows))
+            seed += rows
+            if self.only_successful:
+                store = store.select(self.module.success(store.returns))
+            kept.append(store)
+            have += len(store)
+            progress.update(done + have)
+        return concatenate(kept), seed
+
+    def _play(self, seeds: Sequence[int]) -> EpisodeStore:
+        environment = interface.make_vector(self.module, self.settings, len(seeds))
+        try:
+            policy = self.module.collection_policy(self.settings)
+            return play(environment, policy, seeds, self.segment_length)
+        finally:
+            environment.close()
+
+    def _give_up(self, have: int, attempts: int, wanted: int) -> None:
+        name = self.module.__name__.rpartition(".")[2]
+        raise UserError(
+            f"only {have} of {attempts} episodes succeeded, {wanted} are wanted",
+            f"collect {name}",
+            "make the task easier, or set collection.only_successful to false",
+        )
+
+
+def play(
+    environment: VectorEnv, policy: CollectionPolicy, seeds: Sequence[int], segment_length: int
+) -> EpisodeStore:
+    """One whole episode in every row, as a store; row i begins with ``seeds[i]``."""
+    observations, _ = environment.reset(seed=seeds)  # type: ignore[arg-type]
+    policy.reset(len(seeds))
+    running = np.ones(len(seeds), dtype=bool)
+    steps: list[tuple[np.ndarray, ...]] = []
+    while running.any():
+        actions = policy.act(observations)
+        following, rewards, terminated, truncated, _ = environment.step(actions)
+        rows = np.flatnonzero(running)
+        steps.append((rows, observations[rows], actions[rows], rewards[rows]))
+        observations, running = following, ~(terminated | truncated)
+    return _store(steps, np.asarray(seeds), terminated, segment_length)
+
+
+def _store(
+    steps: list[tuple[np.ndarray, ...]],
+    seeds: Shaped[np.ndarray, " rows"],
+    terminated: Shaped[np.ndarray, " rows"],
+    segment_length: int,
+) -> EpisodeStore:
+    """Steps recorded side by side, put one episode after the other."""
+    rows, observations, actions, rewards = (
+        np.concatenate(column) for column in zip(*steps, strict=True)
+    )
+    order = np.argsort(rows, kind="stable")  # stable: time stays in order within a row
+    lengths = np.bincount(rows, minlength=len(seeds))
+    return EpisodeStore(
+        observations=observations[order],
+        actions=actions[order],
+        rewards=rewards[order].astype(np.float32),
+        offsets=np.append(0, np.cumsum(lengths)),
+        seeds=seeds.astype(np.int64),
+        segments=-(-lengths // segment_length),
+        terminated=terminated.copy(),
+    )

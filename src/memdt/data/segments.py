@@ -1,0 +1,141 @@
+"""Cut episodes into equal segments: ``Episode -> [Segment]``, a view that is never stored.
+
+An episode of 7 steps in segments of 3 (o observation, a action, g return-to-go, . padding):
+
+    segment 0            segment 1            segment 2
+    o0 o1 o2             o3 o4 o5             o6 o6 o6      the last observation is repeated
+    a0 a1 a2             a3 a4 a5             a6 .  .       action 0
+    g0 g1 g2             g3 g4 g5             g6 .  .       return-to-go 0
+    T  T  T              T  T  T              T  F  F       mask
+
+Source: RATE section 3 (segments, returns-to-go); rate.md section 2 (padding of the public code).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from memdt.data.episodes import EpisodeStore
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The unit that models see: steps of several episodes side by side.
+
+    Padding never precedes a real step, so a mask row is a run of True, then of False.
+    """
+
+    observations: Shaped[Tensor, "batch time ..."]  # float32, or uint8 for frames
+    actions: Shaped[Tensor, "batch time ..."]  # int64 choices, or float32 vectors
+    returns_to_go: Float[Tensor, "batch time"]
+    mask: Bool[Tensor, "batch time"]  # True: a real step
+
+    def __len__(self) -> int:
+        """Episodes side by side."""
+        return self.mask.shape[0]
+
+    @property
+    def steps(self) -> int:
+        """Steps from border to border, padding included."""
+        return self.mask.shape[1]
+
+    def to(self, device: torch.device | str) -> Segment:
+        """The same segment on ``device``."""
+        return Segment(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    def rows(self, count: int) -> Segment:
+        """The first ``count`` episodes."""
+        return Segment(*(getattr(self, f.name)[:count] for f in fields(self)))
+
+
+def returns_to_go(rewards: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
+    """What is still to be earned at each step of one episode, this step's reward included.
+
+    Undiscounted; summed in float64. Source: RATE section 3.
+
+    >>> returns_to_go(np.array([1.0, 0.0, 2.0], dtype=np.float32))
+    array([3., 2., 2.], dtype=float32)
+    """
+    return np.cumsum(rewards[::-1], dtype=np.float64)[::-1].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class EpisodeTensors:
+    """All episodes of a dataset as flat tensors, one step after the other, held once."""
+
+    observations: Shaped[Tensor, "steps ..."]
+    actions: Shaped[Tensor, "steps ..."]
+    returns_to_go: Float[Tensor, " steps"]
+    offsets: Int[np.ndarray, " borders"]  # episode i holds the steps offsets[i] .. offsets[i+1]-1
+
+    @classmethod
+    def from_store(cls, store: EpisodeStore, device: torch.device | str = "cpu") -> EpisodeTensors:
+        """Copy a dataset to ``device``: frames stay uint8, choices become int64, others float32."""
+        remaining = [returns_to_go(r) for r in np.split(store.rewards, store.offsets[1:-1])]
+        return cls(
+            observations=_observations(store.observations).to(device),
+            actions=_actions(store.actions).to(device),
+            returns_to_go=torch.from_numpy(np.concatenate(remaining)).to(device),
+            offsets=store.offsets.astype(np.int64),
+        )
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " episodes"]:
+        """Steps of each episode."""
+        return np.diff(self.offsets)
+
+    def segments(self, segment_length: int) -> Int[np.ndarray, " episodes"]:
+        """Segments of each episode, the short last one counted."""
+        return -(-self.lengths // segment_length)
+
+    def window(
+        self,
+        first: Int[np.ndarray, " batch"],
+        last: Int[np.ndarray, " batch"],
+        steps: int,
+    ) -> Segment:
+        """The steps ``first .. first + steps - 1`` of every row, padded from ``last`` on.
+
+        Args:
+            first: number of each row's first step, counted over the whole dataset.
+            last: one past the last real step of each row.
+            steps: width of the window; a row with ``first >= last`` is all padding.
+        """
+        device = self.actions.device
+        ends = torch.as_tensor(last, device=device)[:, None]
+        index = torch.as_tensor(first, device=device)[:, None] + torch.arange(steps, device=device)
+        mask = index < ends
+        index = torch.minimum(index, ends - 1)
+        # Deviation D5: padding is action 0, and masked; in the public code -10 enters the model.
+        actions = self.actions[index]
+        shape = mask.shape + (1,) * (actions.dim() - 2)
+        return Segment(
+            observations=self.observations[index],
+            actions=actions.masked_fill(~mask.view(shape), 0),
+            returns_to_go=self.returns_to_go[index].masked_fill(~mask, 0.0),
+            mask=mask,
+        )
+
+
+def split(tensors: EpisodeTensors, episode: int, segment_length: int) -> list[Segment]:
+    """One episode as segments of one row each: the short last one is padded and masked."""
+    first, last = tensors.offsets[episode], tensors.offsets[episode + 1]
+    return [
+        tensors.window(np.array([start]), np.array([last]), segment_length)
+        for start in range(first, last, segment_length)
+    ]
+
+
+def _observations(observations: Shaped[np.ndarray, "steps ..."]) -> Shaped[Tensor, "steps ..."]:
+    kind = np.uint8 if observations.dtype == np.uint8 else np.float32
+    return torch.from_numpy(np.ascontiguousarray(observations, dtype=kind))
+
+
+def _actions(actions: Shaped[np.ndarray, "steps ..."]) -> Shaped[Tensor, "steps ..."]:
+    kind = np.int64 if np.issubdtype(actions.dtype, np.integer) else np.float32
+    return torch.from_numpy(np.ascontiguousarray(actions, dtype=kind))

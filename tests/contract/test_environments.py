@@ -1,0 +1,174 @@
+"""What every environment promises, discovered by name: the file is the registration."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from pydantic import ValidationError
+
+from memdt import discovery
+from memdt.data.collect import play
+from memdt.environments import interface
+
+NAMES = discovery.names("memdt.environments")
+ROWS = 6
+SEGMENTS, SEGMENT_LENGTH = 2, 10
+LONGEST = 20_000  # steps; an episode that has not ended by then never will
+
+
+@pytest.fixture(params=NAMES)
+def module(request):
+    module = interface.load(request.param)
+    absent = interface.missing(module)
+    if absent:
+        pytest.skip(f"{request.param} needs {', '.join(absent)}")
+    return module
+
+
+@pytest.fixture
+def settings(module):
+    return module.parameters_for(module.Settings(), SEGMENTS, SEGMENT_LENGTH)
+
+
+def actions_of(module, settings, count, rows=ROWS, seed=3):
+    space = module.make(settings).action_space
+    space.seed(seed)
+    return np.array([[space.sample() for _ in range(rows)] for _ in range(count)])
+
+
+def steps_of(vector, actions, seeds):
+    """All that a vector environment returns, from the reset on, stacked over time."""
+    steps = [(vector.reset(seed=seeds)[0], *(np.zeros(len(seeds)) for _ in range(3)))]
+    steps += [vector.step(action)[:4] for action in actions]
+    return [np.stack(column) for column in zip(*steps, strict=True)]
+
+
+def test_the_default_environments_are_found():
+    assert "tmaze" in NAMES
+    assert "interface" not in NAMES
+
+
+def test_settings_are_described_frozen_and_refuse_unknown_keys(module):
+    assert all(field.description for field in module.Settings.model_fields.values())
+    with pytest.raises(ValidationError, match="extra"):
+        module.Settings(no_such_setting=1)
+    name = next(iter(module.Settings.model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(module.Settings(), name, None)
+
+
+def test_gymnasium_accepts_the_environment(module, settings):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(module.make(settings), skip_render_check=True)
+
+
+def test_vector_spaces_are_those_of_single_environments(module, settings):
+    single = module.make(settings)
+    vector = interface.make_vector(module, settings, ROWS)
+    assert vector.num_envs == ROWS
+    assert vector.single_observation_space == single.observation_space
+    assert vector.single_action_space == single.action_space
+    assert vector.metadata["autoreset_mode"] is AutoresetMode.DISABLED
+    observations, _ = vector.reset(seed=list(range(ROWS)))
+    assert vector.observation_space.contains(observations)
+
+
+def test_vector_rows_are_single_episodes(module, settings):
+    actions = actions_of(module, settings, 60)
+    vector = interface.make_vector(module, settings, ROWS)
+    observed, rewards, terminated, truncated = steps_of(vector, actions, range(ROWS))
+    for row in range(ROWS):
+        single = module.make(settings)
+        observation, _ = single.reset(seed=row)
+        np.testing.assert_array_equal(observed[0, row], observation)
+        for time, action in enumerate(actions[:, row], start=1):
+            step = single.step(action)
+            np.testing.assert_array_equal(observed[time, row], step[0])
+            flags = rewards[time, row], terminated[time, row], truncated[time, row]
+            assert flags == step[1:4]
+            if step[2] or step[3]:
+                break
+
+
+def test_own_vector_form_is_the_serial_one(module, settings):
+    actions = actions_of(module, settings, 60)
+    serial = interface.SerialVector([module.make(settings) for _ in range(ROWS)])
+    own = interface.make_vector(module, settings, ROWS)
+    for seeds in (list(range(ROWS)), list(range(100, 100 + ROWS))):
+        for ours, theirs in zip(
+            steps_of(own, actions, seeds), steps_of(serial, actions, seeds), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_finished_row_is_frozen_until_the_reset(module, settings):
+    vector = interface.make_vector(module, settings, ROWS)
+    actions = actions_of(module, settings, 200)
+    observed, rewards, terminated, truncated = steps_of(vector, actions, range(ROWS))
+    ended = (terminated.astype(bool) | truncated.astype(bool))[:-1]
+    assert ended.any()
+    for name, values in {"terminated": terminated, "truncated": truncated}.items():
+        np.testing.assert_array_equal(values[1:][ended], values[:-1][ended], err_msg=name)
+    np.testing.assert_array_equal(observed[1:][ended], observed[:-1][ended])
+    assert not rewards[1:][ended].any()
+    again, _ = vector.reset(seed=list(range(ROWS)))
+    np.testing.assert_array_equal(again, observed[0])
+
+
+def test_returned_arrays_are_the_callers_own(module, settings):
+    vector = interface.make_vector(module, settings, ROWS)
+    first, _ = vector.reset(seed=list(range(ROWS)))
+    kept = first.copy()
+    action = actions_of(module, settings, 1)[0]
+    second, rewards, terminated, truncated, _ = vector.step(action)
+    np.testing.assert_array_equal(first, kept)
+    for array in (second, rewards, terminated, truncated):
+        array[:] = 1
+    fresh = interface.make_vector(module, settings, ROWS)
+    fresh.reset(seed=list(range(ROWS)))
+    fresh.step(action)
+    for ours, theirs in zip(vector.step(action)[:4], fresh.step(action)[:4], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_same_seed_same_episode_and_other_seed_another(module, settings):
+    actions = actions_of(module, settings, 8)
+    vector = interface.make_vector(module, settings, ROWS)
+    first = steps_of(vector, actions, [5] * ROWS)
+    for array in steps_of(vector, np.repeat(actions[:, :1], ROWS, axis=1), [5] * ROWS):
+        np.testing.assert_array_equal(array, np.repeat(array[:, :1], ROWS, axis=1))
+    for ours, theirs in zip(first, steps_of(vector, actions, [5] * ROWS), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    others = steps_of(vector, actions, list(range(50, 50 + ROWS)))
+    assert not np.array_equal(first[0], others[0])
+
+
+def test_a_random_episode_ends(module, settings):
+    single = module.make(settings)
+    single.reset(seed=0)
+    single.action_space.seed(0)
+    for _ in range(LONGEST):
+        _, _, terminated, truncated, _ = single.step(single.action_space.sample())
+        if terminated or truncated:
+            return
+    pytest.fail(f"still running after {LONGEST} steps")
+
+
+def test_the_collection_policy_succeeds(module, settings):
+    vector = interface.make_vector(module, settings, ROWS)
+    policy = module.collection_policy(settings)
+    store = play(vector, policy, range(ROWS), SEGMENT_LENGTH)
+    solved = module.success(store.returns)
+    assert solved.shape == (ROWS,)
+    assert solved.dtype == bool
+    assert solved.mean() > 0.5
+
+
+def test_seeds_must_be_one_a_row(module, settings):
+    with pytest.raises(ValueError, match="seeds"):
+        interface.make_vector(module, settings, ROWS).reset(seed=[1, 2])

@@ -1,0 +1,141 @@
+"""Collecting: the right lengths, balanced hints, only what succeeds, the same every time."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from memdt.data import collect as collecting
+from memdt.data.collect import collect
+from memdt.environments import tmaze
+from memdt.environments.tmaze import HINT, RIGHT, UP, Settings
+from memdt.errors import UserError
+from memdt.settings.schema import CollectionSettings
+
+LENGTH = 10
+
+
+def wanted(segments=(1, 2, 3), episodes=12, only_successful=True, seed=0) -> CollectionSettings:
+    return CollectionSettings(
+        segments=segments,
+        episodes_per_segment_count=episodes,
+        only_successful=only_successful,
+        seed=seed,
+    )
+
+
+def variation(**names: object) -> ModuleType:
+    """T-Maze with some of its names replaced or, where None, left out."""
+    module = ModuleType("memdt.environments.variation")
+    content = {**vars(tmaze), **names}
+    vars(module).update({k: v for k, v in content.items() if v is not None and k[:2] != "__"})
+    return module
+
+
+class AlwaysUp(tmaze.Oracle):
+    """Knows the way but not the hint: every second episode fails."""
+
+    def act(self, observations):
+        return np.where(super().act(observations) == RIGHT, RIGHT, UP)
+
+
+class Idle(tmaze.Oracle):
+    """Never arrives."""
+
+    def act(self, observations):
+        return np.full(len(observations), UP)
+
+
+def test_each_length_is_collected_as_often_as_asked():
+    store = collect(tmaze, Settings(), wanted(), LENGTH)
+    assert len(store) == 36
+    assert np.bincount(store.segments).tolist() == [0, 12, 12, 12]
+    assert store.lengths.tolist() == [9] * 12 + [19] * 12 + [29] * 12
+    assert (store.returns == 1).all()
+    assert store.terminated.all()
+
+
+def test_hints_of_each_length_are_balanced():
+    store = collect(tmaze, Settings(), wanted(), LENGTH)
+    hints = np.array([episode.observations[0, HINT] for episode in store])
+    for segments in (1, 2, 3):
+        assert hints[store.segments == segments].sum() == 0
+
+
+def test_no_seed_is_used_twice_nor_belongs_to_evaluation():
+    stores = [collect(tmaze, Settings(), wanted(seed=seed), LENGTH) for seed in (0, 1)]
+    seeds = np.concatenate([store.seeds for store in stores])
+    assert len(set(seeds.tolist())) == len(seeds)
+    assert seeds.min() >= collecting.FIRST_SEED
+
+
+def test_episodes_are_those_of_their_seeds():
+    store = collect(tmaze, Settings(), wanted(), LENGTH)
+    for index in (0, 13, 35):
+        episode = store[index]
+        spanning = tmaze.parameters_for(Settings(), episode.segments, LENGTH)
+        maze = tmaze.make(spanning)
+        observation, _ = maze.reset(seed=episode.seed)
+        for seen, action, reward in zip(
+            episode.observations, episode.actions, episode.rewards, strict=True
+        ):
+            np.testing.assert_array_equal(seen, observation)
+            observation, earned, terminated, _, _ = maze.step(action)
+            assert reward == earned
+        assert terminated
+
+
+def test_collecting_again_gives_the_same_episodes():
+    one, two = (collect(tmaze, Settings(), wanted(seed=3), LENGTH) for _ in range(2))
+    for name, array in vars(one).items():
+        np.testing.assert_array_equal(array, getattr(two, name))
+
+
+def test_random_corridors_count_the_segments_that_they_span():
+    store = collect(tmaze, Settings(corridor="random"), wanted(episodes=60), LENGTH)
+    assert (store.segments == -(-store.lengths // LENGTH)).all()
+    assert set(store.segments) == {1, 2, 3}
+    assert (store.returns == 1).all()
+
+
+def test_small_batches_of_single_environments_collect_the_same():
+    serial = variation(make_vector=None, ROWS_AT_ONCE=5)
+    assert not hasattr(serial, "make_vector")
+    ours = collect(serial, Settings(), wanted(), LENGTH)
+    for name, array in vars(collect(tmaze, Settings(), wanted(), LENGTH)).items():
+        np.testing.assert_array_equal(array, getattr(ours, name), err_msg=name)
+
+
+def test_failed_episodes_are_replaced():
+    store = collect(variation(collection_policy=AlwaysUp), Settings(), wanted(), LENGTH)
+    assert len(store) == 36
+    assert (store.returns == 1).all()
+    assert (store.seeds % 2 == 1).all()  # odd seeds turn up
+
+
+def test_failed_episodes_are_kept_where_they_are_wanted():
+    module = variation(collection_policy=AlwaysUp)
+    store = collect(module, Settings(), wanted(only_successful=False), LENGTH)
+    assert len(store) == 36
+    assert store.returns.sum() == 18
+
+
+def test_a_policy_that_never_succeeds_is_given_up():
+    module = variation(collection_policy=Idle)
+    with pytest.raises(UserError, match="only 0 of 240 episodes succeeded, 12 are wanted"):
+        collect(module, Settings(), wanted(), LENGTH)
+
+
+def test_a_missing_simulator_is_one_clear_line():
+    module = variation(REQUIRES=("json", "no_such_simulator"))
+    with pytest.raises(UserError, match="variation needs no_such_simulator"):
+        collect(module, Settings(), wanted(), LENGTH)
+
+
+def test_progress_names_the_environment_and_ends_with_the_total(capsys):
+    collect(tmaze, Settings(), wanted(), LENGTH)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("collect tmaze | 36/36 | ")
+    assert "episodes/s" in last

@@ -1,0 +1,232 @@
+"""A dataset comes back as it was written; any other file is refused with a remedy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memdt.data.episodes import (
+    EpisodeStore,
+    concatenate,
+    read_episodes,
+    read_metadata,
+    write_episodes,
+)
+from memdt.errors import UserError
+
+REMEDY = "snakemake data/datasets/smoke/tmaze.h5 --force"
+METADATA = {"settings_digest": "3fa1", "source_digest": "9c07", "settings": {"b": [1, 2], "a": 3.5}}
+NAMES = [field.name for field in fields(EpisodeStore)]
+
+
+def store_of(lengths, seed=0, frames=False) -> EpisodeStore:
+    generator = np.random.default_rng(seed)
+    steps, episodes = sum(lengths), len(lengths)
+    observations = generator.normal(size=(steps, 4)).astype(np.float32)
+    if frames:
+        observations = generator.integers(0, 256, size=(steps, 5, 6, 3), dtype=np.uint8)
+    return EpisodeStore(
+        observations=observations,
+        actions=generator.integers(0, 4, size=steps),
+        rewards=generator.normal(size=steps).astype(np.float32),
+        offsets=np.append(0, np.cumsum(lengths)),
+        seeds=generator.integers(0, 2**40, size=episodes),
+        segments=generator.integers(1, 9, size=episodes),
+        terminated=generator.integers(0, 2, size=episodes).astype(bool),
+    )
+
+
+def assert_equal(one: EpisodeStore, other: EpisodeStore) -> None:
+    for name in NAMES:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+        assert getattr(one, name).dtype == getattr(other, name).dtype
+
+
+@pytest.fixture
+def path(tmp_path):
+    target = tmp_path / "tmaze.h5"
+    write_episodes(store_of([5, 1, 9]), target, METADATA)
+    return target
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=8),
+    seed=st.integers(0, 1000),
+    frames=st.booleans(),
+)
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_dataset_comes_back_as_it_was_written(tmp_path, lengths, seed, frames):
+    store = store_of(lengths, seed, frames)
+    write_episodes(store, tmp_path / "data.h5", METADATA)
+    assert_equal(read_episodes(tmp_path / "data.h5", "3fa1", REMEDY), store)
+
+
+def test_the_same_episodes_are_the_same_bytes(tmp_path):
+    for name in ("one.h5", "two.h5"):
+        write_episodes(store_of([40, 3, 700], frames=True), tmp_path / name, METADATA)
+    reordered = dict(reversed(METADATA.items()))
+    write_episodes(store_of([40, 3, 700], frames=True), tmp_path / "three.h5", reordered)
+    contents = {(tmp_path / name).read_bytes() for name in ("one.h5", "two.h5", "three.h5")}
+    assert len(contents) == 1
+
+
+def test_what_was_read_is_written_with_the_same_bytes(path, tmp_path):
+    write_episodes(read_episodes(path, None, REMEDY), tmp_path / "again.h5", METADATA)
+    assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
+
+
+def test_metadata_come_back(path):
+    metadata = read_metadata(path, REMEDY)
+    assert metadata["settings_digest"] == "3fa1"
+    assert metadata["source_digest"] == "9c07"
+    assert json.loads(metadata["settings"]) == METADATA["settings"]
+
+
+def test_nothing_but_the_dataset_is_left_behind(path):
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def refusal(path, digest="3fa1") -> str:
+    """The message of a refusal: one line that names the file and ends with the remedy."""
+    with pytest.raises(UserError) as error:
+        read_episodes(path, digest, REMEDY)
+    message = str(error.value)
+    assert str(path) in message
+    assert message.endswith(f"-> {REMEDY}")
+    assert "\n" not in message
+    return message
+
+
+def test_other_settings_are_refused(path):
+    assert "collected with settings 3fa1, this run asks for 77" in refusal(path, "77")
+
+
+def test_the_digest_may_be_left_unchecked(path):
+    assert len(read_episodes(path, None, REMEDY)) == 3
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    assert "no dataset" in refusal(tmp_path / "nowhere.h5")
+
+
+def test_a_folder_is_refused(tmp_path):
+    assert "no dataset" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"episode,return\n0,1\n", b"\x80\x04pickle"])
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
+    (tmp_path / "odd.h5").write_bytes(content)
+    assert "not an HDF5 file" in refusal(tmp_path / "odd.h5")
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95, 0.999])
+def test_a_truncated_file_is_refused(path, share):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    assert "damaged" in refusal(path)
+
+
+def test_a_flipped_bit_is_noticed(path):
+    content = bytearray(path.read_bytes())
+    with h5py.File(path) as file:
+        place = file["rewards"].id.get_chunk_info(0)
+    content[place.byte_offset + place.size // 2] ^= 1
+    path.write_bytes(content)
+    assert "damaged" in refusal(path)
+
+
+def test_somebody_elses_hdf5_is_refused(tmp_path):
+    with h5py.File(tmp_path / "minari.h5", "w") as file:
+        file["observations"] = np.zeros(3)
+    assert "not a dataset of this project" in refusal(tmp_path / "minari.h5")
+
+
+def test_a_later_format_is_refused(path):
+    with h5py.File(path, "a") as file:
+        file.attrs["format_version"] = 99
+    assert "dataset format 99" in refusal(path)
+
+
+def replace(path, name, value, **options) -> None:
+    with h5py.File(path, "a") as file:
+        del file[name]
+        if value is not None:
+            file.create_dataset(name, data=value, **options)
+
+
+def test_an_array_that_is_missing_is_refused(path):
+    replace(path, "actions", None)
+    assert "'actions'" in refusal(path)
+
+
+def test_python_objects_are_never_read(path):
+    replace(path, "actions", ["a"] * 15, dtype=h5py.string_dtype())
+    assert "no array of numbers 'actions'" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rewards", np.zeros(14, dtype=np.float32)),
+        ("offsets", np.array([0, 5, 5, 15])),
+        ("offsets", np.array([0, 5, 15])),
+        ("offsets", np.array([1, 5, 6, 15])),
+        ("terminated", np.ones(2, dtype=bool)),
+        ("offsets", np.array([0.0, 5, 6, 15])),
+        ("rewards", np.float32(3)),
+        ("actions", np.int64(3)),
+    ],
+)
+def test_arrays_that_disagree_are_refused(path, name, value):
+    replace(path, name, value)
+    assert "damaged" in refusal(path)
+
+
+def test_python_objects_are_never_written(tmp_path):
+    store = store_of([3])
+    odd = EpisodeStore(**{**vars(store), "actions": np.array([1, "a", None], dtype=object)})
+    with pytest.raises(TypeError, match="actions"):
+        write_episodes(odd, tmp_path / "odd.h5", METADATA)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_episode_is_a_view_and_prints_shapes_not_numbers():
+    store = store_of([4, 2, 3])
+    episode = store[1]
+    assert np.shares_memory(episode.observations, store.observations)
+    np.testing.assert_array_equal(episode.observations, store.observations[4:6])
+    assert len(episode) == 2
+    assert "2 steps" in repr(episode)
+    assert "observation (4,)" in repr(episode)
+    assert "array" not in repr(episode) + repr(store)
+    assert repr(store) == "EpisodeStore(3 episodes, 9 steps)"
+    assert len(store[-1]) == 3
+    with pytest.raises(IndexError):
+        store[3]
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=9), data=st.data())
+def test_selected_and_joined_episodes_are_the_same_episodes(lengths, data):
+    store = store_of(lengths)
+    marks = st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths))
+    chosen = np.array(data.draw(marks.filter(any)))
+    selected = store.select(chosen)
+    joined = concatenate([selected, store])
+    wanted = [e for e, mark in zip(store, chosen, strict=True) if mark] + list(store)
+    assert len(joined) == len(wanted)
+    np.testing.assert_allclose(
+        joined.returns, [e.rewards.sum() for e in wanted], rtol=1e-5, atol=1e-6
+    )
+    for ours, theirs in zip(joined, wanted, strict=True):
+        np.testing.assert_array_equal(ours.observations, theirs.observations)
+        np.testing.assert_array_equal(ours.actions, theirs.actions)
+        flags = (ours.seed, ours.segments, ours.terminated)
+        assert flags == (theirs.seed, theirs.segments, theirs.terminated)

@@ -1,0 +1,190 @@
+"""The published numbers: typed twice, consistent, each with a counterpart of ours or a reason."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memdt.errors import UserError
+from memdt.reporting.claims import claim_keys, load_claims
+from memdt.reporting.published import (
+    Cell,
+    cells_frame,
+    in_scope,
+    published_cells,
+    read_cells,
+    unresolved,
+)
+from memdt.reporting.verdicts import METRICS
+from memdt.settings.layers import available
+from memdt.settings.resolve import experiment_file, resolve
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "data" / "published"
+HEADER = ",".join(Cell.model_fields)
+ROW = "rate,v1,Table 2,,e,rate-3,as_published,2,success,share,1.000,0.010,sem,10,100,0.05,yes,"
+
+
+def number(text: str) -> float:
+    return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+
+
+def second_transcription() -> Iterator[tuple[tuple, tuple]]:
+    """(what, numbers) for each entry of the wide tables of the second transcription."""
+    with (FOLDER / "rate_second_transcription.csv").open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            columns, values = line["columns"].split(), line["values"].split()
+            for column, value in zip(columns, values, strict=True):
+                place = dict(part.split("=") for part in line["fixed"].split())
+                place[line["across"]] = column
+                mean, _, spread = value.partition("±")
+                what = (
+                    line["version"],
+                    line["item"],
+                    place["variant"],
+                    place["condition"],
+                    place["segments"],
+                    place.get("metric", "success"),
+                )
+                runs = (line["runs"], line["episodes"])
+                yield what, (number(mean), number(spread) if spread else None, *runs)
+
+
+def text(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def first_transcription() -> Iterator[tuple[tuple, tuple]]:
+    for cell in read_cells(FOLDER / "rate.csv"):
+        segments = text(cell.segments)
+        what = (cell.version, cell.item, cell.variant, cell.condition, segments, cell.metric)
+        yield what, (cell.mean, cell.spread, text(cell.seeds), text(cell.episodes))
+
+
+def test_both_transcriptions_agree_cell_by_cell():
+    first, second = list(first_transcription()), list(second_transcription())
+    assert len(first) == len(dict(first))
+    assert len(second) == len(dict(second))
+    assert dict(first).keys() == dict(second).keys()
+    assert {what: dict(second)[what] for what in dict(first)} == dict(first)
+
+
+def test_table_2_is_whole():
+    table = in_scope(published_cells(ROOT), "tmaze_table_2", "success")
+    models = ("dt-3", "dt-7", "rate-3", "rate-7")
+    assert {(key[1], key[3]) for key in table} == {
+        (model, segments) for model in models for segments in (1, 2, 3, 5, 9, 12)
+    }
+    assert all(cell.spread_kind == "sem" and cell.seeds == 10 for cell in table.values())
+
+
+def test_success_rates_are_shares_and_metrics_are_known():
+    for cell in published_cells(ROOT):
+        assert 0.0 <= cell.mean <= 1.0
+        assert cell.metric in METRICS or not cell.in_scope
+        assert cell.margin == 0.05  # data/published/README.md
+
+
+def catalogue() -> dict[str, dict[str, dict[str, tuple[int, ...]]]]:
+    """What every experiment evaluates at full scale, as the settings resolve it."""
+    found: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {}
+    for experiment in available("experiments"):
+        for variant in experiment_file(experiment).variants:
+            evaluation = resolve(experiment, variant, "paper").settings.evaluation
+            found.setdefault(experiment, {})[variant] = {
+                name: condition.segments or evaluation.segments
+                for name, condition in evaluation.conditions.items()
+            }
+    return found
+
+
+def test_published_rows_and_claims_belong_to_our_experiments(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    ours = catalogue()
+    rows = [cell.key[:4] for cell in published_cells(ROOT) if cell.in_scope]
+    claimed = [key for claim in load_claims(ROOT) for key in claim_keys(claim)]
+    named = [key for key in claimed if key[1] != "*"]
+    assert unresolved([*rows, *named], ours) == []
+    for experiment, _, condition, segments in set(claimed) - set(named):
+        lengths = [variant.get(condition, ()) for variant in ours[experiment].values()]
+        assert any(segments in one for one in lengths)
+
+
+def test_a_key_that_names_nothing_is_told_apart():
+    ours = {"e": {"a": {"c": (1, 2), "d": (1,)}}}
+    keys = [
+        ("e", "a", "c", 2),
+        ("x", "a", "c", 1),
+        ("e", "b", "c", 1),
+        ("e", "a", "x", 1),
+        ("e", "a", "d", 2),
+        ("e", "a", "c", None),
+    ]
+    problems = unresolved(keys, ours)
+    assert [problem.split(": ")[1] for problem in problems] == [
+        "no experiment 'x'",
+        "no variant 'b'",
+        "no condition 'x'",
+        "never evaluated at 2 segments",
+        "never evaluated at None segments",
+    ]
+
+
+def written(folder: Path, *rows: str, header: str = HEADER) -> Path:
+    path = folder / "numbers.csv"
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_row_is_read_with_its_types(tmp_path):
+    (cell,) = read_cells(written(tmp_path, ROW))
+    assert cell.key == ("e", "rate-3", "as_published", 2, "success")
+    assert (cell.mean, cell.spread, cell.seeds, cell.in_scope) == (1.0, 0.01, 10, True)
+    frame = cells_frame([cell])
+    assert list(frame.columns) == list(Cell.model_fields)
+    assert frame.loc[0, "segments"] == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("1.000", "1,000", "mean|columns|spread"),
+        ("1.000", "nan", "mean"),
+        ("0.010,sem", ",sem", "spread needs its kind"),
+        ("0.010,sem", "0.010,none", "spread needs its kind"),
+        ("0.010,sem", "0.010,se", "spread_kind"),
+        (",yes,", ",no,", "reason in the note"),
+        (",2,success", ",,success", "names experiment"),
+        (",2,success", ",0,success", "segments"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_line(tmp_path, old, new, message):
+    with pytest.raises(UserError, match=f"line 2.*({message})"):
+        read_cells(written(tmp_path, ROW.replace(old, new)))
+
+
+def test_wrong_columns_twins_and_missing_files_are_refused(tmp_path):
+    with pytest.raises(UserError, match="unexpected columns"):
+        read_cells(written(tmp_path, ROW, header=HEADER.replace("item,page", "page,item")))
+    with pytest.raises(UserError, match="two rows in scope"):
+        read_cells(written(tmp_path, ROW, ROW.replace("1.000", "0.900")))
+    with pytest.raises(UserError, match="no such file"):
+        read_cells(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    ("kind", "spread", "reach"),
+    [
+        ("ci95", 0.1, 0.1),
+        ("sem", 0.1, 0.1 * 2.262157),
+        ("std", 0.1, 0.1 * 2.262157 / math.sqrt(10)),
+    ],
+)
+def test_each_kind_of_spread_becomes_a_95_percent_interval(tmp_path, kind, spread, reach):
+    row = ROW.replace("0.010,sem", f"{spread},{kind}")
+    found = read_cells(written(tmp_path, row))[0].interval()
+    assert found.high - found.mean == pytest.approx(reach, rel=1e-5)

@@ -1,0 +1,147 @@
+"""What the runs wrote is gathered whole, or refused; absent runs are absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from memdt import paths
+from memdt.errors import UserError
+from memdt.reporting.results import (
+    CURVE_COLUMNS,
+    EPISODE_COLUMNS,
+    load_curves,
+    load_episodes,
+    load_manifests,
+    per_seed,
+)
+
+EPISODES = "condition,segments,episode,environment_seed,return,steps,success\n"
+ROWS = "as_published,1,0,17,1.0,29,1\nas_published,1,1,18,0.0,30,0\n"
+
+
+def put(root: Path, variant: str, seed: int, text: str) -> Path:
+    path = root / paths.episodes("quick", "task", variant, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def put_stage(root: Path, stage: int, curve: str, manifest: object) -> None:
+    folder = root / paths.stage("quick", "task", "rate", 0, stage)
+    folder.mkdir(parents=True)
+    (folder / "curve.csv").write_text(",".join(CURVE_COLUMNS) + "\n" + curve, encoding="utf-8")
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_episodes_carry_the_names_of_their_run(tmp_path):
+    put(tmp_path, "rate", 0, EPISODES + ROWS)
+    put(tmp_path, "rate", 10, EPISODES + ROWS)
+    put(tmp_path, "dt", 2, EPISODES + ROWS)
+    frame = load_episodes("quick", "task", ["rate", "dt"], tmp_path)
+    assert list(frame.columns) == ["experiment", "variant", "seed", *EPISODE_COLUMNS]
+    runs = frame[["variant", "seed"]].drop_duplicates().itertuples(index=False, name=None)
+    assert list(runs) == [("rate", 0), ("rate", 10), ("dt", 2)]
+    assert len(frame) == 6
+    assert set(frame["experiment"]) == {"task"}
+
+
+def test_only_the_seeds_asked_for_are_read_and_absent_runs_are_absent(tmp_path):
+    put(tmp_path, "rate", 0, EPISODES + ROWS)
+    put(tmp_path, "rate", 7, "left over from another scale")
+    frame = load_episodes("quick", "task", {"rate": [0, 1], "dt": [0]}, tmp_path)
+    assert set(frame["seed"]) == {0}
+
+
+def test_nothing_run_gives_an_empty_frame_with_all_columns(tmp_path):
+    frame = load_episodes("quick", "task", ["rate"], tmp_path)
+    assert frame.empty
+    assert list(frame.columns) == ["experiment", "variant", "seed", *EPISODE_COLUMNS]
+    assert per_seed(frame, "success").empty
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "truncated"),
+        (EPISODES + ROWS[:-1], "truncated"),
+        (EPISODES + ROWS + "as_published,1,2\n", "missing"),
+        (EPISODES, "no rows"),
+        ("loss,accuracy\n1,2\n", "expected the columns"),
+        (EPISODES.replace("steps,success", "success,steps") + ROWS, "expected the columns"),
+        (EPISODES + ROWS.replace("\n", ",9\n"), "expected the columns"),
+        (EPISODES + ROWS + "as_published,1,2,19,1.0,29,1,5,5\n", "no table"),
+        (EPISODES + ROWS.replace("29", "many"), "no number"),
+        (EPISODES + ROWS.replace(",1\n", ",0.5\n"), "0 or 1"),
+        (EPISODES + ROWS + ROWS, "twice"),
+    ],
+)
+def test_a_broken_or_foreign_file_is_refused_with_its_path(tmp_path, text, message):
+    path = put(tmp_path, "rate", 0, text)
+    with pytest.raises(UserError, match=message) as caught:
+        load_episodes("quick", "task", ["rate"], tmp_path)
+    assert str(path) in str(caught.value)
+    assert "snakemake" in caught.value.remedy
+
+
+def test_per_seed_is_the_naive_mean_over_episodes():
+    rows = [
+        ("task", variant, "as_published", segments, seed, float(success))
+        for variant in ("rate", "dt")
+        for seed in (3, 0)
+        for segments in (2, 1)
+        for success in ([1, 1, 0, 0, 0] if variant == "dt" and seed == 0 else [1, 1, 1, 0])
+    ]
+    names = ["experiment", "variant", "condition", "segments", "seed", "success"]
+    frame = pd.DataFrame(rows, columns=names).sample(frac=1, random_state=0)
+    frame = frame.sort_values("variant", ascending=False, kind="stable")
+    found = per_seed(frame, "success")
+    assert list(found["variant"].drop_duplicates()) == ["rate", "dt"]  # first appearance
+    for cell in found.itertuples():
+        chosen = [row[5] for row in rows if row[:5] == tuple(cell)[1:6]]
+        assert cell.value == pytest.approx(sum(chosen) / len(chosen))
+        assert cell.episodes == len(chosen)
+    assert found.groupby(["variant", "segments"])["seed"].apply(list).tolist() == [[0, 3]] * 4
+
+
+def test_an_unknown_metric_is_refused():
+    with pytest.raises(UserError, match="success"):
+        per_seed(pd.DataFrame(), "sucess")
+
+
+def test_curves_of_all_stages_in_order(tmp_path):
+    for stage in (1, 2, 10):
+        put_stage(tmp_path, stage, f"{stage},100,{stage},0.5,0.9,0.001,1.0\n", {"seed": 0})
+    put_stage(tmp_path, 11, "11,100,11,nan,0.1,0.001,1.0\n", {"seed": 0})  # diverged
+    curves = load_curves("quick", "task", {"rate": [0]}, tmp_path)
+    assert list(curves["stage"]) == [1, 2, 10, 11]
+    assert curves["loss"].isna().tolist() == [False, False, False, True]
+    assert list(curves.columns) == ["experiment", "variant", "seed", *CURVE_COLUMNS]
+
+
+def test_a_curve_without_its_update_is_refused(tmp_path):
+    put_stage(tmp_path, 1, "1,,1,0.5,0.9,0.001,1.0\n", {"seed": 0})
+    with pytest.raises(UserError, match="missing"):
+        load_curves("quick", "task", ["rate"], tmp_path)
+
+
+def test_manifests_are_one_row_a_stage_and_keep_nested_values(tmp_path):
+    put_stage(tmp_path, 1, "", {"seed": 0, "wall_seconds": 3.5, "settings": {"model": "rate"}})
+    put_stage(tmp_path, 2, "", {"seed": 0, "wall_seconds": 4.5, "settings": {"model": "rate"}})
+    frame = load_manifests("quick", "task", ["rate"], tmp_path)
+    assert list(frame["stage"]) == [1, 2]
+    assert list(frame["wall_seconds"]) == [3.5, 4.5]
+    assert frame.loc[0, "settings"] == {"model": "rate"}
+    assert load_manifests("quick", "task", ["dt"], tmp_path).empty
+
+
+@pytest.mark.parametrize("content", ['{"seed": 0, ', "[1, 2]", '{"seed": 1}', "{}"])
+def test_a_broken_or_foreign_manifest_is_refused(tmp_path, content):
+    put_stage(tmp_path, 1, "", {})
+    path = tmp_path / paths.stage("quick", "task", "rate", 0, 1) / "manifest.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="manifest"):
+        load_manifests("quick", "task", ["rate"], tmp_path)

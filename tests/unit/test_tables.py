@@ -1,0 +1,217 @@
+"""Tables: every printed cell beside ours, in the paper's shape, with the same bytes each time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from memdt.errors import UserError
+from memdt.reporting.published import Cell
+from memdt.reporting.tables import (
+    TABLE_COLUMNS,
+    build_table,
+    read_table,
+    verdict_counts,
+    wide,
+    write_table,
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    rows: str = "segments"
+    columns: str = "variant"
+    metric: str = "success"
+
+
+def cell(variant: str, segments: int, mean: float, **more: object) -> Cell:
+    row = {
+        "paper": "rate", "version": "v1", "item": "Table 2", "page": "", "experiment": "task",
+        "variant": variant, "condition": "as_published", "segments": segments, "metric": "success",
+        "unit": "share", "mean": mean, "spread": 0.01, "spread_kind": "sem", "seeds": 10,
+        "episodes": 100, "margin": 0.05, "in_scope": True, "note": "",
+    }  # fmt: skip
+    return Cell(**{**row, **more})
+
+
+PUBLISHED = [
+    cell("rate-3", 12, 0.5),
+    cell("rate-3", 2, 1.0),
+    cell("dt-3", 2, 0.5),
+    cell("dt-3", 5, 0.4, spread=None, spread_kind="none"),
+    cell("dt-3", 9, 0.9, in_scope=False, note="not ours"),
+    cell("dt-3", 2, 0.1, experiment="another"),
+    cell("dt-3", 2, 29.0, metric="steps"),
+]
+MEANS = {
+    ("rate-3", "as_published", 2): [1.0, 0.9, 1.0],
+    ("rate-3", "as_published", 12): [0.8, 0.8],
+    ("dt-3", "as_published", 2): [0.5, 0.5, 0.6],
+    ("dt-3", "full_context", 2): [1.0, 1.0, 1.0],
+    ("dt-3", "as_published", 30): [0.4, 0.5, 0.6],
+}
+
+
+def episodes(means: dict[tuple[str, str, int], list[float]] = MEANS) -> pd.DataFrame:
+    rows = [
+        ("task", variant, seed, condition, segments, episode, 0, float(won), 9, won)
+        for (variant, condition, segments), seeds in means.items()
+        for seed, mean in enumerate(seeds)
+        for episode in range(10)
+        for won in [int(episode < round(10 * mean))]
+    ]
+    names = (
+        "experiment variant seed condition segments episode environment_seed return steps success"
+    )
+    return pd.DataFrame(rows, columns=names.split())
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return build_table("task", Shape(), episodes(), PUBLISHED)
+
+
+def one(table: pd.DataFrame, variant: str, condition: str, segments: int) -> pd.Series:
+    chosen = table[
+        (table["variant"] == variant)
+        & (table["condition"] == condition)
+        & (table["segments"] == segments)
+    ]
+    assert len(chosen) == 1
+    return chosen.iloc[0]
+
+
+def test_a_cell_holds_both_numbers_and_their_difference(table):
+    found = one(table, "rate-3", "as_published", 2)
+    assert (found["row"], found["column"], found["origin"]) == ("2", "rate-3", "paper")
+    assert (found["published_mean"], found["published_spread"], found["spread_kind"]) == (
+        1.0,
+        0.01,
+        "sem",
+    )
+    assert (found["item"], found["version"], found["margin"]) == ("Table 2", "v1", 0.05)
+    assert found["reproduced_mean"] == pytest.approx(2.9 / 3)
+    border = stats.ttest_1samp([1.0, 0.9, 1.0], 0).confidence_interval(0.95).low
+    assert found["low"] == pytest.approx(border)
+    assert found["high"] == 1.0  # a share cannot be more
+    assert (found["seeds"], found["seed_numbers"]) == (3, "0;1;2")
+    assert found["per_seed"] == "1.000000;0.900000;1.000000"
+    assert found["difference"] == pytest.approx(2.9 / 3 - 1.0)
+    assert found["verdict"] == "reproduced"
+
+
+def test_cells_are_the_union_of_printed_and_run(table):
+    assert list(table.columns) == list(TABLE_COLUMNS)
+    verdicts = {(r.variant, r.condition, r.segments): r.verdict for r in table.itertuples()}
+    assert verdicts == {
+        ("rate-3", "as_published", 2): "reproduced",
+        ("rate-3", "as_published", 12): "too few seeds",
+        ("dt-3", "as_published", 2): "reproduced",
+        ("dt-3", "as_published", 5): "not run",
+        ("dt-3", "as_published", 30): "no published number",
+        ("dt-3", "full_context", 2): "no published number",
+    }
+    assert verdict_counts(table) == {"reproduced": 2, "too few seeds": 1, "not run": 1}
+
+
+def test_a_cell_that_never_ran_keeps_the_printed_number(table):
+    found = one(table, "dt-3", "as_published", 5)
+    assert found["published_mean"] == 0.4
+    assert math.isnan(found["published_spread"])
+    assert math.isnan(found["reproduced_mean"])
+    assert math.isnan(found["difference"])
+    assert found["seeds"] == 0
+
+
+def test_the_wide_table_has_the_papers_shape(table):
+    laid = wide(table)
+    assert list(laid.index) == ["2", "5", "12", "30"]  # by number, not by text
+    assert list(laid.columns) == ["rate-3", "dt-3", "dt-3 (full_context, ours)"]
+    assert laid.loc["2", "dt-3 (full_context, ours)"] == 1.0
+    assert math.isnan(laid.loc["5", "dt-3"])
+    assert wide(table, "verdict").loc["5", "dt-3"] == "not run"
+
+
+def test_a_condition_that_the_paper_reports_is_not_ours():
+    published = [*PUBLISHED, cell("dt-3", 2, 1.0, condition="full_context")]
+    found = build_table("task", Shape(), episodes(), published)
+    assert set(found["origin"]) == {"paper"}
+    assert "dt-3 (full_context)" in wide(found).columns
+
+
+def test_the_dimension_left_open_names_the_column():
+    found = build_table("task", Shape(rows="segments", columns="condition"), episodes(), PUBLISHED)
+    laid = wide(found)
+    assert list(laid.columns) == [
+        "as_published (rate-3)",
+        "as_published (dt-3)",
+        "full_context (dt-3, ours)",
+    ]
+    across = wide(build_table("task", Shape("variant", "segments"), episodes(), PUBLISHED))
+    assert list(across.index) == ["rate-3", "dt-3"]
+    assert [name for name in across.columns if name.isdecimal()] == ["2", "5", "12", "30"] or (
+        set(across.columns) >= {"2", "5", "12", "30", "2 (full_context, ours)"}
+    )
+
+
+def test_another_metric_has_its_own_published_number():
+    found = build_table("task", Shape(metric="steps"), episodes(), PUBLISHED)
+    cell_found = one(found, "dt-3", "as_published", 2)
+    assert (cell_found["published_mean"], cell_found["reproduced_mean"]) == (29.0, 9.0)
+    assert cell_found["verdict"] == "lower"
+
+
+def test_nothing_run_and_nothing_printed(table):
+    nothing = episodes({})
+    printed = build_table("task", Shape(), nothing, PUBLISHED)
+    assert set(printed["verdict"]) == {"not run"}
+    assert len(printed) == 4
+    empty = build_table("task", Shape(), nothing, [])
+    assert empty.empty
+    assert list(empty.columns) == list(table.columns)
+    assert wide(empty).empty
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path, table):
+    shuffled = (
+        episodes()
+        .sample(frac=1, random_state=1)
+        .sort_values("variant", ascending=False, kind="stable")
+    )
+    write_table(table, tmp_path / "a.csv")
+    write_table(build_table("task", Shape(), shuffled, iter(PUBLISHED)), tmp_path / "b.csv")
+    written = (tmp_path / "a.csv").read_bytes()
+    assert written == (tmp_path / "b.csv").read_bytes()
+    assert b"\r" not in written
+    assert b"nan" not in written
+    assert b",1.000000,0.010000,sem,10,0.050000,0.966667," in written
+
+
+def test_a_table_reads_back_as_it_was(tmp_path, table):
+    write_table(table, tmp_path / "a.csv")
+    again = read_table(tmp_path / "a.csv")
+    write_table(again, tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert again["verdict"].tolist() == table["verdict"].tolist()
+    pd.testing.assert_frame_equal(wide(again, "seeds"), wide(table, "seeds"), check_names=False)
+
+
+def test_a_foreign_table_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("row,column\n1,2\n")
+    with pytest.raises(UserError, match="not a table"):
+        read_table(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("shape", [Shape("segments", "segments"), Shape("segment", "variant")])
+def test_an_impossible_shape_is_refused(shape):
+    with pytest.raises(UserError, match="rows and columns"):
+        build_table("task", shape, episodes(), PUBLISHED)
+
+
+def test_an_unknown_metric_is_refused():
+    with pytest.raises(UserError, match="unknown metric"):
+        build_table("task", Shape(metric="sucess"), episodes(), PUBLISHED)
