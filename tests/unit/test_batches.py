@@ -95,7 +95,9 @@ def test_dropping_ended_rows_loses_no_real_step(lengths, batch_size, update):
     batches = batches_of(lengths, batch_size, maximum=longest)
     segments, windows = batches.batch(update), batches.windows(update)
     assert sum(map(len, windows)) == batch_size == len(segments[0])
-    assert sum(int(s.mask.sum()) for s in segments) == sum(lengths[e] for e in episodes_in(segments))
+    assert sum(int(s.mask.sum()) for s in segments) == sum(
+        lengths[e] for e in episodes_in(segments)
+    )
     row = 0  # windows come longest first, as the rows of the batch do
     for window in windows:
         count = window.steps // 10

@@ -230,7 +230,11 @@ def test_a_star_stands_for_every_variant_with_results():
     test = {"some": {"where": {"variant": "*"}, "test": inner}}
     assert judge(test, {("a", P, 1): GUESSING, ("b", P, 1): SOLVED}) == "holds"
     assert judge(test, {("a", P, 1): GUESSING}) == "does not hold"
+    assert judge(test, {("a", P, 1): GUESSING, ("b", P, 2): SOLVED}) == "does not hold"
     assert judge(test, {}) == "not run"
+    everyone = {"every": test["some"]}
+    assert judge(everyone, {("a", P, 1): SOLVED, ("b", P, 2): GUESSING}) == "holds"
+    assert judge(everyone, {}) == "not run"
 
 
 def test_conditions_and_other_experiments_are_kept_apart():

@@ -86,7 +86,7 @@ class Batches:
     def windows(self, update: int) -> list[Segment]:
         """The same rows as whole episodes, a Segment for each count of segments, longest first.
 
-        For models that take an episode as one context; short episodes are not padded to the longest.
+        For models that take an episode as one context; none is padded to the longest of the batch.
         """
         first, last = self._rows(update)
         counts = -(-(last - first) // self.segment_length)

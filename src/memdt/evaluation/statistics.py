@@ -61,7 +61,7 @@ def interval(
     return _around(
         float(values.mean()),
         _standard_error(values),
-        values.size - 1,
+        float(values.size - 1),
         confidence,
         values.size,
         bounds,

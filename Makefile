@@ -1,0 +1,133 @@
+# The commands of memdt; `make help` lists them.
+# Needed beforehand: make, git, and Python 3.11, 3.12 or 3.13.
+#
+# The software lives in .venv, in three steps:
+#   1. torch with the packages that torch itself asks for, held to requirements.lock. The lock
+#      does not list the CUDA packages: torch's CUDA build names those, its CPU build has none.
+#   2. everything in requirements.lock without looking at dependencies. The lock is complete, and
+#      this way d4rl comes in without mujoco-py, with which `import d4rl` fails.
+#   3. memdt itself, editable.
+#
+# Which build of torch comes is up to the package index; the usual one gives Linux the CUDA build
+# (about 3 GB), which also runs without a GPU. For the CPU build (0.2 GB) instead:
+#   with uv:   UV_TORCH_BACKEND=cpu make environment
+#   with pip:  PIP_EXTRA_INDEX_URL=... make environment
+#              (the address is under "CPU" on PyTorch's page "Start locally")
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+unexport PYTHONPATH PYTHONHOME
+
+# A Python of your choice: make PYTHON=/path/to/python3.12
+PYTHON ?=
+# More options for snakemake: make reproduce OPTIONS='--config scale=smoke'
+OPTIONS ?=
+# What `make test` runs: make test MARKERS=slow, make test TESTS=tests/unit WORKERS=0
+MARKERS ?= not slow and not cluster
+TESTS ?= tests
+WORKERS ?= auto
+
+environment := $(CURDIR)/.venv
+# Commands that the workflow starts must be those of .venv too.
+in_environment := PATH="$(environment)/bin:$$PATH"
+
+# Both stamps are written last, so an interrupted installation has none. The first holds the
+# folder that the environment was made for: environments cannot be moved.
+packages_stamp := .venv/.packages
+environment_stamp := .venv/.complete
+made_for := $(shell .venv/bin/python -c pass 2>/dev/null && cat $(packages_stamp) 2>/dev/null)
+ifneq ($(made_for),$(CURDIR))
+.PHONY: $(packages_stamp)
+endif
+
+.PHONY: help reproduce smoke test check format environment clean-environment lock
+
+help: ## list these commands
+	@awk -F ':[^#]*## ' '/^[a-z-]+:[^#]*## / {printf "  make %-18s  %s\n", $$1, $$2}' Makefile
+
+reproduce: $(environment_stamp) ## install what is needed, then run every experiment and write the report
+	@$(in_environment) snakemake --cores all --rerun-incomplete $(OPTIONS)
+
+smoke: $(environment_stamp) ## run every part once, tiny, to see that all of it works
+	@$(in_environment) snakemake smoke --cores all --rerun-incomplete $(OPTIONS)
+
+test: $(environment_stamp) ## install what is needed, then run the tests but for slow and cluster ones
+	@$(in_environment) python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile \
+	    -m "$(MARKERS)" $(TESTS)
+
+check: $(environment_stamp) ## check format, style, types and the workflow
+	@echo "ruff format"; $(in_environment) ruff format --check .
+	@echo "ruff check"; $(in_environment) ruff check .
+	@echo "mypy"; $(in_environment) mypy
+	@echo "snakefmt"; $(in_environment) snakefmt --check Snakefile workflow
+	@echo "snakemake --lint"; $(in_environment) snakemake --lint
+
+format: $(environment_stamp) ## bring Python and Snakemake files into the style that `make check` asks for
+	@$(in_environment) ruff check --fix --select I .
+	@$(in_environment) ruff format .
+	@$(in_environment) snakefmt Snakefile workflow
+
+environment: $(environment_stamp) ## only install what is needed, into .venv
+
+clean-environment: ## remove .venv
+	rm -rf .venv
+
+# ---- the environment -----------------------------------------------------------------------
+
+# A uv inside .venv does not count: it would go with it.
+UV := $(filter-out $(environment)/%,$(shell command -v uv))
+ifneq ($(UV),)
+create = "$(UV)" venv --quiet --python $(1) .venv
+install := "$(UV)" pip install --quiet --python .venv/bin/python
+else
+create = $(1) -m venv .venv
+install := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
+endif
+
+# Prints the real path: an activated .venv is about to be removed, and with it its `python3`.
+python_check := import os, sys, venv; \
+    print(os.path.realpath(sys.executable)); sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+python_candidates := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+
+$(packages_stamp): requirements.lock
+	@set -eu; \
+	for candidate in $(python_candidates); do \
+	    if python="$$("$$candidate" -c '$(python_check)' 2>/dev/null)"; then break; fi; \
+	    python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "memdt needs Python 3.11, 3.12 or 3.13, not found as: $(python_candidates)." \
+	         "Install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+	    exit 1; \
+	fi; \
+	echo "[1/4] .venv is missing, unfinished or out of date: making it anew with $$python and $(if $(UV),uv,pip)"; \
+	rm -rf .venv; \
+	$(call create,"$$python"); \
+	echo "[2/4] PyTorch (seconds to minutes: up to 3 GB where the index gives the CUDA build)"; \
+	$(install) -c requirements.lock torch setuptools; \
+	echo "[3/4] all other packages (10 s with uv, 2 minutes with pip; 0.5 GB)"; \
+	$(install) --no-deps --no-build-isolation -r requirements.lock; \
+	printf '%s\n' '$(CURDIR)' > $@
+
+$(environment_stamp): $(packages_stamp) pyproject.toml
+	@echo "[4/4] memdt itself"
+	@$(install) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# ---- the lock ------------------------------------------------------------------------------
+
+# One version per package for all three Pythons (--universal, --fork-strategy fewest).
+compile = uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
+    --all-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+    $(1) pyproject.toml requirements.in
+
+# The first pass finds the names of torch's CUDA packages, the second leaves them out. Versions
+# already in the lock stay as they are: make lock UPGRADE=--upgrade, or UPGRADE='-P dvc'.
+UPGRADE ?=
+lock: ## write requirements.lock anew after a change of pyproject.toml or requirements.in (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv on PATH: pip install uv" >&2; exit 1; }
+	@set -euo pipefail; \
+	left_out="$$($(call compile,--no-header --no-annotate) \
+	    | sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+|triton)==.*/--no-emit-package \1/p')"; \
+	$(call compile,$(UPGRADE) $$left_out --output-file requirements.lock) > /dev/null

@@ -1,0 +1,119 @@
+"""The command line: the verbs of `steps.py`, and those that only tell something.
+
+Nothing heavy is imported before a verb runs: the help of ``memdt settings`` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import tyro
+
+from memdt import paths, steps
+from memdt.errors import UserError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Print the settings of a variant, each with the file that it came from."""
+
+    experiment: tyro.conf.Positional[str]
+    """A file under workflow/config/experiments."""
+    variant: tyro.conf.Positional[str]
+    """One of its variants."""
+    scale: str = ""
+    """A file under workflow/config/scales; that of config.yaml if not given."""
+    sources: bool = False
+    """Print the modules whose source code counts for the run, instead."""
+
+    def run(self) -> None:
+        """Print."""
+        from memdt.settings.resolve import resolve, selection
+        from memdt.settings.show import show, show_sources
+
+        resolved = resolve(self.experiment, self.variant, self.scale or selection().scale)
+        if self.sources:
+            show_sources(resolved)
+        else:
+            show(resolved)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Write the JSON Schemas of the YAML files, for editors, to workflow/schemas."""
+
+    check: bool = False
+    """Write nothing; fail where a schema is out of step with the code."""
+
+    def run(self) -> None:
+        """Write or check."""
+        from memdt.settings import json_schemas
+
+        json_schemas.check() if self.check else json_schemas.write()
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what this machine has, what is missing, and how to mend it."""
+
+    def run(self) -> None:
+        """Look and print."""
+        from memdt.doctor import examine
+
+        examine()
+
+
+@dataclass(frozen=True)
+class Status:
+    """Say what is done, running, waiting and failed, from the files alone."""
+
+    scale: str = ""
+    """A file under workflow/config/scales; that of config.yaml if not given."""
+    experiments: tuple[str, ...] = ()
+    """Those that the report is about if not given."""
+
+    def run(self) -> None:
+        """Look and print."""
+        from memdt import plan
+        from memdt.settings.resolve import selection
+        from memdt.status import show
+
+        scale = self.scale or selection().scale
+        show(scale, self.experiments or plan.default_experiments(scale))
+
+
+VERBS: dict[str, Any] = {
+    "collect": steps.Collect,
+    "train": steps.Train,
+    "evaluate": steps.Evaluate,
+    "attention": steps.Attention,
+    "table": steps.Table,
+    "claims": steps.Claims,
+    "figure": steps.Figure,
+    "report": steps.Report,
+    "settings": Settings,
+    "schema": Schema,
+    "doctor": Doctor,
+    "status": Status,
+}
+
+
+def parse(arguments: Sequence[str] | None = None) -> Any:
+    """The verb with its options; prints help or a complaint and exits where that is asked for."""
+    return cast(
+        Any,
+        tyro.extras.subcommand_cli_from_dict(
+            VERBS, args=arguments, prog="memdt", description="Memory decision transformers, step by step."
+        ),
+    )
+
+
+def require_project() -> None:
+    """UserError where the current folder is not that of the project: all paths start there."""
+    if not paths.CONFIG.is_dir():
+        raise UserError(
+            f"there is no {paths.CONFIG} here", str(Path.cwd()), "cd to the folder of the Snakefile"
+        )

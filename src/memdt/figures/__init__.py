@@ -1,0 +1,3 @@
+"""Figures, one module a kind; workflow/config/figures.yaml names the module of each figure."""
+
+INFRASTRUCTURE = ("interface", "lines", "style")

@@ -1,0 +1,252 @@
+"""Where a policy looks: attention weights of one episode, a column a segment, a row a layer.
+
+Draws the recorded weights (``attention.npz``). In each map a row is a token that looks, a column one
+that is looked at, both in the order of the episode; borders part the cache, the memory that is read,
+the steps and the memory that is written. Source: RATE Figures 6 to 9.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.transforms import Transform
+from pydantic import Field
+
+from memdt.figures import style
+from memdt.figures.interface import AttentionRecord, FigureInputs
+from memdt.settings.schema import Frozen
+
+KINDS = ("cache", "read", "steps", "write")
+KIND_COLOURS = dict(zip(KINDS, (6, 4, 5, 1), strict=True))
+BORDER, MARK = style.colour(6), style.colour(1)
+TOKENS_OF_A_STEP = 3  # return-to-go, observation, action
+OBSERVATION = 1
+
+
+class Options(Frozen):
+    """Which episode, and what of it."""
+
+    variant: str | None = Field(default=None, description="null: the first that was recorded")
+    seed: int | None = Field(default=None, description="null: the first that was recorded")
+    layers: tuple[int, ...] | None = Field(default=None, description="counted from 1; null: all")
+    segments: tuple[int, ...] | None = Field(default=None, description="from 1; null: all")
+    head: int | None = Field(default=None, gt=0, description="from 1; null: the mean of all heads")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Neighbouring tokens of one kind: ``first`` to ``last - 1``."""
+
+    kind: str
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        """Number of tokens."""
+        return self.last - self.first
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the tokens of a segment stand, as rows and as columns of its map."""
+
+    cache: int
+    memory_tokens: int
+    steps: int
+    tokens: int
+
+    @classmethod
+    def of(cls, record: AttentionRecord) -> Layout:
+        """The layout of a recording."""
+        tokens = record.weights.shape[3]
+        return cls(record.cache, record.memory_tokens, record.segment_length, tokens)
+
+    @property
+    def rows(self) -> list[Block]:
+        """Blocks of the tokens that look."""
+        return self._blocks((0, self.memory_tokens, TOKENS_OF_A_STEP * self.steps))
+
+    @property
+    def columns(self) -> list[Block]:
+        """Blocks of the tokens that are looked at."""
+        return self._blocks((self.cache, self.memory_tokens, TOKENS_OF_A_STEP * self.steps))
+
+    def _blocks(self, sizes: tuple[int, int, int]) -> list[Block]:
+        """The given blocks; what is left of the tokens are the memory tokens written."""
+        written = self.tokens - sizes[1] - sizes[2]
+        borders = np.cumsum((0, *sizes, written))
+        blocks = map(Block, KINDS, borders[:-1].tolist(), borders[1:].tolist())
+        return [block for block in blocks if len(block)]
+
+    def token(self, step: int, cached: bool) -> int:
+        """The observation token of a step of the segment, among the columns if ``cached``."""
+        before = self.memory_tokens + self.cache * cached
+        return before + TOKENS_OF_A_STEP * step + OBSERVATION
+
+
+def data(inputs: FigureInputs) -> pd.DataFrame:
+    """One row for each pair of tokens with a weight: segment, layer, query, key, weight.
+
+    Segments and layers count from 1, queries and keys from 0 in the order of the map. Weights are
+    rounded to five digits; pairs without weight, such as those that the mask forbids, are left out.
+    """
+    options = inputs.options(Options)
+    record = chosen(inputs, options)
+    weights = heads_of(record, options).round(5)
+    segment, layer, query, key = np.nonzero(weights)
+    frame = pd.DataFrame(
+        {
+            "segment": segment + 1,
+            "layer": layer + 1,
+            "query": query,
+            "key": key,
+            "weight": weights[segment, layer, query, key].astype(np.float64).round(5),
+        }
+    )
+    for column, kept in (("layer", options.layers), ("segment", options.segments)):
+        frame = frame if kept is None else frame[frame[column].isin(kept)]
+    return frame.reset_index(drop=True)
+
+
+def chosen(inputs: FigureInputs, options: Options) -> AttentionRecord:
+    """The recording that the options ask for; UserError where there is none.
+
+    A scale may have fewer seeds than the figure was made for: then another one serves.
+    """
+    found = [one for one in inputs.attention if options.variant in (None, one.variant)]
+    if not found:
+        raise inputs.nothing("recorded attention weights")
+    return next((one for one in found if one.seed == options.seed), found[0])
+
+
+def heads_of(
+    record: AttentionRecord, options: Options
+) -> Float[np.ndarray, "segments layers tokens keys"]:
+    """The weights of one head, or the mean over all."""
+    if options.head is None:
+        return record.weights.mean(axis=2)
+    return record.weights[:, :, min(options.head, record.weights.shape[2]) - 1]
+
+
+def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
+    """Segments side by side, layers one below the other; wide, so it scrolls on a phone."""
+    record = chosen(inputs, inputs.options(Options))
+    layout = Layout.of(record)
+    segments, layers = sorted(data["segment"].unique()), sorted(data["layer"].unique())
+    side = (style.WIDE - 0.9) / max(3, len(segments))
+    figure = style.new_figure(1.0 + (side + 0.35) * len(layers), style.WIDE)
+    grid = figure.subplots(len(layers), len(segments), squeeze=False)
+    for (row, layer), (column, segment) in itertools.product(enumerate(layers), enumerate(segments)):
+        shown = data[(data["layer"] == layer) & (data["segment"] == segment)]
+        axes, first = grid[row, column], (segment - 1) * record.segment_length
+        image = _map(axes, _matrix(shown, record), layout)
+        _mark(axes, record, layout, first)
+        _ticks(axes, record, layout, first)
+        if row == 0:
+            title = f"segment {segment}: steps {first} to {first + record.segment_length - 1}"
+            axes.set_title(title, pad=29)
+    for row, layer in enumerate(layers):
+        grid[row, 0].set_ylabel(f"layer {layer}\nlooking (step)")
+    for axes in grid[-1]:
+        axes.set_xlabel("looked at (step)")
+    _colour_bar(figure, grid, image)
+    _legend(figure, layout)
+    return figure
+
+
+def _matrix(data: pd.DataFrame, record: AttentionRecord) -> Float[np.ndarray, "tokens keys"]:
+    """The weights as a matrix; NaN, drawn as nothing, where there is none."""
+    weights = np.full(record.weights.shape[3:], np.nan)
+    weights[data["query"], data["key"]] = data["weight"]
+    return weights
+
+
+def _map(axes: Axes, weights: Float[np.ndarray, "tokens keys"], layout: Layout) -> AxesImage:
+    """One map with its borders, and along two edges what kind of tokens they part."""
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    image = axes.imshow(
+        weights, cmap=sns.color_palette(style.HEAT, as_cmap=True), interpolation="none",
+        norm=PowerNorm(0.4, 0, 1), aspect="auto",
+    )  # fmt: skip
+    line = {"color": BORDER, "linewidth": 0.7}
+    for block in layout.columns:
+        _edge(axes, axes.get_xaxis_transform(), (block.first - 0.5, 1.015), (len(block), 0.03), block)
+        axes.axvline(block.first - 0.5, **line)
+    for block in layout.rows:
+        _edge(axes, axes.get_yaxis_transform(), (-0.045, block.first - 0.5), (0.03, len(block)), block)
+        axes.axhline(block.first - 0.5, **line)
+    return image
+
+
+def _edge(
+    axes: Axes,
+    transform: Transform,
+    corner: tuple[float, float],
+    size: tuple[float, float],
+    block: Block,
+) -> None:
+    """A strip beside the map in the colour of the block's kind."""
+    strip = {"color": _kind_colour(block), "linewidth": 0, "clip_on": False}
+    axes.add_patch(Rectangle(corner, *size, transform=transform, **strip))
+
+
+def _kind_colour(block: Block) -> str:
+    return style.colour(KIND_COLOURS[block.kind])
+
+
+def _mark(axes: Axes, record: AttentionRecord, layout: Layout, first: int) -> None:
+    """The column of the hint and the row of the decision, where they lie in this segment."""
+    head = {"arrowstyle": "-|>", "color": style.INK, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
+    text = {"fontsize": 8.5, "annotation_clip": False, "arrowprops": head}
+    text["textcoords"] = "offset points"
+    line = {"color": MARK, "linewidth": 0.7, "linestyle": (0, (3, 2))}
+    if 0 <= record.hint_step - first < record.segment_length:
+        x = layout.token(record.hint_step - first, cached=True)
+        axes.axvline(x, **line)
+        place = {"xycoords": axes.get_xaxis_transform(), "ha": "left", "va": "bottom"}
+        axes.annotate("hint", (x, 1.05), (4, 7), **place, **text)
+    if 0 <= record.decision_step - first < record.segment_length:
+        y = layout.token(record.decision_step - first, cached=False)
+        axes.axhline(y, **line)
+        place = {"xycoords": axes.get_yaxis_transform(), "ha": "left", "va": "bottom"}
+        axes.annotate("decision", (1.01, y), (9, 0), **place, rotation=90, **text)
+
+
+def _ticks(axes: Axes, record: AttentionRecord, layout: Layout, first: int) -> None:
+    """Time on both axes: a third of the steps are numbered, as they count over the episode."""
+    every = max(1, round(record.segment_length / 3))
+    steps = range(0, record.segment_length, every)
+    names = [str(first + step) for step in steps]
+    axes.set_xticks([layout.token(step, cached=True) for step in steps], names)
+    axes.set_yticks([layout.token(step, cached=False) for step in steps], names)
+    axes.tick_params(length=2, labelsize=8)
+    axes.tick_params(axis="y", pad=5)
+
+
+def _colour_bar(figure: Figure, grid: np.ndarray, image: AxesImage) -> None:
+    ticks = [0, 0.05, 0.2, 0.5, 1]
+    bar = figure.colorbar(image, ax=grid, shrink=0.7, aspect=30, pad=0.01, ticks=ticks)
+    bar.set_label("attention weight")
+    bar.outline.set_visible(False)
+
+
+def _legend(figure: Figure, layout: Layout) -> None:
+    names = {
+        "cache": "cached states",
+        "read": "memory tokens, read",
+        "steps": "steps (return-to-go, observation, action)",
+        "write": "memory tokens, written",
+    }
+    handles = [Patch(color=_kind_colour(b), label=names[b.kind]) for b in layout.columns]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=1)

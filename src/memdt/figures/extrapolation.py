@@ -1,0 +1,41 @@
+"""How far beyond its training a policy still succeeds: a line a variant, steps on a log axis.
+
+Draws episodes of evaluation.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from memdt.figures import lines
+from memdt.figures.interface import FigureInputs, VariantFacts
+
+
+class Options(lines.LineOptions):
+    """Those of all line figures."""
+
+
+def data(inputs: FigureInputs) -> pd.DataFrame:
+    """One row a mark, x in environment steps."""
+    options = inputs.options(Options)
+
+    def place(cell: lines.CellName) -> list[lines.Spot]:
+        if not lines.is_shown(options, cell.condition):
+            return []
+        length = inputs.facts[cell.experiment, cell.variant].segment_length
+        steps = float(cell.segments * length)
+        panels = lines.panels_of(options, cell.variant)
+        return [lines.Spot(panel, options.label(cell.variant), steps) for panel in panels]
+
+    def trained(facts: VariantFacts) -> float:
+        return float(facts.trained_segments * facts.segment_length)
+
+    return lines.frame(inputs, options, place, trained)
+
+
+def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
+    """Steps on a logarithmic x axis."""
+    options = inputs.options(Options)
+    axis = lines.Axis("steps in an episode", lines.y_label(options), log=True)
+    return lines.draw(data, options, axis)

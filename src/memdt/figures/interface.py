@@ -1,0 +1,101 @@
+"""What a figure module offers, and what it is given.
+
+Last step of the flow before the report: results -> `data` (a frame, saved as CSV) -> `draw` (SVG).
+A module of ``memdt.figures`` defines
+
+    class Options(Frozen): ...                                  the keys under ``options:``
+    def data(inputs: FigureInputs) -> pandas.DataFrame: ...     everything that is plotted
+    def draw(data: DataFrame, inputs: FigureInputs) -> Figure: ...
+
+and nothing else: reading files and writing the SVG belong to `reporting/figures.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from pydantic import ValidationError
+
+from memdt import paths
+from memdt.errors import UserError
+from memdt.reporting.published import Cell
+from memdt.settings.layers import explain
+from memdt.settings.schema import FigureSettings, Frozen
+
+OptionsModel = TypeVar("OptionsModel", bound=Frozen)
+
+
+@dataclass(frozen=True)
+class VariantFacts:
+    """What a figure may want to know of a variant beside its results."""
+
+    trained_segments: int
+    segment_length: int
+    settings: Mapping[str, Any] = field(default_factory=dict)  # dotted keys
+
+
+@dataclass(frozen=True)
+class AttentionRecord:
+    """The attention weights of one episode.
+
+    Tokens of a segment: [cache | read m | R0 o0 a0 R1 o1 a1 ... | write m]; the cache is only
+    looked at, so it has columns and no rows. The two steps count from the start of the episode.
+    """
+
+    experiment: str
+    variant: str
+    seed: int
+    weights: Float[np.ndarray, "segments layers heads tokens keys"]
+    memory_tokens: int
+    cache: int
+    segment_length: int
+    hint_step: int
+    decision_step: int
+
+
+@dataclass(frozen=True)
+class FigureInputs:
+    """Everything a figure may draw from; frames are empty where the figure asks for others.
+
+    ``episodes`` and ``curves`` come from `reporting/results.py`, ``facts`` are by experiment and
+    variant, ``published`` holds every printed number.
+    """
+
+    name: str
+    settings: FigureSettings
+    episodes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    attention: tuple[AttentionRecord, ...] = ()
+    published: tuple[Cell, ...] = ()
+    facts: Mapping[tuple[str, str], VariantFacts] = field(default_factory=dict)
+
+    def options(self, model: type[OptionsModel]) -> OptionsModel:
+        """The figure's options, checked; a UserError names the key and what is allowed."""
+        try:
+            return model.model_validate(self.settings.options)
+        except ValidationError as error:
+            place = f"{paths.CONFIG / 'figures.yaml'}: {self.name}.options"
+            raise explain(error, model, lambda key: place) from None
+
+    def nothing(self, what: str) -> UserError:
+        """The error of a figure that finds none of what it draws."""
+        place = f"{paths.CONFIG / 'figures.yaml'}: {self.name}"
+        return UserError(f"there are no {what} to draw", place, "run its experiments first")
+
+
+class FigureModule(Protocol):
+    """A module of ``memdt.figures``."""
+
+    Options: type[Frozen]
+
+    def data(self, inputs: FigureInputs) -> pd.DataFrame:
+        """Everything that is plotted, tidy."""
+
+    def draw(self, data: pd.DataFrame, inputs: FigureInputs) -> Figure:
+        """The figure, drawn from ``data`` and from nothing that ``data`` could hold."""

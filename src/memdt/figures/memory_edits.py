@@ -1,0 +1,41 @@
+"""What becomes of success when memory is edited at inference: a panel a variant, a line an edit.
+
+Draws episodes of evaluation under several conditions. Source: RATE Figure 5.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from memdt.figures import lines
+from memdt.figures.interface import FigureInputs
+
+
+class Options(lines.LineOptions):
+    """Those of all line figures; all conditions unless some are named."""
+
+    conditions: tuple[str, ...] | None = None
+
+
+def data(inputs: FigureInputs) -> pd.DataFrame:
+    """One row a mark; panels are variants unless the options say otherwise."""
+    options = inputs.options(Options)
+
+    def place(cell: lines.CellName) -> list[lines.Spot]:
+        if not lines.is_shown(options, cell.condition):
+            return []
+        panels = lines.panels_of(options, cell.variant)
+        titles = [panel or options.label(cell.variant) for panel in panels]
+        return [
+            lines.Spot(title, options.label(cell.condition), cell.segments) for title in titles
+        ]
+
+    return lines.frame(inputs, options, place, trained=lambda facts: facts.trained_segments)
+
+
+def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
+    """Segments on the x axis, logarithmic where they span a factor of 10."""
+    options = inputs.options(Options)
+    axis = lines.Axis("segments", lines.y_label(options), lines.is_log(data, options))
+    return lines.draw(data, options, axis)

@@ -1,0 +1,237 @@
+"""Which runs, stages and files an experiment needs: what the Snakefile and ``memdt status`` ask.
+
+Everything here follows from the settings; nothing looks at what has been made already.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from memdt import discovery, paths
+from memdt.errors import UserError, closest
+from memdt.settings import slices
+from memdt.settings.layers import available, read_yaml
+from memdt.settings.resolve import (
+    Resolved,
+    experiment_file,
+    figures,
+    resolve,
+    resolve_dataset,
+    scale_file,
+    selection,
+)
+from memdt.settings.schema import FigureSettings, Selection
+
+ENVIRONMENTS = Path(__file__).parent / "environments"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant of an experiment under one seed."""
+
+    experiment: str
+    variant: str
+    seed: int
+
+
+@cache
+def runs(scale: str, experiment: str) -> tuple[Run, ...]:
+    """The runs of an experiment: every variant under every one of its seeds."""
+    found = seeds(scale, experiment)
+    return tuple(Run(experiment, variant, seed) for variant in found for seed in found[variant])
+
+
+def seeds(scale: str, experiment: str) -> dict[str, tuple[int, ...]]:
+    """The variants of an experiment in their order, with the seeds of each."""
+    variants = experiment_file(experiment).variants
+    return {v: resolve(experiment, v, scale).settings.seeds for v in variants}
+
+
+def trains_itself(resolved: Resolved, experiment: str, variant: str) -> bool:
+    """False for a variant that is evaluated from another one's checkpoints."""
+    return (resolved.experiment, resolved.variant) == (experiment, variant)
+
+
+def stages(scale: str, run: Run) -> int:
+    """How many training jobs a run has; 0 where it takes another run's checkpoints."""
+    resolved = resolve(run.experiment, run.variant, scale)
+    itself = trains_itself(resolved, run.experiment, run.variant)
+    return resolved.settings.stages if itself else 0
+
+
+def last_checkpoint(scale: str, run: Run) -> Path:
+    """The checkpoint that a run is evaluated from."""
+    resolved = resolve(run.experiment, run.variant, scale)
+    number = resolved.settings.stages
+    return paths.checkpoint(scale, resolved.experiment, resolved.variant, run.seed, number)
+
+
+def dataset(scale: str, experiment: str, variant: str) -> Path:
+    """The dataset that a variant is trained on."""
+    name = resolve(experiment, variant, scale).settings.environment.name
+    return paths.dataset(scale, name)
+
+
+def episodes(scale: str, experiments: Iterable[str]) -> list[Path]:
+    """The evaluations of all runs of some experiments."""
+    return [
+        paths.episodes(scale, run.experiment, run.variant, run.seed)
+        for experiment in experiments
+        for run in runs(scale, experiment)
+    ]
+
+
+def manifests(scale: str, experiments: Iterable[str], name: str = "manifest.json") -> list[Path]:
+    """A file of every training stage of some experiments."""
+    return [
+        paths.stage(scale, run.experiment, run.variant, run.seed, number) / name
+        for experiment in experiments
+        for run in runs(scale, experiment)
+        for number in range(1, stages(scale, run) + 1)
+    ]
+
+
+def datasets(scale: str, experiments: Iterable[str]) -> list[Path]:
+    """The datasets that some experiments are trained on, each once."""
+    found = [
+        dataset(scale, experiment, variant)
+        for experiment in experiments
+        for variant in experiment_file(experiment).variants
+    ]
+    return list(dict.fromkeys(found))
+
+
+def figures_of(experiments: Sequence[str]) -> list[str]:
+    """The figures all of whose experiments are among ``experiments``."""
+    return [name for name, figure in figures().items() if set(figure.experiments) <= set(experiments)]
+
+
+def figure_module(name: str) -> str:
+    """The module that draws a figure; an unknown name is a UserError with the closest match."""
+    if name not in figures():
+        place = str(paths.CONFIG / "figures.yaml")
+        raise UserError(f"unknown figure {name!r}", place, closest(name, figures()))
+    return figures()[name].module
+
+
+def figure_inputs(scale: str, name: str) -> list[Path]:
+    """What a figure is drawn from."""
+    figure = figures()[name]
+    if figure.inputs == "curves":
+        return manifests(scale, figure.experiments, "curve.csv")
+    if figure.inputs == "attention":
+        return [paths.attention(scale, *vars(run).values()) for run in attention_runs(scale, figure)]
+    return episodes(scale, figure.experiments)
+
+
+def attention_runs(scale: str, figure: FigureSettings) -> list[Run]:
+    """The run whose attention a figure shows: ``options.variant``, else the first, and one seed."""
+    candidates = [run for experiment in figure.experiments for run in runs(scale, experiment)]
+    asked = {key: figure.options.get(key) for key in ("variant", "seed")}
+    for run in candidates:
+        if all(value in (None, getattr(run, key)) for key, value in asked.items()):
+            return [run]
+    # A scale may have fewer seeds than the figure was made for: its first one serves.
+    return [run for run in candidates if asked["variant"] in (None, run.variant)][:1]
+
+
+def figure_content(scale: str, name: str) -> list[Any]:
+    """What shapes a figure beside its results: its entry, and the settings it may show."""
+    figure = figures()[name]
+    shown = [
+        [experiment, variant, resolve(experiment, variant, scale).settings.model_dump(mode="json")]
+        for experiment in figure.experiments
+        for variant in experiment_file(experiment).variants
+    ]
+    return [figure.model_dump(mode="json"), shown]
+
+
+def report_content(scale: str, experiments: Sequence[str]) -> list[Any]:
+    """What shapes the report beside its inputs: texts and settings of everything in it."""
+    return [
+        scale_file(scale).model_dump(mode="json"),
+        [experiment_file(name).model_dump(mode="json") for name in experiments],
+        [figure_content(scale, name) for name in figures_of(experiments)],
+    ]
+
+
+def critical_path(scale: str, run: Run, number: int) -> int:
+    """How much is left from stage ``number`` on, in thousands of segments: the longest goes first.
+
+    Stages of one run wait for each other, so on few cores the longest chain decides how long all
+    takes. Only the order matters, so an epoch counts as ten updates.
+    """
+    settings = resolve(run.experiment, run.variant, scale).settings
+    left = [slices.stage(settings, k) for k in range(number, settings.stages + 1)]
+    batch = settings.training.batch_size
+    segments = sum(s.segments * (s.updates or 10 * (s.epochs or 1)) * batch for s in left)
+    return 1 + segments // 1000
+
+
+def selected(asked: Selection, explicit: bool, scale: str) -> tuple[str, ...]:
+    """The experiments of a scale's report.
+
+    A scale that only checks the layout takes all of them, unless somebody asked for some.
+    """
+    if scale_file(scale).meaningless and not explicit:
+        return tuple(available("experiments"))
+    return tuple(asked.experiments)
+
+
+def default_experiments(scale: str) -> tuple[str, ...]:
+    """The experiments of a scale's report as config.yaml has them, without those that cannot run."""
+    names = selected(selection(), False, scale)
+    return tuple(name for name in names if not missing_simulators(name))
+
+
+def missing_simulators(experiment: str) -> list[str]:
+    """What an experiment's environment needs and this installation lacks; nothing is imported."""
+    environment = experiment_file(experiment).environment
+    content = read_yaml(paths.CONFIG / "environments" / f"{environment}.yaml")
+    block = content.get("environment") or {}
+    module = content.get("environment.module") or block.get("module") or environment
+    source = ENVIRONMENTS / f"{module}.py"
+    required = _literal(source, "REQUIRES") if source.is_file() else ()
+    return [name for name in required if importlib.util.find_spec(name) is None]
+
+
+def _literal(source: Path, name: str) -> tuple[str, ...]:
+    """The value of a constant in a module that may not be importable here."""
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return tuple(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+    return ()
+
+
+def check(scale: str, experiments: Iterable[str]) -> None:
+    """Resolve all that will be needed, so that bad input is told before any job starts.
+
+    Files that nobody asked for are read too: a slip in them would be told much later otherwise.
+    """
+    for experiment in available("experiments"):
+        experiment_file(experiment)
+    for name in available("scales"):
+        scale_file(name)
+    for experiment in experiments:
+        for variant in experiment_file(experiment).variants:
+            resolved = resolve(experiment, variant, scale)
+            resolve_dataset(resolved.settings.environment.name, scale)
+    for name, figure in figures().items():
+        _check_figure(name, figure)
+
+
+def _check_figure(name: str, figure: FigureSettings) -> None:
+    known = {"figure": discovery.names("memdt.figures"), "experiment": available("experiments")}
+    named = {"figure": (figure.module,), "experiment": figure.experiments}
+    for kind, names in named.items():
+        for asked in names:
+            if asked not in known[kind]:
+                where = f"{paths.CONFIG / 'figures.yaml'}: {name}"
+                raise UserError(f"unknown {kind} {asked!r}", where, closest(asked, known[kind]))

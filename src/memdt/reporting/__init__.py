@@ -1,0 +1,1 @@
+"""Published numbers against reproduced ones: tables, verdicts, claims and the report."""

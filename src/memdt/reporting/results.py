@@ -1,0 +1,232 @@
+"""Gather what the runs wrote: episodes, training curves and manifests as tidy frames.
+
+Between `data/runs/{scale}/…` and everything the report shows (`reporting/tables.py`,
+`reporting/claims.py`, `figures/`). A run that has not finished has no file and is simply absent;
+a file that is there but broken is an error, never a smaller sample.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+from memdt import paths
+from memdt.errors import UserError, closest
+
+EPISODE_COLUMNS = (
+    "condition",
+    "segments",
+    "episode",
+    "environment_seed",
+    "return",
+    "steps",
+    "success",
+)
+CURVE_COLUMNS = (
+    "stage",
+    "update",
+    "segments",
+    "loss",
+    "accuracy",
+    "learning_rate",
+    "gradient_norm",
+)
+CELL_KEYS = ("experiment", "variant", "condition", "segments")
+METRIC_COLUMNS = ("success", "return", "steps")
+
+Variants = Mapping[str, Sequence[int]] | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant under one seed, with the folder that holds its files."""
+
+    experiment: str
+    variant: str
+    seed: int
+    folder: Path
+
+    @property
+    def keys(self) -> dict[str, str | int]:
+        """The columns that every row of this run carries."""
+        return {"experiment": self.experiment, "variant": self.variant, "seed": self.seed}
+
+
+def find_runs(scale: str, experiment: str, variants: Variants, root: Path = Path(".")) -> list[Run]:
+    """The runs asked for, whether or not they have written anything yet.
+
+    ``variants`` either maps each variant to its seeds, or lists variants, which then stand for
+    every seed that has a folder.
+    """
+    return [
+        Run(experiment, variant, seed, root / paths.run(scale, experiment, variant, seed))
+        for variant, seeds in _with_seeds(scale, experiment, variants, root)
+        for seed in seeds
+    ]
+
+
+def load_episodes(
+    scale: str, experiment: str, variants: Variants, root: Path = Path(".")
+) -> pd.DataFrame:
+    """One row an evaluation episode: experiment, variant, seed, then the columns of episodes.csv.
+
+    ``success`` is 0 or 1, ``return`` undiscounted, ``steps`` counted in environment steps.
+    UserError where a file is truncated, foreign, or holds an episode twice.
+    """
+    runs = find_runs(scale, experiment, variants, root)
+    found = [_episodes_of(run) for run in runs if _episodes_path(run).is_file()]
+    return _joined(found, ("experiment", "variant", "seed", *EPISODE_COLUMNS))
+
+
+def load_curves(
+    scale: str, experiment: str, variants: Variants, root: Path = Path(".")
+) -> pd.DataFrame:
+    """One row a logged update, all stages of a run in order.
+
+    Columns: experiment, variant, seed, then those of curve.csv. A loss that diverged is a result:
+    it comes as NaN and is no error.
+    """
+    found = [
+        _read_csv(path, CURVE_COLUMNS, CURVE_COLUMNS[:3]).assign(**run.keys)
+        for run in find_runs(scale, experiment, variants, root)
+        for path in _stage_files(run, "curve.csv")
+    ]
+    return _joined(found, ("experiment", "variant", "seed", *CURVE_COLUMNS))
+
+
+def load_manifests(
+    scale: str, experiment: str, variants: Variants, root: Path = Path(".")
+) -> pd.DataFrame:
+    """One row a training stage: experiment, variant, seed, stage, then the keys of manifest.json.
+
+    Nested values (settings, packages) stay dictionaries. A variant evaluated from another
+    experiment's checkpoints has no stages of its own, so no rows.
+    """
+    rows = [
+        {**run.keys, "stage": _stage_number(path.parent), **_manifest_of(run, path)}
+        for run in find_runs(scale, experiment, variants, root)
+        for path in _stage_files(run, "manifest.json")
+    ]
+    return (
+        pd.DataFrame(rows)
+        if rows
+        else pd.DataFrame(columns=["experiment", "variant", "seed", "stage"])
+    )
+
+
+def per_seed(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Mean of ``metric`` over the episodes of each seed: the sample behind every interval.
+
+    Columns: experiment, variant, condition, segments, seed, value, episodes (their number). Cells
+    keep the order of their first appearance, seeds ascend.
+    """
+    if metric not in METRIC_COLUMNS:
+        raise UserError(f"unknown metric {metric!r}", "metric", closest(metric, METRIC_COLUMNS))
+    keys = [*CELL_KEYS, "seed"]
+    if frame.empty:
+        return pd.DataFrame(columns=[*keys, "value", "episodes"])
+    grouped = (
+        frame.groupby(keys, sort=False)[metric].agg(value="mean", episodes="size").reset_index()
+    )
+    order = grouped.groupby(list(CELL_KEYS), sort=False).ngroup()
+    ordered = grouped.assign(_cell=order).sort_values(["_cell", "seed"], kind="stable")
+    return ordered.drop(columns="_cell").reset_index(drop=True)
+
+
+def _with_seeds(
+    scale: str, experiment: str, variants: Variants, root: Path
+) -> Iterator[tuple[str, Sequence[int]]]:
+    if isinstance(variants, Mapping):
+        yield from variants.items()
+        return
+    for variant in variants:
+        yield variant, _seeds(scale, experiment, variant, root)
+
+
+def _seeds(scale: str, experiment: str, variant: str, root: Path) -> list[int]:
+    folder = root / paths.run(scale, experiment, variant, 0).parent
+    numbers = (path.name.removeprefix("seed_") for path in folder.glob("seed_*") if path.is_dir())
+    return sorted(int(number) for number in numbers if number.isdecimal())
+
+
+def _episodes_path(run: Run) -> Path:
+    return run.folder / "episodes.csv"
+
+
+def _episodes_of(run: Run) -> pd.DataFrame:
+    path = _episodes_path(run)
+    frame = _read_csv(path, EPISODE_COLUMNS, EPISODE_COLUMNS)
+    _refuse(not frame["success"].isin((0, 1)).all(), path, "success must be 0 or 1")
+    twice = frame.duplicated(["condition", "segments", "episode"]).any()
+    _refuse(bool(twice), path, "an episode is there twice")
+    return frame.assign(**run.keys)
+
+
+def _stage_files(run: Run, name: str) -> list[Path]:
+    found = [path for path in run.folder.glob(f"stage_*/{name}") if _stage_number(path.parent)]
+    return sorted(found, key=lambda path: _stage_number(path.parent))
+
+
+def _stage_number(folder: Path) -> int:
+    """Number of a stage folder, 0 for one that is none (stages count from 1)."""
+    number = folder.name.removeprefix("stage_")
+    return int(number) if number.isdecimal() else 0
+
+
+def _read_csv(path: Path, columns: Sequence[str], filled: Sequence[str]) -> pd.DataFrame:
+    """A CSV with exactly these columns, numbers where they belong, ``filled`` without gaps."""
+    text = path.read_text(encoding="utf-8")
+    _refuse(not text.endswith("\n"), path, "the file is truncated")
+    frame = _parse(path, text)
+    shaped = list(frame.columns) == list(columns) and isinstance(frame.index, pd.RangeIndex)
+    _refuse(not shaped, path, f"expected the columns {','.join(columns)}")
+    _refuse(frame.empty, path, "the file has no rows")
+    _refuse(bool(frame[list(filled)].isna().any(axis=None)), path, "a value is missing")
+    numeric = map(
+        pd.api.types.is_numeric_dtype, frame.drop(columns="condition", errors="ignore").dtypes
+    )
+    _refuse(not all(numeric), path, "a value is no number")
+    return frame
+
+
+def _parse(path: Path, text: str) -> pd.DataFrame:
+    try:
+        return pd.read_csv(StringIO(text))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"no table of values: {error}", str(path), _remedy(path)) from error
+
+
+def _manifest_of(run: Run, path: Path) -> dict[str, object]:
+    manifest = _read_json(path)
+    _refuse(manifest.get("seed") != run.seed, path, f"not the manifest of seed {run.seed}")
+    return manifest
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"no JSON: {error.msg}", str(path), _remedy(path)) from error
+    _refuse(not isinstance(content, dict), path, "expected one JSON object")
+    return dict(content)
+
+
+def _refuse(wrong: bool, path: Path, what: str) -> None:
+    if wrong:
+        raise UserError(what, str(path), _remedy(path))
+
+
+def _remedy(path: Path) -> str:
+    return f"make it anew: snakemake {path} --force --cores all"
+
+
+def _joined(frames: Iterable[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    found = list(frames)
+    if not found:
+        return pd.DataFrame(columns=list(columns))
+    return pd.concat(found, ignore_index=True)[list(columns)]

@@ -1,0 +1,211 @@
+"""Lay a table of cells out as the paper printed it, every number as the text that readers see.
+
+Between `reporting/tables.py` and the template. The paper's table has two dimensions; what varies
+beside them (a condition, say) makes a block of its own:
+
+    block "as published"        dt-3                rate-3
+        segments 1              published / here    published / here
+        segments 2              ...
+    block "full context"        ...
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from memdt import paths
+from memdt.figures.style import words
+from memdt.reporting.tables import AS_PUBLISHED, DIMENSIONS, TableSettings
+
+SPREADS = {"std": "standard deviation", "sem": "standard error", "ci95": "95 % interval"}
+
+
+@dataclass(frozen=True)
+class SeedView:
+    """One run behind a cell."""
+
+    seed: str
+    value: str
+    episodes: str  # path of the file
+    training: str  # folder of the stages
+    commit: str
+    wall: str
+
+
+@dataclass(frozen=True)
+class CellView:
+    """One cell; texts are empty where there is nothing to say."""
+
+    published: str
+    spread: str  # what the ± is, over how many runs
+    reproduced: str
+    interval: str
+    difference: str
+    verdict: str
+    seeds: tuple[SeedView, ...]
+
+
+@dataclass(frozen=True)
+class BlockView:
+    """One table as the paper printed it; ``rows`` pairs each name with a cell for every column."""
+
+    title: str
+    ours: bool  # a condition that the paper does not report
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[CellView | None, ...]], ...]
+
+    @property
+    def printed(self) -> bool:
+        """Whether the paper prints a number for any cell."""
+        return any(cell.published for _, row in self.rows for cell in row if cell)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """The files of one run, and what training it took."""
+
+    episodes: str
+    training: str
+    commit: str = ""
+    wall: str = ""
+
+
+Runs = Mapping[tuple[str, str], RunView]  # variant, seed
+
+
+def blocks(table: pd.DataFrame, settings: TableSettings, runs: Runs) -> list[BlockView]:
+    """The cells of a table (`tables.read_table`) as blocks; absent cells are None."""
+    (dimension,) = (name for name in DIMENSIONS if name not in (settings.rows, settings.columns))
+    return [
+        _block(cells, _title(dimension, str(value), table), runs)
+        for value, cells in table.groupby(dimension, sort=False)
+    ]
+
+
+def _title(dimension: str, value: str, table: pd.DataFrame) -> str:
+    """What sets a block apart; nothing where there is only one."""
+    if table[dimension].nunique() == 1:
+        return "" if value == AS_PUBLISHED else words(value)
+    return words(value) if dimension == "condition" else f"{dimension} {value}"
+
+
+def _block(cells: pd.DataFrame, title: str, runs: Runs) -> BlockView:
+    columns, rows = (list(dict.fromkeys(cells[side])) for side in ("column", "row"))
+    if all(row.isdecimal() for row in rows):
+        rows.sort(key=int)
+    found = {(one["row"], one["column"]): _cell(one, runs) for one in cells.to_dict("records")}
+    return BlockView(
+        title,
+        ours=bool((cells["origin"] == "ours").all()),
+        columns=tuple(words(column) for column in columns),
+        rows=tuple(
+            (words(row), tuple(found.get((row, column)) for column in columns)) for row in rows
+        ),
+    )
+
+
+def _cell(cell: Mapping[str, object], runs: Runs) -> CellView:
+    published, ours = _number(cell["published_mean"]), _number(cell["reproduced_mean"])
+    return CellView(
+        published=published + _signed(cell["published_spread"], " ± "),
+        spread=_spread(cell),
+        reproduced=ours,
+        interval=_interval(cell),
+        difference=_difference(cell["difference"]),
+        verdict=str(cell["verdict"]),
+        seeds=tuple(_seeds(cell, runs)),
+    )
+
+
+def _spread(cell: Mapping[str, object]) -> str:
+    kind = SPREADS.get(str(cell["spread_kind"]))
+    if kind is None:
+        return ""
+    count = cell["published_seeds"]
+    return kind if pd.isna(count) else f"{kind} over {count} runs"  # type: ignore[call-overload]
+
+
+def _interval(cell: Mapping[str, object]) -> str:
+    low, high = _number(cell["low"]), _number(cell["high"])
+    if low and high:
+        return f"[{low}, {high}]"
+    return "" if not cell["seeds"] else f"n = {cell['seeds']}"
+
+
+def _seeds(cell: Mapping[str, object], runs: Runs) -> list[SeedView]:
+    if not isinstance(cell["per_seed"], str):
+        return []
+    numbers, values = (str(cell[name]).split(";") for name in ("seed_numbers", "per_seed"))
+    nothing = RunView("", "")
+    found = [runs.get((str(cell["variant"]), number), nothing) for number in numbers]
+    return [
+        SeedView(number, _number(float(value)), **vars(run))
+        for number, value, run in zip(numbers, values, found, strict=True)
+    ]
+
+
+def _number(value: object) -> str:
+    """Three decimals below ten, four digits above; nothing for a missing number."""
+    if not isinstance(value, float) or math.isnan(value):
+        return ""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.4g}"
+
+
+def _signed(value: object, sign: str) -> str:
+    text = _number(value)
+    return f"{sign}{text}" if text else ""
+
+
+def _difference(value: object) -> str:
+    text = _number(value)
+    if not text or float(value) == 0.0:  # type: ignore[arg-type]
+        return text
+    return text.replace("-", "−") if text.startswith("-") else f"+{text}"
+
+
+def run_views(
+    scale: str, experiment: str, trained_as: Mapping[str, tuple[str, str]], records: pd.DataFrame
+) -> dict[tuple[str, str], RunView]:
+    """The runs of an experiment by variant and seed.
+
+    ``trained_as`` maps each variant to the experiment and variant that trained it; ``records`` are
+    the manifests (`run_records.load_records`).
+    """
+    training = records[records["step"] == "training"]
+    jobs = {key: group for key, group in training.groupby(["experiment", "variant", "seed"])}
+    seeds = records.loc[records["experiment"] == experiment, ["variant", "seed"]].drop_duplicates()
+    return {
+        (variant, str(seed)): _run_view(
+            scale, (experiment, variant), trained_as[variant], seed, jobs
+        )
+        for variant, seed in seeds.itertuples(index=False)
+        if variant in trained_as
+    }
+
+
+def _run_view(
+    scale: str, own: tuple[str, str], trained: tuple[str, str], seed: int, jobs: Mapping[object, pd.DataFrame]
+) -> RunView:
+    episodes = str(paths.episodes(scale, *own, seed))
+    training = str(paths.run(scale, *trained, seed))
+    stages = jobs.get((*trained, seed))
+    if stages is None:
+        return RunView(episodes, training)
+    commits = stages["git_commit"].dropna().unique()
+    wall = duration(float(stages["wall_seconds"].sum()))
+    return RunView(episodes, training, str(commits[-1])[:10] if len(commits) else "", wall)
+
+
+def duration(seconds: float) -> str:
+    """A time for readers: `41 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

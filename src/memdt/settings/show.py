@@ -1,0 +1,61 @@
+"""``memdt settings``: the settings of a variant, each with the file that it came from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from memdt import digest, paths
+from memdt.settings import slices
+from memdt.settings.layers import flatten
+from memdt.settings.resolve import Resolved
+from memdt.settings.resolve import digest as settings_digest
+
+
+def show(resolved: Resolved) -> None:
+    """Print every value with its origin, defaults included."""
+    table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="bold")
+    for key, value in rows(resolved):
+        table.add_row(key, json.dumps(value), origin(resolved, key))
+    console = _console()
+    console.print(table)
+    if resolved.settings.stages:
+        made_by = f"trained as {resolved.experiment}/{resolved.variant}"
+        console.print(f"\n{made_by}, {_plural(resolved.settings.stages, 'stage')}")
+    content = slices.train(resolved.settings, resolved.settings.stages)
+    console.print(f"digest of what shapes its checkpoint: {settings_digest(content)}")
+
+
+def rows(resolved: Resolved) -> list[tuple[str, Any]]:
+    """Dotted keys and values of all settings, in the order of the models."""
+    return list(flatten(resolved.settings.model_dump(mode="json")).items())
+
+
+def origin(resolved: Resolved, key: str) -> str:
+    """The file below workflow/config that set a value, or ``default``."""
+    return resolved.layers.origin(key).removeprefix(f"{paths.CONFIG}/")
+
+
+def show_sources(resolved: Resolved) -> None:
+    """Print the modules behind training and evaluation, each with the digest of its code."""
+    model, module = resolved.settings.model["name"], resolved.settings.environment.module
+    table = Table("step", "module", "digest", box=None, pad_edge=False, header_style="bold")
+    for step in ("collect", "train", "evaluate"):
+        named = None if step == "collect" else model
+        table.add_row(step, "all of it", digest.source_digest(step, named, module), style="bold")
+        for name, found in digest.explain(step, named, module).items():
+            table.add_row("", name, found[:16])
+    _console().print(table)
+
+
+def _console() -> Console:
+    # Not folded where the output is no terminal: each line stays one line for grep.
+    console = Console(soft_wrap=True, highlight=False)
+    return console if console.is_terminal else Console(width=200, highlight=False)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,176 @@
+"""What is done, running, waiting and failed, from the files alone; and what a run says at both ends.
+
+A job tells how far it is in its own log (`progress.py`), so ``memdt status`` needs nothing but the
+project's folder, and works beside a run on a cluster as it does on a laptop.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memdt import paths, plan
+from memdt.progress import duration
+from memdt.settings.resolve import experiment_file
+
+LOGS = Path("data/logs")
+# A job writes a line every ten seconds. One that has been silent for so long is taken for dead.
+SILENT_SECONDS = 120.0
+# How a step's log ends where it failed: our one line, or a traceback.
+FAILURE_LINE = re.compile(r"^(memdt: |Traceback \(most recent|\w*(Error|Exception|Killed)\b)")
+FAILURE = "memdt: a job failed; its log is named above. The same command continues from here."
+
+
+@dataclass(frozen=True)
+class Job:
+    """One output of a run and the log of the job that makes it."""
+
+    name: str
+    output: Path
+    log: Path
+
+
+@dataclass(frozen=True)
+class State:
+    """How a run stands: done, running, failed, stopped or waiting, with what there is to say."""
+
+    word: str
+    detail: str = ""
+
+
+def jobs_of(scale: str, run: plan.Run) -> list[Job]:
+    """The jobs of a run in their order: its stages, then its evaluation."""
+    place = (scale, run.experiment, run.variant, run.seed)
+    folder = Path(scale) / run.experiment / run.variant
+    count = plan.stages(scale, run)
+    stages = [
+        Job(
+            f"stage {number}/{count}",
+            paths.stage(*place, number) / "manifest.json",
+            LOGS / "train" / folder / f"seed_{run.seed}" / f"stage_{number}.log",
+        )
+        for number in range(1, count + 1)
+    ]
+    log = LOGS / "evaluate" / folder / f"seed_{run.seed}.log"
+    return [*stages, Job("evaluation", paths.episodes(*place), log)]
+
+
+def state_of(scale: str, run: plan.Run, now: float | None = None) -> State:
+    """How a run stands, from its first job without an output."""
+    for number, job in enumerate(jobs_of(scale, run)):
+        if not job.output.is_file():
+            return _unfinished(job, number, time.time() if now is None else now)
+    return State("done")
+
+
+def _unfinished(job: Job, before: int, now: float) -> State:
+    if not job.log.is_file():
+        return State("waiting", f"for {job.name}" if before else "")
+    lines = _last_lines(job.log)
+    told = f"{job.name}: {lines[-1]}" if lines else f"{job.name}: starting"
+    if any(FAILURE_LINE.match(line) for line in lines):
+        return State("failed", f"{told} ({job.log})")
+    if now - job.log.stat().st_mtime > SILENT_SECONDS:
+        return State("stopped", f"{job.name}, no sign of life ({job.log})")
+    return State("running", told)
+
+
+def _last_lines(log: Path, count: int = 30) -> list[str]:
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return [line for line in re.split(r"[\r\n]+", text) if line.strip()][-count:]
+
+
+def show(scale: str, experiments: Sequence[str]) -> None:
+    """Print a line for each variant, and one for every run that is not simply done or waiting."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"scale {scale}", title_justify="left", box=None, pad_edge=False)
+    words = ("done", "running", "waiting", "failed", "stopped")
+    for column in ("experiment", "variant"):
+        table.add_column(column)
+    for word in words:
+        table.add_column(word, justify="right")
+    notes: list[str] = []
+    for experiment in experiments:
+        for variant, seeds in plan.seeds(scale, experiment).items():
+            states = {s: state_of(scale, plan.Run(experiment, variant, s)) for s in seeds}
+            counts = Counter(state.word for state in states.values())
+            table.add_row(experiment, variant, *(str(counts[word] or "·") for word in words))
+            notes += [
+                f"{state.word}: {experiment}/{variant} seed {seed}: {state.detail}"
+                for seed, state in states.items()
+                if state.word not in ("done", "waiting")
+            ]
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(table)
+    for note in notes:
+        console.print(note, markup=False)
+    report = paths.report(scale)
+    console.print(f"report: {report}" if report.is_file() else "report: not written yet")
+
+
+def plan_in_words(jobs: Iterable[Any]) -> str:
+    """What is about to happen: scales, experiments, runs, and how many of them are done."""
+    found = list(jobs)
+    lines = []
+    for scale in _scales(found):
+        mine = [job for job in found if job.wildcards.get("scale") == scale]
+        kinds = Counter(job.rule.name for job in mine)
+        runs = {
+            (job.wildcards.experiment, job.wildcards.variant, job.wildcards.seed)
+            for job in mine
+            if "seed" in job.wildcards.keys()
+        }
+        names = {name for name, _, _ in runs}
+        parts = [
+            _count(kinds["collect_dataset"], "dataset"),
+            _count(kinds["train"], "training stage"),
+            _count(kinds["evaluate"], "evaluation"),
+            _count(len(mine) - sum(kinds[n] for n in ("collect_dataset", "train", "evaluate")),
+                   "job for the report", "jobs for the report"),
+        ]  # fmt: skip
+        where = f" of {', '.join(sorted(names))}" if names else ""
+        told = ", ".join(part for part in parts if part)
+        unfinished = f"; {_count(len(runs), 'run')}{where} not finished" if runs else ""
+        lines.append(f"memdt: scale {scale}: {told}{unfinished}")
+    if lines:
+        lines.append("memdt: how far it is: python -m memdt status, in another terminal")
+    return "\n".join(lines)
+
+
+def end_in_words(jobs: Iterable[Any], seconds: float) -> str:
+    """Where the reports are, how the claims stand, and how long it took."""
+    lines = []
+    for scale in _scales(jobs):
+        report = paths.report(scale)
+        if report.is_file():
+            lines.append(f"memdt: {report}{_claims(scale)}")
+    return "\n".join([*lines, f"memdt: done in {duration(seconds)}"])
+
+
+def _claims(scale: str) -> str:
+    """``: 5 claims hold, 1 does not hold``, counted in claims.csv."""
+    path = paths.claims(scale)
+    if not path.is_file():
+        return ""
+    with path.open(encoding="utf-8", newline="") as file:
+        counts = Counter(row["verdict"] for row in csv.DictReader(file))
+    told = ", ".join(f"{word} {count}" for word, count in counts.most_common())
+    return f" (claims: {told})" if told else ""
+
+
+def _scales(jobs: Iterable[Any]) -> list[str]:
+    return sorted({str(job.wildcards.scale) for job in jobs if "scale" in job.wildcards.keys()})
+
+
+def _count(number: int, noun: str, plural: str = "") -> str:
+    if not number:
+        return ""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

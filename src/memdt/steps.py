@@ -1,0 +1,315 @@
+"""The verbs that make a file, one dataclass each; field docstrings are the help text.
+
+Snakemake calls them and passes every path; by hand paths follow from the names. A step imports what
+it needs when it runs, because a second of imports is a second before the first update.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memdt import paths
+from memdt.errors import UserError
+
+if TYPE_CHECKING:
+    from memdt.settings.resolve import Resolved
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Options of every step that makes a file."""
+
+    scale: str = ""
+    """A file under workflow/config/scales; that of config.yaml if not given."""
+    threads: int = 1
+    """Threads of torch and BLAS. Jobs side by side are faster than threads inside one."""
+    settings_digest: str = ""
+    """What Snakemake planned with; the step refuses to run where the settings have changed since."""
+    source_digest: str = ""
+    """The same for the source code."""
+
+    @property
+    def scale_name(self) -> str:
+        """The scale, or that of config.yaml."""
+        from memdt.settings.resolve import selection
+
+        return self.scale or selection().scale
+
+    def refuse_change(self, settings: dict[str, Any]) -> None:
+        """UserError where settings are not those that the step was planned with."""
+        from memdt.settings.resolve import digest
+
+        if self.settings_digest not in ("", digest(settings)):
+            raise UserError(
+                "the settings have changed since this job was planned", "", "run snakemake again"
+            )
+
+    def source(self, step: str, **names: str | None) -> str:
+        """The source digest; UserError where it is not what the step was planned with."""
+        from memdt.digest import source_digest
+
+        found = source_digest(step, **names)
+        if self.source_digest not in ("", found):
+            raise UserError(
+                "the source code has changed since this job was planned", "", "run snakemake again"
+            )
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStep(Step):
+    """Options of every step of one run."""
+
+    experiment: str
+    """A file under workflow/config/experiments."""
+    variant: str
+    """One of its variants."""
+    seed: int = 0
+
+    def resolve(self) -> Resolved:
+        """The settings of the run."""
+        from memdt.settings.resolve import resolve
+
+        return resolve(self.experiment, self.variant, self.scale_name)
+
+    def names(self) -> dict[str, str]:
+        """The model and the environment whose source code counts."""
+        settings = self.resolve().settings
+        return {"model": settings.model["name"], "environment": settings.environment.module}
+
+    @property
+    def label(self) -> str:
+        """What the log calls the run."""
+        return f"{self.experiment}/{self.variant} seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect(Step):
+    """Collect the dataset of an environment."""
+
+    environment: str
+    """A file under workflow/config/environments."""
+    out: Path | None = None
+    """data/datasets/{scale}/{environment}.h5 if not given."""
+
+    def run(self) -> None:
+        """Collect and write."""
+        from memdt.data.collect import collect
+        from memdt.data.episodes import write_episodes
+        from memdt.environments import interface
+        from memdt.settings import slices
+        from memdt.settings.resolve import digest, resolve_dataset
+
+        settings = resolve_dataset(self.environment, self.scale_name)
+        content = slices.collect(settings)
+        self.refuse_change(content)
+        module = interface.load(settings.environment.module)
+        metadata = {
+            "settings": content,
+            "settings_digest": digest(content),
+            "source_digest": self.source("collect", environment=settings.environment.module),
+        }
+        store = collect(
+            module,
+            module.Settings(**settings.environment.parameters),
+            settings.collection,
+            settings.segment_length,
+        )
+        out = self.out or paths.dataset(self.scale_name, self.environment)
+        write_episodes(store, out, metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(RunStep):
+    """Train one curriculum stage of a run."""
+
+    stage: int = 1
+    """Stages count from 1; each starts from the checkpoint of the one before."""
+    dataset: Path | None = None
+    """That of the run's environment if not given."""
+    start: tuple[Path, ...] = ()
+    """Checkpoint of the stage before; found by itself if not given."""
+    out: Path | None = None
+    """The folder of the stage if not given."""
+
+    def run(self) -> None:
+        """Train and write checkpoint, curve and manifest."""
+        from memdt import plan
+        from memdt.settings import slices
+
+        resolved = self.resolve()
+        if not plan.trains_itself(resolved, self.experiment, self.variant):
+            raise UserError(
+                f"{self.variant} is evaluated from other checkpoints, there is nothing to train",
+                "",
+                f"train {resolved.experiment}/{resolved.variant}",
+            )
+        self.refuse_change(slices.train(resolved.settings, self.stage))
+        from memdt.training.train import Job, train_stage
+
+        place = (self.scale_name, self.experiment, self.variant, self.seed)
+        start = self.start or (paths.checkpoint(*place, self.stage - 1),)
+        train_stage(
+            Job(
+                settings=resolved.settings,
+                stage=self.stage,
+                seed=self.seed,
+                dataset=self.dataset or plan.dataset(*place[:3]),
+                start=start[0] if self.stage > 1 else None,
+                out=self.out or paths.stage(*place, self.stage),
+                source_digest=self.source("train", **self.names()),
+                label=self.label,
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(RunStep):
+    """Play the evaluation episodes of a run, at all lengths and under all conditions."""
+
+    checkpoint: Path | None = None
+    """That of the last stage if not given."""
+    out: Path | None = None
+    """episodes.csv in the folder of the run if not given."""
+
+    def run(self) -> None:
+        """Evaluate and write a row an episode."""
+        from memdt import plan
+        from memdt.settings import slices
+
+        settings = self.resolve().settings
+        self.refuse_change(slices.evaluate(settings))
+        from memdt.evaluation.evaluate import Job, evaluate_run
+
+        run = plan.Run(self.experiment, self.variant, self.seed)
+        scale = self.scale_name
+        evaluate_run(
+            Job(
+                settings=settings,
+                seed=self.seed,
+                checkpoint=self.checkpoint or plan.last_checkpoint(scale, run),
+                out=self.out or paths.episodes(scale, self.experiment, self.variant, self.seed),
+                source_digest=self.source("evaluate", **self.names()),
+                label=self.label,
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention(RunStep):
+    """Record where a policy looks in one evaluation episode."""
+
+    checkpoint: Path | None = None
+    """That of the last stage if not given."""
+    out: Path | None = None
+    """attention.npz in the folder of the run if not given."""
+
+    def run(self) -> None:
+        """Play one episode and write its attention weights."""
+        from memdt import plan
+        from memdt.settings import slices
+
+        settings = self.resolve().settings
+        self.refuse_change(slices.evaluate(settings))
+        self.source("attention", **self.names())
+        from memdt.evaluation.attention_maps import Job, record_attention
+
+        run = plan.Run(self.experiment, self.variant, self.seed)
+        scale = self.scale_name
+        record_attention(
+            Job(
+                settings=settings,
+                seed=self.seed,
+                checkpoint=self.checkpoint or plan.last_checkpoint(scale, run),
+                out=self.out or paths.attention(scale, self.experiment, self.variant, self.seed),
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Step):
+    """Hold the results of an experiment against the published numbers."""
+
+    experiment: str
+    """A file under workflow/config/experiments."""
+    out: Path | None = None
+    """reports/{scale}/tables/{experiment}.csv if not given."""
+
+    def run(self) -> None:
+        """Gather, compare and write."""
+        self.source("table")
+        from memdt import plan
+        from memdt.reporting import published, results, tables
+        from memdt.settings.resolve import experiment_file
+
+        scale, name = self.scale_name, self.experiment
+        episodes = results.load_episodes(scale, name, plan.seeds(scale, name))
+        shape = experiment_file(name).table
+        table = tables.build_table(name, shape, episodes, published.published_cells())
+        tables.write_table(table, self.out or paths.table(scale, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims(Step):
+    """Decide the papers' claims."""
+
+    experiments: tuple[str, ...] = ()
+    """Those whose results count; those of config.yaml if not given."""
+    out: Path | None = None
+    """reports/{scale}/claims.csv if not given."""
+
+    def run(self) -> None:
+        """Test every claim and write the verdicts."""
+        self.source("claims")
+        from memdt import plan
+        from memdt.reporting import claims, results
+
+        scale = self.scale_name
+        found = {
+            name: results.load_episodes(scale, name, plan.seeds(scale, name))
+            for name in self.experiments or plan.default_experiments(scale)
+        }
+        verdicts = claims.evaluate_claims(claims.load_claims(), found)
+        claims.write_claims(verdicts, self.out or paths.claims(scale))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure(Step):
+    """Draw figures of workflow/config/figures.yaml as SVG, with their data as CSV."""
+
+    figure: tuple[str, ...] = ()
+    """One or more of them; all that the experiments of config.yaml allow if not given."""
+
+    def run(self) -> None:
+        """Draw."""
+        from memdt import plan
+
+        scale = self.scale_name
+        names = self.figure or tuple(plan.figures_of(plan.default_experiments(scale)))
+        if len(names) == 1:
+            self.source("figure", figure=plan.figure_module(names[0]))
+        from memdt.reporting.figures import draw_all
+
+        draw_all(names, scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Step):
+    """Write the report of a scale."""
+
+    experiments: tuple[str, ...] = ()
+    """Those that it is about; those of config.yaml if not given."""
+    out: Path | None = None
+    """reports/{scale}/report.html if not given."""
+
+    def run(self) -> None:
+        """Render."""
+        self.source("report")
+        from memdt import plan
+        from memdt.reporting.render import render
+
+        scale = self.scale_name
+        experiments = self.experiments or plan.default_experiments(scale)
+        render(scale, experiments, out=self.out or paths.report(scale))
