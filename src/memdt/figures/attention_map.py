@@ -1,14 +1,15 @@
 """Where a policy looks: attention weights of one episode, a column a segment, a row a layer.
 
-Draws the recorded weights (``attention.npz``). In each map a row is a token that looks, a column one
-that is looked at, both in the order of the episode; borders part the cache, the memory that is read,
-the steps and the memory that is written. Source: RATE Figures 6 to 9.
+Draws the recorded weights (``attention.npz``). In each map a row is a token that looks, a column
+one that is looked at, both in the order of the episode; borders part the cache, the memory that is
+read, the steps and the memory that is written. Source: RATE Figures 6 to 9.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -133,9 +134,10 @@ def heads_of(
     record: AttentionRecord, options: Options
 ) -> Float[np.ndarray, "segments layers tokens keys"]:
     """The weights of one head, or the mean over all."""
+    weights: np.ndarray = record.weights
     if options.head is None:
-        return record.weights.mean(axis=2)
-    return record.weights[:, :, min(options.head, record.weights.shape[2]) - 1]
+        return weights.mean(axis=2)  # type: ignore[no-any-return]
+    return weights[:, :, min(options.head, weights.shape[2]) - 1]
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
@@ -146,15 +148,17 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     side = (style.WIDE - 0.9) / max(3, len(segments))
     figure = style.new_figure(1.0 + (side + 0.35) * len(layers), style.WIDE)
     grid = figure.subplots(len(layers), len(segments), squeeze=False)
-    for (row, layer), (column, segment) in itertools.product(enumerate(layers), enumerate(segments)):
+    for (row, layer), (column, segment) in itertools.product(
+        enumerate(layers), enumerate(segments)
+    ):
         shown = data[(data["layer"] == layer) & (data["segment"] == segment)]
         axes, first = grid[row, column], (segment - 1) * record.segment_length
         image = _map(axes, _matrix(shown, record), layout)
         _mark(axes, record, layout, first)
         _ticks(axes, record, layout, first)
         if row == 0:
-            title = f"segment {segment}: steps {first} to {first + record.segment_length - 1}"
-            axes.set_title(title, pad=29)
+            title = f"segment {segment} (steps {first} to {first + record.segment_length - 1})"
+            axes.set_title(title, pad=31, fontsize=9.5)
     for row, layer in enumerate(layers):
         grid[row, 0].set_ylabel(f"layer {layer}\nlooking (step)")
     for axes in grid[-1]:
@@ -179,12 +183,16 @@ def _map(axes: Axes, weights: Float[np.ndarray, "tokens keys"], layout: Layout) 
         weights, cmap=sns.color_palette(style.HEAT, as_cmap=True), interpolation="none",
         norm=PowerNorm(0.4, 0, 1), aspect="auto",
     )  # fmt: skip
-    line = {"color": BORDER, "linewidth": 0.7}
+    line: dict[str, Any] = {"color": BORDER, "linewidth": 0.7}
     for block in layout.columns:
-        _edge(axes, axes.get_xaxis_transform(), (block.first - 0.5, 1.015), (len(block), 0.03), block)
+        _edge(
+            axes, axes.get_xaxis_transform(), (block.first - 0.5, 1.015), (len(block), 0.03), block
+        )
         axes.axvline(block.first - 0.5, **line)
     for block in layout.rows:
-        _edge(axes, axes.get_yaxis_transform(), (-0.045, block.first - 0.5), (0.03, len(block)), block)
+        _edge(
+            axes, axes.get_yaxis_transform(), (-0.045, block.first - 0.5), (0.03, len(block)), block
+        )
         axes.axhline(block.first - 0.5, **line)
     return image
 
@@ -197,7 +205,7 @@ def _edge(
     block: Block,
 ) -> None:
     """A strip beside the map in the colour of the block's kind."""
-    strip = {"color": _kind_colour(block), "linewidth": 0, "clip_on": False}
+    strip: dict[str, Any] = {"color": _kind_colour(block), "linewidth": 0, "clip_on": False}
     axes.add_patch(Rectangle(corner, *size, transform=transform, **strip))
 
 
@@ -207,14 +215,24 @@ def _kind_colour(block: Block) -> str:
 
 def _mark(axes: Axes, record: AttentionRecord, layout: Layout, first: int) -> None:
     """The column of the hint and the row of the decision, where they lie in this segment."""
-    head = {"arrowstyle": "-|>", "color": style.INK, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
-    text = {"fontsize": 8.5, "annotation_clip": False, "arrowprops": head}
+    head: dict[str, Any] = {
+        "arrowstyle": "-|>",
+        "color": style.INK,
+        "linewidth": 0.9,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
+    text: dict[str, Any] = {"fontsize": 9.5, "annotation_clip": False, "arrowprops": head}
     text["textcoords"] = "offset points"
-    line = {"color": MARK, "linewidth": 0.7, "linestyle": (0, (3, 2))}
+    line: dict[str, Any] = {"color": MARK, "linewidth": 0.7, "linestyle": (0, (3, 2))}
     if 0 <= record.hint_step - first < record.segment_length:
         x = layout.token(record.hint_step - first, cached=True)
         axes.axvline(x, **line)
-        place = {"xycoords": axes.get_xaxis_transform(), "ha": "left", "va": "bottom"}
+        place: dict[str, Any] = {
+            "xycoords": axes.get_xaxis_transform(),
+            "ha": "left",
+            "va": "bottom",
+        }
         axes.annotate("hint", (x, 1.05), (4, 7), **place, **text)
     if 0 <= record.decision_step - first < record.segment_length:
         y = layout.token(record.decision_step - first, cached=False)
@@ -230,7 +248,7 @@ def _ticks(axes: Axes, record: AttentionRecord, layout: Layout, first: int) -> N
     names = [str(first + step) for step in steps]
     axes.set_xticks([layout.token(step, cached=True) for step in steps], names)
     axes.set_yticks([layout.token(step, cached=False) for step in steps], names)
-    axes.tick_params(length=2, labelsize=8)
+    axes.tick_params(length=2, labelsize=9)
     axes.tick_params(axis="y", pad=5)
 
 
@@ -242,11 +260,8 @@ def _colour_bar(figure: Figure, grid: np.ndarray, image: AxesImage) -> None:
 
 
 def _legend(figure: Figure, layout: Layout) -> None:
-    names = {
-        "cache": "cached states",
-        "read": "memory tokens, read",
-        "steps": "steps (return-to-go, observation, action)",
-        "write": "memory tokens, written",
-    }
+    names = dict(
+        zip(KINDS, ("cached states", "memory read", "steps", "memory written"), strict=True)
+    )
     handles = [Patch(color=_kind_colour(b), label=names[b.kind]) for b in layout.columns]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=1)

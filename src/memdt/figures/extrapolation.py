@@ -8,7 +8,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from memdt.figures import lines
+from memdt.figures import line_drawing, lines
 from memdt.figures.interface import FigureInputs, VariantFacts
 
 
@@ -37,5 +37,5 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     """Steps on a logarithmic x axis."""
     options = inputs.options(Options)
-    axis = lines.Axis("steps in an episode", lines.y_label(options), log=True)
-    return lines.draw(data, options, axis)
+    axis = line_drawing.Axis("steps in an episode", line_drawing.y_label(options), log=True)
+    return line_drawing.draw(data, options, axis)

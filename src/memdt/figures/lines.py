@@ -1,7 +1,8 @@
 """Lines over runs: a metric against a number, with intervals over seeds and the published curve.
 
-Shared by the figures that differ only in what stands on the x axis and what makes a line. Each tells
-with a `Place` where a cell of results belongs; the rest is alike. Frame, one row a mark:
+Shared by the figures that differ only in what stands on the x axis and what makes a line. Each
+tells with a `Place` where a cell of results belongs; the rest is alike, and `line_drawing.py` draws
+it. The frame has one row a mark:
 
     panel, series   which axes, which line
     source          reproduced (mean with its 95 % interval) | seed | published | trained
@@ -15,15 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
-import seaborn as sns
-from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, NullLocator
 from pydantic import Field
 
 from memdt.evaluation.statistics import interval
@@ -156,7 +149,7 @@ def _published(inputs: FigureInputs, options: LineOptions, place: Place) -> list
         for cell in inputs.published
         if cell.in_scope
         and cell.segments is not None
-        and cell.experiment in inputs.settings.experiments
+        and (cell.experiment, cell.variant) in inputs.facts
         and cell.metric == options.metric
     ]
     return [
@@ -181,160 +174,3 @@ def _trained(
         if (key := (cell.experiment, cell.variant)) in inputs.facts
         for spot in place(CellName(*cell))
     ]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """What stands on the axes."""
-
-    x_label: str
-    y_label: str
-    log: bool
-
-
-def y_label(options: LineOptions) -> str:
-    """What the y axis shows."""
-    return "success rate" if options.metric == "success" else f"mean {options.metric}"
-
-
-def is_log(data: pd.DataFrame, options: LineOptions) -> bool:
-    """Whether the x axis is logarithmic: as told, else where the numbers span a factor of 10."""
-    if options.x_scale is not None:
-        return options.x_scale == "log"
-    return bool(data["x"].min() > 0 and data["x"].max() >= 10 * data["x"].min())
-
-
-def draw(data: pd.DataFrame, options: LineOptions, axis: Axis) -> Figure:
-    """One axes a panel, one above the other, with a legend below that serves all."""
-    panels = list(dict.fromkeys(data["panel"]))
-    series = list(dict.fromkeys(data["series"]))
-    handles = _handles(data, options, series)
-    columns = _legend_columns([handle.get_label() for handle in handles])
-    legend_height = 0.19 * -(-len(handles) // columns)
-    figure = style.new_figure(0.7 + 1.95 * len(panels) + legend_height)
-    all_axes = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for axes, panel in zip(all_axes, panels, strict=True):
-        _panel(axes, data[data["panel"] == panel], series, options, axis)
-        axes.set_title(panel)
-        axes.set_ylabel(axis.y_label)
-    _x_axis(all_axes[-1], data, axis)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.2)
-    return figure
-
-
-def _panel(
-    axes: Axes, data: pd.DataFrame, series: list[str], options: LineOptions, axis: Axis
-) -> None:
-    if options.chance is not None:
-        axes.axhline(options.chance, color=style.INK, linewidth=1, linestyle=":", alpha=0.7)
-    present = [name for name in series if name in set(data["series"])]
-    for rank, name in enumerate(present):
-        one = data[data["series"] == name]
-        _series(axes, one, series.index(name), _shift(data["x"], rank, len(present), axis.log))
-    _trained_marks(axes, data[data["source"] == "trained"], series)
-    if options.metric == "success":
-        axes.set_ylim(-0.05, 1.05)
-        axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-
-
-Shift = Callable[[pd.Series], Float[np.ndarray, " marks"]]
-
-
-def _shift(x: pd.Series, rank: int, count: int, log: bool) -> Shift:
-    """Move a series a little to the side, so that equal values do not hide each other."""
-    scale = np.log10(x) if log else x.astype(float)
-    places = np.unique(scale.to_numpy())
-    gap = np.diff(places).min() if len(places) > 1 else 1.0
-    step = min(0.5 * gap / count, 0.012 * max(np.ptp(places), gap))
-    offset = (rank - (count - 1) / 2) * step
-    return lambda values: (
-        values.to_numpy() * 10**offset if log else values.to_numpy(dtype=float) + offset
-    )
-
-
-def _series(axes: Axes, data: pd.DataFrame, index: int, shift: Shift) -> None:
-    """One line: published behind, then interval, seeds and mean."""
-    colour = style.colour(index)
-    printed, ours, seeds = (
-        data[data["source"] == source] for source in ("published", "reproduced", "seed")
-    )
-    axes.plot(
-        printed["x"], printed["value"],
-        color=colour, alpha=0.5, linewidth=1.1, linestyle=(0, (4, 2)), marker="x", markersize=4.5,
-    )  # fmt: skip
-    x = shift(ours["x"])
-    low, high = (ours[side].fillna(ours["value"]) for side in ("low", "high"))
-    axes.fill_between(x, low, high, facecolor=colour, alpha=0.12, linewidth=0)
-    axes.plot(x, low, x, high, color=colour, alpha=0.3, linewidth=0.5)
-    sns.scatterplot(
-        x=shift(seeds["x"]), y=seeds["value"].to_numpy(),
-        ax=axes, color=colour, s=11, alpha=0.55, linewidth=0, legend=False, zorder=2.5,
-    )  # fmt: skip
-    axes.plot(
-        x, ours["value"],
-        color=colour, marker=style.marker(index), dashes=style.dashes(index) or (None, None),
-        markeredgecolor=style.PAPER, markeredgewidth=0.7, zorder=3,
-    )  # fmt: skip
-
-
-def _trained_marks(axes: Axes, data: pd.DataFrame, series: list[str]) -> None:
-    """On the axis, in a series' colour, or in ink where all were trained on the same length."""
-    shared = data["x"].nunique() == 1
-    for x, group in data.groupby("x"):
-        for rank, name in enumerate(group["series"][: 1 if shared else None]):
-            axes.plot(
-                [x], [0.045 * rank], transform=axes.get_xaxis_transform(), linestyle="none",
-                color=style.INK if shared else style.colour(series.index(name)),
-                marker=6, markersize=6.5, clip_on=False, zorder=4, markeredgewidth=0,
-            )  # fmt: skip
-
-
-def _x_axis(axes: Axes, data: pd.DataFrame, axis: Axis) -> None:
-    """Ticks where the numbers are and nowhere else."""
-    if axis.log:
-        axes.set_xscale("log")
-    places = sorted(data.loc[data["source"] != "trained", "x"].unique())
-    axes.xaxis.set_major_locator(FixedLocator(places))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels([f"{place:,.6g}" if place < 1e6 else f"{place:,.0f}" for place in places])
-    axes.set_xlabel(axis.x_label)
-
-
-def _handles(data: pd.DataFrame, options: LineOptions, series: list[str]) -> list[Any]:
-    """The legend: each series, then what the other marks mean, as far as they occur."""
-    sources = set(data["source"])
-    lines = [
-        Line2D(
-            [], [], color=style.colour(index), marker=style.marker(index), label=name,
-            dashes=style.dashes(index) or (None, None), markeredgecolor=style.PAPER,
-            markeredgewidth=0.7,
-        )
-        for index, name in enumerate(series)
-    ]  # fmt: skip
-    ink = {"color": style.INK, "alpha": 0.7}
-    marks: list[tuple[bool, Any]] = [
-        (True, Patch(color=style.INK, alpha=0.15, linewidth=0, label="95 % interval")),
-        (True, Line2D([], [], **ink, marker=".", linestyle="none", label="one seed")),
-        (
-            "published" in sources,
-            Line2D([], [], **ink, linestyle=(0, (4, 2)), linewidth=1.1, marker="x", markersize=4.5,
-                   label="published"),
-        ),
-        (
-            "trained" in sources,
-            Line2D([], [], **ink, marker=6, markersize=7, linestyle="none",
-                   label="longest trained on"),
-        ),
-        (options.chance is not None, Line2D([], [], **ink, linestyle=":", label="chance")),
-    ]  # fmt: skip
-    return [*lines, *(handle for shown, handle in marks if shown)]
-
-
-def _legend_columns(labels: list[str]) -> int:
-    """As many columns as surely fit: 5.3 points a letter, 36 for the mark, 335 in all."""
-    for columns in range(min(4, len(labels)), 1, -1):
-        height = -(-len(labels) // columns)
-        parts = [labels[first : first + height] for first in range(0, len(labels), height)]
-        if sum(36 + 5.3 * max(map(len, part)) for part in parts) <= 335:
-            return columns
-    return 1

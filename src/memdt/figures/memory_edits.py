@@ -8,7 +8,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from memdt.figures import lines
+from memdt.figures import line_drawing, lines
 from memdt.figures.interface import FigureInputs
 
 
@@ -27,9 +27,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
             return []
         panels = lines.panels_of(options, cell.variant)
         titles = [panel or options.label(cell.variant) for panel in panels]
-        return [
-            lines.Spot(title, options.label(cell.condition), cell.segments) for title in titles
-        ]
+        return [lines.Spot(title, options.label(cell.condition), cell.segments) for title in titles]
 
     return lines.frame(inputs, options, place, trained=lambda facts: facts.trained_segments)
 
@@ -37,5 +35,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     """Segments on the x axis, logarithmic where they span a factor of 10."""
     options = inputs.options(Options)
-    axis = lines.Axis("segments", lines.y_label(options), lines.is_log(data, options))
-    return lines.draw(data, options, axis)
+    axis = line_drawing.Axis(
+        "segments", line_drawing.y_label(options), line_drawing.is_log(data, options)
+    )
+    return line_drawing.draw(data, options, axis)

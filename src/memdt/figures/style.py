@@ -1,8 +1,8 @@
 """How figures look: one set of colours, sizes and settings, so that all belong together.
 
-Figures are 5 inches wide, which a phone shows at about their natural size; `WIDE` ones scroll there.
-The SVG file has dark ink on white. Inside the report `reporting/inline_svg.py` replaces each colour
-named here by a CSS variable, so that the same drawing suits light and dark pages.
+Figures are 5 inches wide, which a phone shows at about their natural size; `WIDE` ones scroll
+there. The SVG file has dark ink on white. Inside the report `reporting/inline_svg.py` replaces each
+colour named here by a CSS variable, so that the same drawing suits light and dark pages.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ def settings(salt: str) -> dict[str, Any]:
     return {
         **sns.axes_style("ticks"),
         **ink,
-        # One font that comes with matplotlib: with a list, the machine's fonts would move the layout.
+        # One font that comes with matplotlib: a list would let the machine move the layout.
         "font.family": "DejaVu Sans",
-        "font.size": 9,
-        "axes.titlesize": 9.5,
+        "font.size": 10,
+        "axes.titlesize": 10.5,
         "axes.titleweight": "bold",
         "axes.titlelocation": "left",
-        "axes.labelsize": 9,
-        "xtick.labelsize": 9,
-        "ytick.labelsize": 9,
-        "legend.fontsize": 8.5,
+        "axes.labelsize": 10,
+        "xtick.labelsize": 9.5,
+        "ytick.labelsize": 9.5,
+        "legend.fontsize": 9.5,
         "legend.frameon": False,
         "axes.linewidth": 0.8,
         "axes.spines.top": False,

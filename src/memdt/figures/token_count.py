@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from memdt.errors import UserError, closest
-from memdt.figures import lines, style
+from memdt.figures import line_drawing, lines, style
 from memdt.figures.interface import FigureInputs
 
 
@@ -45,5 +45,7 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     """The setting on the x axis, named after the last part of its key."""
     options = inputs.options(Options)
     name = style.words(options.setting.rpartition(".")[2])
-    axis = lines.Axis(name, lines.y_label(options), lines.is_log(data, options))
-    return lines.draw(data, options, axis)
+    axis = line_drawing.Axis(
+        name, line_drawing.y_label(options), line_drawing.is_log(data, options)
+    )
+    return line_drawing.draw(data, options, axis)

@@ -1,7 +1,7 @@
 """Loss and accuracy while training, stage after stage: seeds thin, their mean thick.
 
-Draws the curves that training wrote. Variants whose stages end at the same updates share a row, since
-they share the borders; a border is labelled with the segments of the stage that begins there.
+Draws the curves that training wrote. Variants whose stages end at the same updates share a row,
+since they share the borders; a border is labelled with the segments of the stage that begins there.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     """Loss on the left, accuracy on the right, a row for each set of stage borders."""
     options = inputs.options(Options)
     rows = _rows(data, options.lines_in_a_row)
-    figure = style.new_figure(0.55 + 1.75 * len(rows))
+    figure = style.new_figure(0.6 + 1.85 * len(rows))
     grid = figure.subplots(len(rows), 2, squeeze=False)
     for axes_of_row, names in zip(grid, rows, strict=True):
         shown = data[data["variant"].isin(names)]
@@ -122,7 +122,12 @@ def _borders(axes: Axes, data: pd.DataFrame) -> None:
     ends = data.groupby("stage").agg(end=("update", "max"), segments=("segments", "first"))
     starts = [0, *ends["end"].iloc[:-1]]
     axes.set_xlim(0, ends["end"].iloc[-1])
-    over = {"transform": axes.get_xaxis_transform(), "va": "bottom", "fontsize": 8, "alpha": 0.8}
+    over: dict[str, Any] = {
+        "transform": axes.get_xaxis_transform(),
+        "va": "bottom",
+        "fontsize": 8.5,
+        "alpha": 0.8,
+    }
     axes.text(0, 1.04, "segments ", ha="right", **over)
     for start, end, segments in zip(starts, ends["end"], ends["segments"], strict=True):
         if start:

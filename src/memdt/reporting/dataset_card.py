@@ -1,22 +1,25 @@
-"""What a dataset holds: episodes, lengths, returns and success by number of segments, and its origin.
+"""What a dataset holds: episodes, lengths, returns and success by length, and its origin.
 
 Read by `reporting/render.py`. An environment may say more about its datasets: a function
-``dataset_card(store) -> dict[str, str]`` in its module adds lines of its own.
+``dataset_card(store) -> dict[str, str]`` in its module adds lines of its own. Its store holds
+observations and actions as they lie in the file: index them, they are not loaded.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 
 from memdt import paths
-from memdt.data.episodes import EpisodeStore, read_episodes, read_metadata
+from memdt.data.episodes import EpisodeStore, read_metadata
 from memdt.environments import interface
+from memdt.errors import UserError
 from memdt.settings.layers import flatten
 
 BY_LENGTH = ("segments", "episodes", "shortest", "longest", "mean_return", "success")
@@ -41,15 +44,27 @@ def dataset_card(name: str, module: str, scale: str) -> DatasetCard:
         return DatasetCard(name, str(path), collected=False)
     remedy = f"snakemake {path} --force --cores all"
     metadata = read_metadata(path, remedy)
-    store = read_episodes(path, None, remedy)
+    try:
+        with h5py.File(path, "r") as file:
+            store = _lean(file)
+            lines, lengths = _lines(store, module, path, metadata), by_length(store, module)
+    except (OSError, KeyError) as error:
+        raise UserError(f"damaged dataset ({error})", str(path), remedy) from error
     return DatasetCard(
         name,
         str(path),
         collected=True,
-        lines=_lines(store, module, path, metadata),
-        by_length=by_length(store, module).to_dict("records"),
+        lines=lines,
+        by_length=lengths.to_dict("records"),
         settings=flatten(json.loads(metadata.get("settings", "{}"))),
     )
+
+
+def _lean(file: h5py.File) -> EpisodeStore:
+    """The episodes with observations and actions left in the file: frames may exceed memory."""
+    names = [one.name for one in fields(EpisodeStore)]
+    wide = ("observations", "actions")
+    return EpisodeStore(**{name: file[name] if name in wide else file[name][()] for name in names})
 
 
 def by_length(store: EpisodeStore, module: str) -> pd.DataFrame:
@@ -75,7 +90,9 @@ def by_length(store: EpisodeStore, module: str) -> pd.DataFrame:
     )
 
 
-def _lines(store: EpisodeStore, module: str, path: Path, metadata: dict[str, str]) -> dict[str, str]:
+def _lines(
+    store: EpisodeStore, module: str, path: Path, metadata: dict[str, str]
+) -> dict[str, str]:
     environment = interface.load(module)
     policy = environment.collection_policy(environment.Settings())
     own = getattr(environment, "dataset_card", None)

@@ -1,7 +1,7 @@
 """Read docs/deviations.md: where this project departs from the papers, why, and what it changes.
 
-The report prints the list; a test holds the ids against the comments ``Deviation D<n>`` in the code.
-The format is Markdown that reads well by itself:
+The report prints the list; a test holds the ids against the comments ``Deviation D<n>`` in the
+code. The format is Markdown that reads well by itself:
 
     ## D7: One spare step
 
@@ -26,7 +26,7 @@ FIELDS = {
     "Effect on numbers": "effect",
     "Evidence": "evidence",
 }
-MENTION = re.compile(r"Deviation (D\d+)")
+MENTION = re.compile(r"[Dd]eviation\s+(?:#\s*)?(D\d+)")
 _HEADING = re.compile(r"^## (?P<id>D\d+): (?P<title>\S.*)$", re.MULTILINE)
 _ITEM = re.compile(r"^- \*\*(?P<name>[^*]+):\*\*(?P<text>.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
 
@@ -53,15 +53,15 @@ def read_deviations(path: Path = PATH) -> tuple[Deviation, ...]:
 def parse_deviations(text: str, where: str = str(PATH)) -> tuple[Deviation, ...]:
     """The entries of a text in the format above.
 
-    UserError for a field that is missing, empty or unknown, for an id that is there twice, and for a
-    heading of the second level that names none.
+    UserError for a field that is missing, empty or unknown, for an id that is there twice, and for
+    a heading of the second level that names none.
     """
     headings = list(_HEADING.finditer(text))
     foreign = [line for line in text.splitlines() if line.startswith("## ")]
     if len(foreign) != len(headings):
         broken = next(line for line in foreign if not _HEADING.match(line))
         raise UserError(f"not the heading of a deviation: {broken!r}", where, "## D1: Title")
-    ends = [heading.start() for heading in headings[1:]] + [len(text)]
+    ends = [*(heading.start() for heading in headings[1:]), len(text)][: len(headings)]
     found = tuple(
         _deviation(heading["id"], heading["title"], text[heading.end() : end], where)
         for heading, end in zip(headings, ends, strict=True)

@@ -50,7 +50,7 @@ def draw_figure(name: str, scale: str) -> Path:
 def write(module: FigureModule, inputs: FigureInputs, path: Path) -> Path:
     """Write the figure as ``path`` and its data beside it; the same inputs give the same bytes."""
     frame = module.data(inputs)
-    with mpl.rc_context(style.settings(inputs.name)):
+    with mpl.rc_context(style.settings(inputs.name)):  # type: ignore[arg-type]
         figure = module.draw(frame, inputs)
         with atomic_path(path.with_suffix(".csv")) as temporary:
             frame.to_csv(temporary, index=False, lineterminator="\n")

@@ -36,7 +36,7 @@ class Drawing:
 
 
 def inline(svg: str, name: str, title: str) -> Drawing:
-    """An SVG file that matplotlib wrote, as an element of a page; ``title`` is what is read aloud."""
+    """An SVG file of matplotlib as an element of a page; ``title`` is what is read aloud."""
     opening = _OPENING.search(svg)
     box = _VIEW_BOX.search(opening.group()) if opening else None
     if opening is None or box is None:
@@ -45,7 +45,9 @@ def inline(svg: str, name: str, title: str) -> Drawing:
     body = _COLOUR.sub(lambda found: PAGE_COLOURS[found.group()], body)
     body = _with_prefix(body, f"{name}-").replace("xlink:href", "href")
     label = quoteattr(title)
-    head = f'<svg viewBox="{box["box"]}" role="img" aria-label={label}><title>{escape(title)}</title>'
+    head = (
+        f'<svg viewBox="{box["box"]}" role="img" aria-label={label}><title>{escape(title)}</title>'
+    )
     width = float(box["box"].split()[2])
     return Drawing(Markup(head + body), wide=width > 72 * style.NARROW)  # noqa: S704
 

@@ -33,7 +33,7 @@ _DEVIATION = re.compile(r"\b(D\d+)\b")
 def render(scale: str, experiments: Sequence[str], out: Path | None = None) -> Path:
     """Write the report of a scale about some experiments; returns its path.
 
-    Every experiment and figure that is configured but not among ``experiments`` is listed as not run.
+    Experiments and figures that are configured but not asked for are listed as not run.
     """
     path = out or paths.report(scale)
     write_text(path, render_text(scale, experiments, path))

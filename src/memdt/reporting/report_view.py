@@ -1,7 +1,7 @@
 """What the report says, as plain values: one function a section, each from files that are there.
 
-Between everything that was written before and the template. What has not run is told as such and never
-left out; nothing here asks a clock or counts on an order that files do not have.
+Between everything that was written before and the template. What has not run is told as such and
+never left out; nothing here asks a clock or counts on an order that files do not have.
 """
 
 from __future__ import annotations
@@ -118,9 +118,7 @@ def counted(verdicts: Iterable[str]) -> list[tuple[str, int]]:
     return [(word, counts[word]) for word in TONES if counts[word]]
 
 
-def table_views(
-    scale: str, experiments: Sequence[str], records: pd.DataFrame
-) -> list[TableView]:
+def table_views(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> list[TableView]:
     """The experiments of the report, then those that are not part of it."""
     others = [name for name in available("experiments") if name not in experiments]
     return [
@@ -181,13 +179,13 @@ def cost_rows(records: pd.DataFrame) -> list[dict[str, str]]:
     total = {
         **dict.fromkeys(cost.columns, None),
         **{name: cost[name].sum() for name in ("runs", *times)},
-        "experiment": "all", "variant": "", "peak_memory": cost["peak_memory"].max(),
+        "experiment": "all experiments", "variant": "sum", "peak_memory": cost["peak_memory"].max(),
     }  # fmt: skip
     return [_cost_row(row) for row in [*cost.to_dict("records"), total]]
 
 
 def _cost_row(row: dict[str, Any]) -> dict[str, str]:
-    told = {name: "" if pd.isna(value) else value for name, value in row.items()}
+    told: dict[str, Any] = {name: "" if pd.isna(value) else value for name, value in row.items()}
     for name in ("runs", "parameters", "updates"):
         told[name] = f"{told[name]:,.0f}" if told[name] != "" else ""
     if told["updates_per_second"] != "":

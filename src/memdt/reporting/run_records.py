@@ -1,8 +1,8 @@
 """What the manifests say: cost of every variant, and how all the results came about.
 
-Between the manifests that training and evaluation wrote and `reporting/render.py`. A manifest describes
-one job; here they are summed by variant and compared, so that the report shows what all share once
-and what differs as a list.
+Between the manifests that training and evaluation wrote and `reporting/render.py`. A manifest
+describes one job; here they are summed by variant and compared, so that the report shows what all
+share once and what differs as a list.
 """
 
 from __future__ import annotations
@@ -40,24 +40,34 @@ Seeds = Mapping[str, Mapping[str, Sequence[int]]]  # experiment -> variant -> se
 
 
 def load_records(scale: str, seeds: Seeds) -> pd.DataFrame:
-    """One row a job: experiment, variant, seed, step (`training` or `evaluation`), and its manifest."""
-    frames = [
-        load_manifests(scale, experiment, variants).assign(step="training")
-        for experiment, variants in seeds.items()
-    ]
-    frames.append(pd.DataFrame(_evaluations(scale, seeds)))
+    """One row a job: experiment, variant, seed, step (training or evaluation), its manifest."""
+    frames = [_of_experiment(scale, name, variants) for name, variants in seeds.items()]
     found = [frame for frame in frames if not frame.empty]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[*KEYS, "step"])
 
 
-def _evaluations(scale: str, seeds: Seeds) -> list[dict[str, Any]]:
-    rows = []
-    for experiment, variants in seeds.items():
-        for run in find_runs(scale, experiment, variants):
-            path = run.folder / "evaluation_manifest.json"
-            if path.is_file():
-                rows.append({**run.keys, "step": "evaluation", **_read(path)})
-    return rows
+def _of_experiment(scale: str, name: str, variants: Mapping[str, Sequence[int]]) -> pd.DataFrame:
+    """Both steps of all runs of an experiment, its variants in their order."""
+    training = load_manifests(scale, name, variants).assign(step="training")
+    evaluation = pd.DataFrame(_evaluations(scale, name, variants))
+    found = [frame for frame in (training, evaluation) if not frame.empty]
+    if not found:
+        return training
+    order = list(variants)
+    return pd.concat(found, ignore_index=True).sort_values(
+        "variant", key=lambda names: names.map(order.index), kind="stable"
+    )
+
+
+def _evaluations(
+    scale: str, name: str, variants: Mapping[str, Sequence[int]]
+) -> list[dict[str, Any]]:
+    files = [
+        (run, run.folder / "evaluation_manifest.json") for run in find_runs(scale, name, variants)
+    ]
+    return [
+        {**run.keys, "step": "evaluation", **_read(path)} for run, path in files if path.is_file()
+    ]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -103,7 +113,9 @@ def _cost_of(experiment: str, variant: str, jobs: pd.DataFrame) -> dict[str, Any
 def provenance(records: pd.DataFrame) -> dict[str, list[str]]:
     """What the manifests say, each name with all the different values that occur."""
     return {
-        words: _distinct(records[key]) for key, words in PROVENANCE.items() if key in records.columns
+        words: _distinct(records[key])
+        for key, words in PROVENANCE.items()
+        if key in records.columns
     }
 
 
@@ -119,8 +131,8 @@ def packages(records: pd.DataFrame) -> dict[str, list[str]]:
 def newest_commit(commits: Iterable[str]) -> tuple[str, str]:
     """The newest of some commits and its day (`YYYY-MM-DD`), as git knows them.
 
-    The report is dated by this and not by a clock: the same results give the same bytes. Without git
-    the first commit is returned, without a day.
+    The report is dated by this and not by a clock: the same results give the same bytes. Without
+    git the first commit is returned, without a day.
     """
     known = sorted(commits)
     dated = sorted((day, commit) for commit in known if (day := _day(commit)))

@@ -1,7 +1,7 @@
 """What is smaller at a scale than in the papers: the settings that differ from the published ones.
 
-Read by `reporting/render.py`, which says it at every table and figure. The published sizes are those
-of the first scale that does not call itself reduced.
+Read by `reporting/render.py`, which says it at every table and figure. The published sizes are
+those of the first scale that does not call itself reduced.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Difference:
     @property
     def words(self) -> str:
         """``layers 2 instead of 8``, for readers."""
-        name = self.key.rpartition(".")[2].replace("_", " ")
+        name = _short(self.key).replace("_", " ")
         several = len(self.variants) > MOST_NAMED
         names = f"{len(self.variants)} variants" if several else ", ".join(self.variants)
         whom = f" ({names})" if names else ""
@@ -71,6 +71,16 @@ def _changes(here: dict[str, Any], published: dict[str, Any]) -> list[tuple[str,
 
 def _dotted(experiment: str, variant: str, scale: str) -> dict[str, Any]:
     return flatten(resolve(experiment, variant, scale).settings.model_dump(mode="json"))
+
+
+# Last parts of keys that stand in several places.
+_AMBIGUOUS = {"segments", "seed", "name", "episodes"}
+
+
+def _short(key: str) -> str:
+    """The last part of a key, with the one before it where that alone could mean several."""
+    parts = key.split(".")
+    return " ".join(parts[-2:] if parts[-1] in _AMBIGUOUS else parts[-1:])
 
 
 def _text(key: str, value: Any) -> str:

@@ -19,7 +19,8 @@ import pandas as pd
 
 from memdt import paths
 from memdt.figures.style import words
-from memdt.reporting.tables import AS_PUBLISHED, DIMENSIONS, TableSettings
+from memdt.reporting.tables import AS_PUBLISHED, DIMENSIONS
+from memdt.settings.schema import TableSettings
 
 SPREADS = {"std": "standard deviation", "sem": "standard error", "ci95": "95 % interval"}
 
@@ -126,7 +127,7 @@ def _spread(cell: Mapping[str, object]) -> str:
     if kind is None:
         return ""
     count = cell["published_seeds"]
-    return kind if pd.isna(count) else f"{kind} over {count} runs"  # type: ignore[call-overload]
+    return kind if pd.isna(count) else f"{kind} over {count} runs"
 
 
 def _interval(cell: Mapping[str, object]) -> str:
@@ -188,7 +189,11 @@ def run_views(
 
 
 def _run_view(
-    scale: str, own: tuple[str, str], trained: tuple[str, str], seed: int, jobs: Mapping[object, pd.DataFrame]
+    scale: str,
+    own: tuple[str, str],
+    trained: tuple[str, str],
+    seed: int,
+    jobs: Mapping[object, pd.DataFrame],
 ) -> RunView:
     episodes = str(paths.episodes(scale, *own, seed))
     training = str(paths.run(scale, *trained, seed))

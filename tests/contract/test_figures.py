@@ -1,0 +1,341 @@
+"""Every figure, found by its file name: drawn from made-up results, its data checked by hand."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from memdt import discovery
+from memdt.errors import UserError
+from memdt.figures import style
+from memdt.figures.attention_map import Block, Layout
+from memdt.figures.interface import AttentionRecord, FigureInputs, VariantFacts
+from memdt.reporting.figures import draw_figure, read_attention, write
+from memdt.reporting.published import Cell
+from memdt.settings.schema import FigureSettings
+
+NAMES = discovery.names("memdt.figures")
+SEGMENTS = (1, 2, 3, 5, 9, 12, 30, 100)
+# Successes of 10 episodes under seeds 0, 1, 2: means 0.6, 0.7, 0.8, standard deviation 0.1, so the
+# 95 % interval is 0.7 ± 4.302653 · 0.1 / √3.
+SUCCESSES = (6, 7, 8)
+REACH = 4.302653 * 0.1 / 3**0.5
+
+
+def episodes(
+    variants: tuple[str, ...] = ("short", "long"),
+    conditions: tuple[str, ...] = ("as_published", "noise"),
+) -> pd.DataFrame:
+    cases = itertools.product(variants, enumerate(SUCCESSES), conditions, SEGMENTS, range(10))
+    return pd.DataFrame(
+        {
+            "experiment": "maze",
+            "variant": variant,
+            "seed": seed,
+            "condition": condition,
+            "segments": segments,
+            "episode": episode,
+            "environment_seed": episode,
+            "return": float(episode < good),
+            "steps": 30 * segments,
+            "success": int(episode < good),
+        }
+        for variant, (seed, good), condition, segments, episode in cases
+    )
+
+
+def curves() -> pd.DataFrame:
+    """Two seeds, stages of 4 and 2 updates, a row each."""
+    cases = itertools.product(
+        ("short", "long"), (0, 1), ((1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2))
+    )
+    return pd.DataFrame(
+        {
+            "experiment": "maze",
+            "variant": variant,
+            "seed": seed,
+            "stage": stage,
+            "update": update,
+            "segments": stage,
+            "loss": 1.0 / (stage * update),
+            "accuracy": 0.2 * update,
+            "learning_rate": 0.1,
+            "gradient_norm": 1.0,
+        }
+        for variant, seed, (stage, update) in cases
+    )
+
+
+def attention(seed: int = 0) -> AttentionRecord:
+    """Two segments of two steps, two layers, two heads, 1 memory token, 2 cached states."""
+    weights = np.zeros((2, 2, 2, 8, 10), dtype=np.float32)
+    weights[..., 0] = 0.1
+    weights[1, 0, 0, 5, 7] = 0.75
+    weights[1, 0, 1, 5, 7] = 0.25
+    return AttentionRecord("maze", "short", seed, weights, 1, 2, 2, 0, 3)
+
+
+def published(variant: str, segments: int, mean: float) -> Cell:
+    return Cell(
+        paper="rate", version="1", item="Table 2", page="6", experiment="maze", variant=variant,
+        condition="as_published", segments=segments, metric="success", unit="rate", mean=mean,
+        spread=0.01, spread_kind="sem", seeds=10, episodes=100, margin=0.05, in_scope=True, note="",
+    )  # fmt: skip
+
+
+def inputs(name: str, options: dict[str, Any] | None = None, **changes: Any) -> FigureInputs:
+    settings = FigureSettings(
+        module=name, title="Title", caption="Caption", experiments=("maze",), options=options or {}
+    )
+    facts = {
+        ("maze", "short"): VariantFacts(3, 30, {"model.memory_tokens": 5}),
+        ("maze", "long"): VariantFacts(9, 30, {"model.memory_tokens": 15}),
+    }
+    given: dict[str, Any] = {
+        "episodes": episodes(),
+        "curves": curves(),
+        "attention": (attention(),),
+        "published": (published("short", 2, 0.9), published("elsewhere", 2, 0.1)),
+        "facts": facts,
+    }
+    return FigureInputs(name, settings, **{**given, **changes})
+
+
+def drawn(given: FigureInputs) -> Figure:
+    module = discovery.load("memdt.figures", given.name)
+    with mpl.rc_context(style.settings(given.name)):
+        figure = module.draw(module.data(given), given)
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
+    return figure
+
+
+# ---- every figure ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_writes_the_same_bytes_twice(name: str, tmp_path: Path) -> None:
+    module = discovery.load("memdt.figures", name)
+    once = write(module, inputs(name), tmp_path / "once" / f"{name}.svg")
+    again = write(module, inputs(name), tmp_path / "again" / f"{name}.svg")
+    assert once.read_bytes() == again.read_bytes()
+    assert once.read_text().count("<text") > 3  # text stays text
+    data = once.with_suffix(".csv")
+    assert data.read_bytes() == again.with_suffix(".csv").read_bytes()
+    assert len(pd.read_csv(data)) == len(module.data(inputs(name)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_neither_overlap_nor_leave_the_figure(name: str) -> None:
+    figure = drawn(inputs(name))
+    canvas = figure.bbox
+    for texts in _rows_of_labels(figure):
+        boxes = [text.get_window_extent() for text in texts if text.get_text()]
+        for left, right in itertools.pairwise(sorted(boxes, key=lambda box: box.x0)):
+            assert left.x1 < right.x0 or left.y1 < right.y0 or right.y1 < left.y0
+        for box in boxes:
+            assert canvas.x0 - 1 <= box.x0
+            assert box.x1 <= canvas.x1 + 1
+            assert canvas.y0 - 1 <= box.y0
+            assert box.y1 <= canvas.y1 + 1
+
+
+def _rows_of_labels(figure: Figure) -> Iterator[list[Any]]:
+    for legend in figure.legends:
+        yield legend.get_texts()
+    for axes in figure.axes:
+        shown = [
+            low <= tick <= high
+            for tick in axes.get_xticks()
+            for low, high in [sorted(axes.get_xlim())]
+        ]
+        yield [label for label, there in zip(axes.get_xticklabels(), shown) if there]  # noqa: B905
+        yield [axes.yaxis.label]
+        yield list(axes.texts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_results_a_figure_says_what_is_missing(name: str) -> None:
+    module = discovery.load("memdt.figures", name)
+    empty = pd.DataFrame()
+    given = inputs(name, episodes=empty, curves=empty, attention=())
+    with pytest.raises(UserError, match=f"{name}.*there are no .* to draw.*run its experiments"):
+        module.data(given)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_misspelt_option_is_told_with_its_place(name: str) -> None:
+    module = discovery.load("memdt.figures", name)
+    with pytest.raises(UserError, match=f"figures.yaml: {name}.options.*variantz.*unknown key"):
+        module.data(inputs(name, {"variantz": 1}))
+
+
+# ---- lines -----------------------------------------------------------------------------------
+
+
+def data_of(name: str, options: dict[str, Any] | None = None, **changes: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = discovery.load("memdt.figures", name).data(
+        inputs(name, options, **changes)
+    )
+    return frame
+
+
+def test_a_point_is_the_mean_over_seeds_with_its_interval() -> None:
+    frame = data_of("success_against_segments")
+    point = frame[(frame["series"] == "short") & (frame["x"] == 5)]
+    mean = point[point["source"] == "reproduced"].iloc[0]
+    assert [mean["value"], mean["low"], mean["high"]] == pytest.approx(
+        [0.7, 0.7 - REACH, 0.7 + REACH]
+    )
+    assert mean["seeds"] == 3
+    seeds = point[point["source"] == "seed"]
+    assert seeds[["seed", "value"]].to_numpy().tolist() == [[0, 0.6], [1, 0.7], [2, 0.8]]
+
+
+def test_only_the_published_condition_and_only_known_variants_are_shown() -> None:
+    frame = data_of("success_against_segments")
+    assert set(frame["series"]) == {"short", "long"}
+    printed = frame[frame["source"] == "published"]
+    assert printed[["series", "x", "value"]].to_numpy().tolist() == [["short", 2, 0.9]]
+
+
+def test_the_trained_length_is_marked_once_a_line() -> None:
+    frame = data_of("success_against_segments")
+    marks = frame[frame["source"] == "trained"]
+    assert marks[["series", "x"]].to_numpy().tolist() == [["short", 3.0], ["long", 9.0]]
+
+
+def test_variants_with_one_label_share_a_colour_across_panels() -> None:
+    frame = data_of(
+        "success_against_segments",
+        {
+            "panels": {"one": ["short"], "two": ["long"]},
+            "labels": {"short": "same", "long": "same"},
+            "published": False,
+        },
+    )
+    assert list(dict.fromkeys(frame["panel"])) == ["one", "two"]
+    assert set(frame["series"]) == {"same"}
+
+
+def test_memory_edits_has_a_panel_a_variant_and_a_line_a_condition() -> None:
+    frame = data_of("memory_edits", {"published": False, "labels": {"noise": "white noise"}})
+    assert set(frame["panel"]) == {"short", "long"}
+    assert set(frame["series"]) == {"as published", "white noise"}
+
+
+def test_extrapolation_counts_in_steps() -> None:
+    frame = data_of("extrapolation", {"published": False})
+    shown = frame[(frame["source"] == "reproduced") & (frame["series"] == "short")]
+    assert shown["x"].tolist() == [30 * segments for segments in SEGMENTS]
+    marks = frame[frame["source"] == "trained"]
+    assert marks["x"].tolist() == [90, 270]
+
+
+def test_token_count_puts_the_setting_on_the_axis() -> None:
+    frame = data_of("token_count", {"published": False})
+    line = frame[(frame["series"] == "5 segments") & (frame["source"] == "reproduced")]
+    assert line["x"].tolist() == [5, 15]
+    assert "1 segment" in set(frame["series"])
+    with pytest.raises(UserError, match="no setting 'model.tokens'.*model.memory_tokens"):
+        data_of("token_count", {"published": False, "setting": "model.tokens"})
+
+
+# ---- training curves -------------------------------------------------------------------------
+
+
+def test_training_curves_count_updates_through_all_stages() -> None:
+    frame = data_of("training_curves")
+    one = frame[(frame["variant"] == "short") & (frame["seed"] == 1)]
+    assert one["update"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert one["stage"].tolist() == [1, 1, 1, 1, 2, 2]
+    assert one["loss"].tolist() == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 2, 1 / 4])
+
+
+def test_long_curves_are_averaged_to_the_points_asked_for() -> None:
+    frame = data_of("training_curves", {"points": 2})
+    one = frame[(frame["variant"] == "long") & (frame["seed"] == 0)]
+    assert one["update"].tolist() == [2, 4, 5, 6]  # each point at the last update it stands for
+    assert one["loss"].tolist() == pytest.approx([3 / 4, 7 / 24, 1 / 2, 1 / 4])
+
+
+def test_variants_share_a_row_only_where_their_stages_end_together() -> None:
+    other = curves()
+    other = other[(other["variant"] == "short") | (other["stage"] == 1)]
+    assert len(drawn(inputs("training_curves")).axes) == 2
+    assert len(drawn(inputs("training_curves", curves=other)).axes) == 4
+
+
+# ---- attention -------------------------------------------------------------------------------
+
+
+def test_the_layout_of_a_segment() -> None:
+    """cache cache | read | R0 o0 a0 R1 o1 a1 | write: ten columns; eight rows without the cache."""
+    layout = Layout.of(attention())
+    assert layout.columns == [
+        Block("cache", 0, 2),
+        Block("read", 2, 3),
+        Block("steps", 3, 9),
+        Block("write", 9, 10),
+    ]
+    assert layout.rows == [Block("read", 0, 1), Block("steps", 1, 7), Block("write", 7, 8)]
+    assert layout.token(0, cached=True) == 4
+    assert layout.token(1, cached=False) == 5
+
+
+def test_attention_is_the_mean_over_heads_unless_one_is_named() -> None:
+    frame = data_of("attention_map")
+    pair = frame[(frame["query"] == 5) & (frame["key"] == 7)]
+    assert pair.to_numpy().tolist() == [[2, 1, 5, 7, 0.5]]
+    one = data_of("attention_map", {"head": 2})
+    assert one[(one["query"] == 5) & (one["key"] == 7)]["weight"].tolist() == [0.25]
+    assert len(frame) == 2 * 2 * 8 + 1  # pairs without weight are left out
+
+
+def test_attention_of_another_seed_serves_where_the_asked_one_was_not_recorded() -> None:
+    assert len(data_of("attention_map", {"variant": "short", "seed": 4})) > 0
+    with pytest.raises(UserError, match="no recorded attention"):
+        data_of("attention_map", {"variant": "long"})
+
+
+def test_hint_and_decision_are_marked_where_they_lie() -> None:
+    """Hint in step 0, so in segment 1; decision in step 3, so in segment 2; in both layers."""
+    axes = drawn(inputs("attention_map")).axes
+    marks = [[text.get_text() for text in one.texts] for one in axes[:4]]
+    assert marks == [["hint"], ["decision"], ["hint"], ["decision"]]
+
+
+def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path, record = tmp_path / "attention.npz", attention()
+    marks = {
+        "memory_tokens": 1, "cache": 2, "segment_length": 2, "hint_step": 0, "decision_step": 3,
+    }  # fmt: skip
+    np.savez_compressed(path, weights=record.weights, **marks)
+    found = read_attention(path, "maze", "short", 0)
+    np.testing.assert_array_equal(found.weights, record.weights)
+    assert (found.memory_tokens, found.cache, found.decision_step) == (1, 2, 3)
+    np.savez_compressed(path, weights=record.weights[..., 1:], **marks)
+    with pytest.raises(UserError, match="weights of the shape"):
+        read_attention(path, "maze", "short", 0)
+    path.write_bytes(b"no archive")
+    with pytest.raises(UserError, match="no recorded attention.*make it anew"):
+        read_attention(path, "maze", "short", 0)
+
+
+# ---- the driver ------------------------------------------------------------------------------
+
+
+def test_an_unknown_figure_is_told_with_the_closest_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = FigureSettings(module="extrapolation", title="", caption="", experiments=("maze",))
+    monkeypatch.setattr("memdt.reporting.figures.figures", lambda: {"far_beyond": settings})
+    with pytest.raises(UserError, match="unknown figure 'far_beyont'.*did you mean 'far_beyond'"):
+        draw_figure("far_beyont", "tiny")
