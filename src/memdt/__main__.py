@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from memdt.errors import UserError
 
+STOPPED = "memdt: stopped; nothing half-written is left"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the verb; returns the exit status."""
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"memdt: {error.line()}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("memdt: stopped; nothing half-written is left", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return 130
     except BrokenPipeError:  # `memdt settings ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -47,6 +47,7 @@ EXEMPT = (
     "memdt.plan",  # which jobs there are
     "memdt.progress",  # lines for people
     "memdt.provenance",  # describes a result
+    "memdt.screen",  # tables for people
     "memdt.settings",  # the values themselves are params of every rule, cut for each step
     "memdt.status",
     "memdt.steps",  # pass settings and paths on

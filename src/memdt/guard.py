@@ -60,12 +60,14 @@ def enter_as_job() -> None:
 
 
 def clear_up(folder: Path) -> list[str]:
-    """Remove the lock of a killed run, and the outputs of the jobs it was at.
+    """Remove what is left of a run that was stopped: its lock, and the outputs it was at.
 
-    A cluster's jobs go on without their Snakemake: where there are any, nothing is touched.
+    Outputs are written whole or not at all, but Snakemake has no record of what made these. A
+    cluster's jobs go on without their Snakemake: where there are any, nothing is touched.
     """
     markers = [path for path in sorted((folder / "incomplete").rglob("*")) if path.is_file()]
-    if not any((folder / "locks").glob("*.lock")) or any(_on_a_cluster(m) for m in markers):
+    locked = any((folder / "locks").glob("*.lock"))
+    if not (locked or markers) or any(_on_a_cluster(marker) for marker in markers):
         return []
     removed = 0
     for marker in markers:
@@ -73,8 +75,9 @@ def clear_up(folder: Path) -> list[str]:
         removed += output.is_file()
         output.unlink(missing_ok=True)
         marker.unlink()
-    shutil.rmtree(folder / "locks")
-    return [f"the last run was killed: its lock is removed, and {removed} unfinished outputs"]
+    shutil.rmtree(folder / "locks", ignore_errors=True)
+    files = f"{removed} file{'' if removed == 1 else 's'} that it was making"
+    return [f"the last run was stopped; its lock and {files} are removed"]
 
 
 def _on_a_cluster(marker: Path) -> bool:

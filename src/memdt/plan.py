@@ -17,14 +17,15 @@ from memdt import discovery, paths
 from memdt.errors import UserError, closest
 from memdt.settings import slices
 from memdt.settings.layers import available, read_yaml
+from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import (
     Resolved,
     experiment_file,
     figures,
-    resolve,
     resolve_dataset,
     scale_file,
     selection,
+    variants_of,
 )
 from memdt.settings.schema import FigureSettings, Selection
 
@@ -49,7 +50,7 @@ def runs(scale: str, experiment: str) -> tuple[Run, ...]:
 
 def seeds(scale: str, experiment: str) -> dict[str, tuple[int, ...]]:
     """The variants of an experiment in their order, with the seeds of each."""
-    variants = experiment_file(experiment).variants
+    variants = variants_of(experiment, scale)
     return {v: resolve(experiment, v, scale).settings.seeds for v in variants}
 
 
@@ -102,14 +103,16 @@ def datasets(scale: str, experiments: Iterable[str]) -> list[Path]:
     found = [
         dataset(scale, experiment, variant)
         for experiment in experiments
-        for variant in experiment_file(experiment).variants
+        for variant in variants_of(experiment, scale)
     ]
     return list(dict.fromkeys(found))
 
 
 def figures_of(experiments: Sequence[str]) -> list[str]:
     """The figures all of whose experiments are among ``experiments``."""
-    return [name for name, figure in figures().items() if set(figure.experiments) <= set(experiments)]
+    return [
+        name for name, figure in figures().items() if set(figure.experiments) <= set(experiments)
+    ]
 
 
 def figure_module(name: str) -> str:
@@ -126,7 +129,9 @@ def figure_inputs(scale: str, name: str) -> list[Path]:
     if figure.inputs == "curves":
         return manifests(scale, figure.experiments, "curve.csv")
     if figure.inputs == "attention":
-        return [paths.attention(scale, *vars(run).values()) for run in attention_runs(scale, figure)]
+        return [
+            paths.attention(scale, *vars(run).values()) for run in attention_runs(scale, figure)
+        ]
     return episodes(scale, figure.experiments)
 
 
@@ -147,17 +152,18 @@ def figure_content(scale: str, name: str) -> list[Any]:
     shown = [
         [experiment, variant, resolve(experiment, variant, scale).settings.model_dump(mode="json")]
         for experiment in figure.experiments
-        for variant in experiment_file(experiment).variants
+        for variant in variants_of(experiment, scale)
     ]
     return [figure.model_dump(mode="json"), shown]
 
 
 def report_content(scale: str, experiments: Sequence[str]) -> list[Any]:
-    """What shapes the report beside its inputs: texts and settings of everything in it."""
+    """What shapes the report beside its inputs; it also lists what has not been run."""
     return [
         scale_file(scale).model_dump(mode="json"),
-        [experiment_file(name).model_dump(mode="json") for name in experiments],
-        [figure_content(scale, name) for name in figures_of(experiments)],
+        list(experiments),
+        {name: experiment_file(name).model_dump(mode="json") for name in available("experiments")},
+        {name: figure.model_dump(mode="json") for name, figure in figures().items()},
     ]
 
 
@@ -196,9 +202,13 @@ def missing_simulators(experiment: str) -> list[str]:
     content = read_yaml(paths.CONFIG / "environments" / f"{environment}.yaml")
     block = content.get("environment") or {}
     module = content.get("environment.module") or block.get("module") or environment
+    return [n for n in required_simulators(module) if importlib.util.find_spec(n) is None]
+
+
+def required_simulators(module: str) -> tuple[str, ...]:
+    """``REQUIRES`` of an environment's module, read and not imported: it may not be importable."""
     source = ENVIRONMENTS / f"{module}.py"
-    required = _literal(source, "REQUIRES") if source.is_file() else ()
-    return [name for name in required if importlib.util.find_spec(name) is None]
+    return _literal(source, "REQUIRES") if source.is_file() else ()
 
 
 def _literal(source: Path, name: str) -> tuple[str, ...]:
@@ -219,10 +229,10 @@ def check(scale: str, experiments: Iterable[str]) -> None:
         experiment_file(experiment)
     for name in available("scales"):
         scale_file(name)
-    for experiment in experiments:
-        for variant in experiment_file(experiment).variants:
-            resolved = resolve(experiment, variant, scale)
-            resolve_dataset(resolved.settings.environment.name, scale)
+    wanted = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
+    for one in wanted:
+        resolve_dataset(resolve(*one).settings.environment.name, scale)
+    keep(wanted)
     for name, figure in figures().items():
         _check_figure(name, figure)
 

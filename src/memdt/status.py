@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from memdt import paths, plan
+from memdt.__main__ import STOPPED  # a step that is stopped has not failed
 from memdt.progress import duration
-from memdt.settings.resolve import experiment_file
 
 LOGS = Path("data/logs")
 # A job writes a line every ten seconds. One that has been silent for so long is taken for dead.
 SILENT_SECONDS = 120.0
 # How a step's log ends where it failed: our one line, or a traceback.
 FAILURE_LINE = re.compile(r"^(memdt: |Traceback \(most recent|\w*(Error|Exception|Killed)\b)")
-FAILURE = "memdt: a job failed; its log is named above. The same command continues from here."
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ def _unfinished(job: Job, before: int, now: float) -> State:
         return State("waiting", f"for {job.name}" if before else "")
     lines = _last_lines(job.log)
     told = f"{job.name}: {lines[-1]}" if lines else f"{job.name}: starting"
+    if lines and lines[-1] == STOPPED:
+        return State("stopped", told)
     if any(FAILURE_LINE.match(line) for line in lines):
         return State("failed", f"{told} ({job.log})")
     if now - job.log.stat().st_mtime > SILENT_SECONDS:
@@ -88,8 +89,9 @@ def _last_lines(log: Path, count: int = 30) -> list[str]:
 
 def show(scale: str, experiments: Sequence[str]) -> None:
     """Print a line for each variant, and one for every run that is not simply done or waiting."""
-    from rich.console import Console
     from rich.table import Table
+
+    from memdt.screen import console
 
     table = Table(title=f"scale {scale}", title_justify="left", box=None, pad_edge=False)
     words = ("done", "running", "waiting", "failed", "stopped")
@@ -108,12 +110,12 @@ def show(scale: str, experiments: Sequence[str]) -> None:
                 for seed, state in states.items()
                 if state.word not in ("done", "waiting")
             ]
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(table)
+    screen = console()
+    screen.print(table)
     for note in notes:
-        console.print(note, markup=False)
+        screen.print(note, markup=False)
     report = paths.report(scale)
-    console.print(f"report: {report}" if report.is_file() else "report: not written yet")
+    screen.print(f"report: {report}" if report.is_file() else "report: not written yet")
 
 
 def plan_in_words(jobs: Iterable[Any]) -> str:
@@ -153,6 +155,19 @@ def end_in_words(jobs: Iterable[Any], seconds: float) -> str:
         if report.is_file():
             lines.append(f"memdt: {report}{_claims(scale)}")
     return "\n".join([*lines, f"memdt: done in {duration(seconds)}"])
+
+
+def failure_in_words(jobs: Iterable[Any], since: float) -> str:
+    """The last words of every job that has failed since then, its log, and that nothing is lost."""
+    told = []
+    for job in jobs:
+        logs = [path for path in map(Path, map(str, job.log)) if path.is_file()]
+        if not logs or logs[0].stat().st_mtime < since:
+            continue
+        lines = _last_lines(logs[0])
+        if any(FAILURE_LINE.match(line) for line in lines) and lines[-1] != STOPPED:
+            told.append(f"{lines[-1]}\n       log: {logs[0]}")
+    return "\n".join([*told, "memdt: not finished; the same command continues from here"])
 
 
 def _claims(scale: str) -> str:

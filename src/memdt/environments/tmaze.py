@@ -25,6 +25,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int, Int8
 from pydantic import BaseModel, ConfigDict, Field
 
+from memdt.data.episodes import EpisodeStore
 from memdt.environments.interface import Seeds, row_seeds
 from memdt.errors import UserError
 
@@ -93,6 +94,12 @@ def collection_policy(settings: Settings) -> Oracle:
 def success(returns: Float[np.ndarray, " episodes"]) -> Bool[np.ndarray, " episodes"]:
     """A return of 1: the turn was the right one."""
     return returns >= 1.0
+
+
+def dataset_card(store: EpisodeStore) -> dict[str, str]:
+    """Lines of the report about a dataset: how the hints are balanced."""
+    hints = store.observations[store.offsets[:-1]][:, HINT]
+    return {"hints": f"{(hints > 0).mean():.0%} up, {(hints < 0).mean():.0%} down"}
 
 
 class Oracle:

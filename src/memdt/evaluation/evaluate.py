@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from memdt.environments import interface as environments
 from memdt.evaluation.rollout import Outcomes, Protocol, Rollout
 from memdt.files import write_text

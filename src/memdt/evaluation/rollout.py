@@ -1,7 +1,7 @@
-"""Roll a policy out in a vectorised environment, one cached decoding step for all episodes at once.
+"""Roll a policy out in a vectorised environment: one cached decoding step for all episodes at once.
 
-Memory is updated at segment borders exactly as in training: the closed segment's 3K tokens, its last
-action included, are seen by the write tokens (the public code closes with 3K - 1; rate deviation D18).
+Memory is updated at segment borders exactly as in training: the write tokens see all 3K tokens of the
+closed segment, its last action included (the public code closes with 3K - 1; Deviation D18).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Policies, found by the name of their file; see ``interface`` for what a model must offer."""
 
 INFRASTRUCTURE = (
-    "interface", "attention", "transformer", "encoders", "memory_update", "segment_transformer",
+    "interface", "geometry", "attention", "attention_pieces", "transformer", "encoders",
+    "memory_update", "segment_transformer",
 )  # fmt: skip

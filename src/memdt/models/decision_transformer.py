@@ -20,7 +20,6 @@ from memdt.models.segment_transformer import (
     SegmentMemory,
     SegmentState,
     SegmentTransformer,
-    geometry,
 )
 
 
@@ -81,10 +80,11 @@ class DecisionTransformer(SegmentTransformer):
         tokens = new if state.tokens is None else torch.cat([state.tokens, new], dim=1)
         limit = 3 * state.context_steps - 1  # the newest action is what is asked for
         if tokens.shape[1] <= limit:
-            top = self._extend(state.segment, new, ("step",) * new.shape[1])
+            count = new.shape[1]
+            top = self._extend(state.segment, new, ("step",) * count, wanted=(count - 1,))
             return self.head(top[:, -1]), replace(state, tokens=tokens)
         tokens = tokens[:, -limit:]
-        where = geometry(("step",) * limit, limit, self.settings.width, str(tokens.device))
+        where = self._layout(("step",) * limit, limit, wanted=(limit - 1,))
         top = self.transformer(tokens, where)
         return self.head(top[:, -1]), replace(state, tokens=tokens)
 

@@ -67,6 +67,13 @@ class Memory:
         """This memory with the content (see ``edit``) of another."""
         return other
 
+    def cost(self) -> Float[Tensor, " batch"] | None:
+        """What writing this memory may be charged with in training; None: nothing to charge.
+
+        The share of the memory that was overwritten, 0 to 1, with gradient.
+        """
+        return None
+
     def rows(self, rows: int | Bool[Tensor, " batch"]) -> Self:
         """The first ``rows`` rows of the batch, or those marked true."""
         index = slice(rows) if isinstance(rows, int) else rows
@@ -135,7 +142,8 @@ class SequencePolicy(nn.Module, ABC):
     @abstractmethod
     def begin_segment(self, memory: Memory, context_steps: int) -> DecodeState:
         """Open a segment for decoding. ``context_steps``: how far a model without recurrence
-        looks back; recurrent models are closed by the caller after that many steps."""
+        looks back; recurrent models are closed by the caller after that many steps.
+        """
 
     @abstractmethod
     def step(

@@ -1,6 +1,6 @@
 """How a segment's write tokens become the next memory.
 
-``replace`` is RATE of the first version; ``retention_valve`` is the later version's cross attention;
+``replace`` is RATE of the first version; ``retention_valve`` the later version's cross attention;
 the gates are this project's own, tried for lengths far beyond training (docs/extrapolation.md).
 """
 
@@ -10,13 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+# New memory, and for each slot how open its gate was (0 to 1, with gradient); None: no gate.
+Updated = tuple[Float[Tensor, "batch slot width"], Float[Tensor, "batch slot"] | None]
+
 
 class Replace(nn.Module):
     """The write tokens are the new memory. Source: RATE section 3."""
 
-    def forward(self, memory: Tensor, written: Tensor) -> Float[Tensor, "batch slot width"]:
+    def forward(self, memory: Tensor, written: Tensor) -> Updated:
         """New memory."""
-        return written
+        return written, None
 
 
 class RetentionValve(nn.Module):
@@ -30,15 +33,15 @@ class RetentionValve(nn.Module):
         super().__init__()
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
 
-    def forward(self, memory: Tensor, written: Tensor) -> Float[Tensor, "batch slot width"]:
+    def forward(self, memory: Tensor, written: Tensor) -> Updated:
         """New memory."""
         source = torch.relu(written)
         updated: Tensor = self.attention(memory, source, source, need_weights=False)[0]
-        return updated
+        return updated, None
 
 
 class Gate(nn.Module):
-    """new = g * written + (1 - g) * old; a gate per slot and dimension, or one binary gate per slot.
+    """new = g * written + (1 - g) * old; a gate per slot and dimension, or one binary per slot.
 
     The binary gate is 0 or 1 in the forward pass and passes the gradient of the sigmoid (straight
     through), so that a slot whose gate is shut is kept bit for bit over any number of segments.
@@ -50,16 +53,15 @@ class Gate(nn.Module):
         self.score = nn.Linear(2 * width, 1 if binary else width)
         nn.init.constant_(self.score.bias, bias)
 
-    def forward(self, memory: Tensor, written: Tensor) -> Float[Tensor, "batch slot width"]:
-        """New memory."""
+    def forward(self, memory: Tensor, written: Tensor) -> Updated:
+        """New memory, and the sigmoid of the scores as openness, binary or not."""
         gate = torch.sigmoid(self.score(torch.cat([memory, written], dim=-1)))
+        openness = gate.mean(dim=-1)
         if not self.binary:
-            return memory + gate * (written - memory)
-        hard = (gate > 0.5).to(gate.dtype)
-        if not torch.is_grad_enabled():
-            return torch.where(hard > 0, written, memory)
-        gate = hard + gate - gate.detach()
-        return gate * written + (1 - gate) * memory
+            return memory + gate * (written - memory), openness
+        # In this order the difference is exactly 0, and the sum exactly 0 or 1.
+        gate = (gate > 0.5).to(gate.dtype) + (gate - gate.detach())
+        return gate * written + (1 - gate) * memory, openness
 
 
 def memory_update(kind: str, width: int, heads: int, gate_bias: float) -> nn.Module:

@@ -14,7 +14,7 @@ Tokens of a segment and what a query (row) may see (x), m = 2 slots, 2 steps, 2 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
@@ -25,8 +25,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from memdt.data.segments import Segment
-from memdt.models.attention import Geometry, position_features
 from memdt.models.encoders import StepTokens, action_head
+from memdt.models.geometry import Layout, geometry, layout
 from memdt.models.interface import DecodeState, Memory, SequencePolicy, Spaces, Step
 from memdt.models.memory_update import memory_update
 from memdt.models.transformer import KeyValues, Recording, Transformer
@@ -51,7 +51,7 @@ class Settings(Frozen):
     )
     memory_update: Literal["replace", "retention_valve", "gate", "binary_gate"] = "replace"
     valve_heads: int = Field(default=1, gt=0, description="heads of the retention valve")
-    gate_bias: float = Field(default=0.0, description="initial bias of a gate; negative: shut")
+    gate_bias: float = Field(default=0.0, description="initial bias of a gate; positive: open")
     cache_length: int = Field(default=0, ge=0, description="hidden states kept of the last segment")
     cache_memory_tokens: bool = Field(
         default=True, description="the cache counts memory-token positions too, as the public code"
@@ -74,6 +74,7 @@ class SegmentMemory(Memory):
 
     tokens: Float[Tensor, "batch slot width"]
     cache: tuple[Float[Tensor, "batch cached width"], ...] = ()
+    openness: tuple[Float[Tensor, "batch slot"], ...] = ()  # of the gates that wrote it, if any
 
     def edit(self, function: Callable[[Tensor], Tensor]) -> SegmentMemory:
         """Changes the memory tokens; where there are none, the cache is the memory."""
@@ -81,12 +82,15 @@ class SegmentMemory(Memory):
             return replace(self, tokens=function(self.tokens))
         return replace(self, cache=tuple(function(hidden) for hidden in self.cache))
 
-
     def with_content_of(self, other: SegmentMemory) -> SegmentMemory:
         """The memory tokens of the other; where there are none, its cache."""
         if self.tokens.shape[1]:
             return replace(self, tokens=other.tokens)
         return other
+
+    def cost(self) -> Float[Tensor, " batch"] | None:
+        """How open the gates were that wrote this memory; None where there are none."""
+        return self.openness[0].mean(dim=1) if self.openness else None
 
 
 @dataclass
@@ -120,8 +124,13 @@ SEES = {
 
 @lru_cache(maxsize=512)
 @torch.inference_mode(False)  # made during a rollout, it must still serve a pass with gradient
-def geometry(kinds: tuple[str, ...], queries: int, width: int, device: str) -> Geometry:
-    """The mask and positions of the last ``queries`` of tokens of these kinds."""
+def layout_of(
+    kinds: tuple[str, ...], queries: int, wanted: tuple[int, ...] | None, width: int, device: str
+) -> Layout:
+    """The mask and positions of the last ``queries`` of tokens of these kinds.
+
+    ``wanted``: numbers of the queries whose top-layer states are asked for; None: all.
+    """
     total, first = len(kinds), len(kinds) - queries
     cached = sum(kind == "cache" for kind in kinds)
     allowed = torch.zeros(queries, total, dtype=torch.bool)
@@ -129,11 +138,7 @@ def geometry(kinds: tuple[str, ...], queries: int, width: int, device: str) -> G
         for column, key in enumerate(kinds):
             sees = SEES[query].get(key)
             allowed[row, column] = sees == "all" or (sees == "earlier" and column <= first + row)
-    mask = None if allowed.all() else torch.zeros(queries, total).masked_fill(~allowed, -torch.inf)
-    features = position_features(torch.arange(-cached, total - cached), width).to(device)
-    return Geometry(
-        None if mask is None else mask.to(device), features[first:].contiguous(), features
-    )
+    return layout(geometry(allowed, torch.arange(-cached, total - cached), width, device), wanted)
 
 
 class SegmentTransformer(SequencePolicy):
@@ -180,42 +185,45 @@ class SegmentTransformer(SequencePolicy):
         tokens = torch.cat([read, steps, write], dim=1)
         kinds = self._kinds(memory.cache) + ("step",) * steps.shape[1]
         kinds += ("write",) * write.shape[1]
-        where = geometry(kinds, tokens.shape[1], self.settings.width, str(tokens.device))
+        first, time = read.shape[1], segment.steps
+        observations = range(first + 1, first + 3 * time, 3)
+        wanted = (*observations, *range(tokens.shape[1] - first, tokens.shape[1]))
         recording = recording or Recording()
+        where = self._layout(kinds, tokens.shape[1], wanted)
         top = self.transformer(tokens, where, memory.cache, recording=recording)
-        first = read.shape[1]
-        step_states = top[:, first : first + steps.shape[1]]
         skipped = 0 if self.settings.cache_memory_tokens else first
         hidden = [layer[:, skipped:] for layer in recording.hidden]
-        following = self._following(memory, step_states, top, hidden)
-        return self.head(step_states[:, 1::3]), following
+        return self.head(top[:, :time]), self._following(memory, top[:, time:], hidden)
+
+    def _layout(self, kinds: tuple[str, ...], queries: int, wanted: Sequence[int] | None) -> Layout:
+        chosen = None if wanted is None else tuple(wanted)
+        return layout_of(kinds, queries, chosen, self.settings.width, str(self.memory.device))
 
     def _kinds(self, cache: tuple[Tensor, ...]) -> tuple[str, ...]:
         cached = cache[0].shape[1] if cache else 0
         return ("cache",) * cached + ("read",) * self.settings.memory_tokens
 
     def _following(
-        self, memory: SegmentMemory, steps: Tensor, top: Tensor, hidden: list[Tensor]
+        self, memory: SegmentMemory, closing: Tensor, hidden: list[Tensor]
     ) -> SegmentMemory:
-        """The memory after a segment, from its top-layer states and the inputs of each layer.
+        """The memory after a segment, from the inputs of each layer and the last top-layer states.
 
-        ``top`` and ``hidden`` end with the write tokens; with memory at the start only, the last
-        step tokens stand in for them (Deviation D13).
+        ``closing`` are those of the write tokens; with memory at the start only, of as many last
+        step tokens in their place (Deviation D13). ``hidden`` ends with the write tokens.
         """
-        count = self.settings.memory_tokens
-        source = top if self.write_tokens else steps
-        tokens = memory.tokens
-        if count:
-            tokens = self.update(memory.tokens, source[:, source.shape[1] - count :])
+        tokens, openness = memory.tokens, None
+        if self.settings.memory_tokens:
+            tokens, openness = self.update(tokens, closing)
+        gates = () if openness is None else (openness,)
         kept = self.settings.cache_length
         if not kept:
-            return SegmentMemory(tokens)
+            return SegmentMemory(tokens, openness=gates)
         end = None if self.settings.cache_memory_tokens else -self.write_tokens or None
         states = [layer[:, :end].detach() for layer in hidden]
         if memory.cache:  # a cache longer than a segment reaches back over several
             pairs = zip(memory.cache, states, strict=True)
             states = [torch.cat(pair, dim=1) for pair in pairs]
-        return SegmentMemory(tokens, tuple(layer[:, -kept:] for layer in states))
+        return SegmentMemory(tokens, tuple(layer[:, -kept:] for layer in states), gates)
 
     def begin_segment(self, memory: Memory, context_steps: int) -> SegmentState:
         """Run the read tokens; keys and values of cache and memory are made once a segment."""
@@ -223,12 +231,12 @@ class SegmentTransformer(SequencePolicy):
         kinds = self._kinds(memory.cache)
         capacity = len(kinds) + 3 * context_steps + self.write_tokens
         batch = memory.tokens.shape[0]
-        past = self.transformer.empty_past(batch, capacity, self.memory)
+        past = self.transformer.empty_past(batch, capacity)
         state = SegmentState(memory, past, kinds)
         read = self.settings.memory_tokens
         if memory.cache or read:
-            where = geometry(kinds, read, self.settings.width, str(self.memory.device))
             recording = Recording()
+            where = self._layout(kinds, read, wanted=())
             self.transformer(memory.tokens, where, memory.cache, past, recording)
             if self.settings.cache_memory_tokens:
                 self._remember(state, recording.hidden, None)
@@ -242,7 +250,8 @@ class SegmentTransformer(SequencePolicy):
         tokens = self.steps.question(step.observation, step.return_to_go)
         if step.previous_action is not None:
             tokens = torch.cat([self.steps.answer(step.previous_action), tokens], dim=1)
-        top = self._extend(state, tokens, ("step",) * tokens.shape[1])
+        count = tokens.shape[1]
+        top = self._extend(state, tokens, ("step",) * count, wanted=(count - 1,))
         return self.head(top[:, -1]), state
 
     def end_segment(self, last_action: Tensor, state: DecodeState) -> SegmentMemory:
@@ -250,16 +259,20 @@ class SegmentTransformer(SequencePolicy):
         assert isinstance(state, SegmentState)
         write = state.memory.tokens[:, : self.write_tokens]
         tokens = torch.cat([self.steps.answer(last_action), write], dim=1)
-        top = self._extend(state, tokens, ("step",) + ("write",) * write.shape[1])
-        steps = state.top if state.top is not None else top
-        return self._following(state.memory, steps, top, state.hidden)
+        kinds = ("step",) + ("write",) * write.shape[1]
+        top = self._extend(state, tokens, kinds, wanted=range(1, len(kinds)))
+        return self._following(state.memory, top if state.top is None else state.top, state.hidden)
 
-    def _extend(self, state: SegmentState, tokens: Tensor, kinds: tuple[str, ...]) -> Tensor:
+    def _extend(
+        self, state: SegmentState, tokens: Tensor, kinds: tuple[str, ...], wanted: Sequence[int]
+    ) -> Tensor:
+        """Top-layer states of the ``wanted`` of new tokens; all where the segment's end needs them."""
+        by_steps = self.settings.memory_tokens and not self.write_tokens
         state.kinds += kinds
-        where = geometry(state.kinds, len(kinds), self.settings.width, str(tokens.device))
         recording = Recording()
+        where = self._layout(state.kinds, len(kinds), None if by_steps else wanted)
         top: Tensor = self.transformer(tokens, where, past=state.past, recording=recording)
-        self._remember(state, recording.hidden, top)
+        self._remember(state, recording.hidden, top if by_steps else None)
         return top
 
     def _remember(self, state: SegmentState, hidden: list[Tensor], top: Tensor | None) -> None:
@@ -270,6 +283,6 @@ class SegmentTransformer(SequencePolicy):
             state.hidden = (
                 [torch.cat(pair, dim=1)[:, -kept:] for pair in joined] if joined else hidden
             )
-        if self.settings.memory_tokens and not self.write_tokens and top is not None:
+        if top is not None:
             states = top if state.top is None else torch.cat([state.top, top], dim=1)
             state.top = states[:, -self.settings.memory_tokens :]

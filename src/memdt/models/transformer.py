@@ -7,34 +7,46 @@ the same call with more or fewer new tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from memdt.models.attention import Geometry, RelativeAttention
+from memdt.models.attention import RelativeAttention, attention_weights
+from memdt.models.attention_pieces import Projections
+from memdt.models.geometry import Geometry, Layout
 
 
 @dataclass
 class KeyValues:
-    """Keys and values of the tokens seen so far, per layer, in buffers that are filled in place."""
+    """Keys and values of the tokens seen so far, per layer, in buffers that are filled in place.
 
-    keys: list[Float[Tensor, "batch heads capacity head"]]
-    values: list[Float[Tensor, "batch heads capacity head"]]
+    Where a layer's keys are its values, both names stand for one buffer. The products of the
+    layers' weights are kept here too: in a rollout they would be made anew at every step.
+    """
+
+    projections: list[Projections]
+    keys: list[Float[Tensor, "batch kinds capacity key"]]
+    values: list[Float[Tensor, "batch kinds capacity value"]]
     length: int = 0
 
     def rows(self, rows: Bool[Tensor, " batch"]) -> KeyValues:
         """The rows marked true."""
-        return KeyValues([k[rows] for k in self.keys], [v[rows] for v in self.values], self.length)
+        keys = [key[rows] for key in self.keys]
+        pairs = zip(self.keys, self.values, keys, strict=True)
+        values = [chosen if value is key else value[rows] for key, value, chosen in pairs]
+        return replace(self, keys=keys, values=values)
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Add a layer's new keys and values; all of them so far are returned."""
         end = self.length + key.shape[2]
-        self.keys[layer][:, :, self.length : end] = key
-        self.values[layer][:, :, self.length : end] = value
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+        keys, values = self.keys[layer], self.values[layer]
+        keys[:, :, self.length : end] = key
+        if values is not keys:
+            values[:, :, self.length : end] = value
+        return keys[:, :, :end], values[:, :, :end]
 
 
 class Block(nn.Module):
@@ -54,32 +66,31 @@ class Block(nn.Module):
         self.pre_norm = normalization == "pre"
         self.attention = RelativeAttention(width, heads, head_width, attention_dropout)
         self.attention_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.feed_forward: nn.Module | None = None
         if feed_forward_width:
             self.feed_forward = nn.Sequential(
                 nn.Linear(width, feed_forward_width),
                 nn.ReLU(),
-                nn.Dropout(dropout),
+                nn.Dropout(dropout) if dropout else nn.Identity(),
                 nn.Linear(feed_forward_width, width),
             )
             self.feed_forward_norm = nn.LayerNorm(width)
 
-    def project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of tokens that enter the block."""
-        return self.attention.project(self.attention_norm(tokens) if self.pre_norm else tokens)
+    def entering(self, tokens: Tensor) -> Float[Tensor, "batch token width"]:
+        """The tokens as attention sees them."""
+        return self.attention_norm(tokens) if self.pre_norm else tokens
 
     def forward(
         self,
         tokens: Float[Tensor, "batch token width"],
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
+        queries: Float[Tensor, "batch token width"],
+        keys_and_values: tuple[Tensor, Tensor],
         geometry: Geometry,
-        biases: tuple[Tensor, Tensor],
+        projections: Projections,
     ) -> Float[Tensor, "batch token width"]:
-        """The tokens after attention and feed-forward layer."""
-        attended = self.dropout(self.attention(query, key, value, geometry, biases))
+        """The tokens after attention and feed-forward layer; ``queries``: the tokens, entering."""
+        attended = self.dropout(self.attention(queries, *keys_and_values, geometry, projections))
         tokens = tokens + attended
         if not self.pre_norm:
             tokens = self.attention_norm(tokens)
@@ -128,37 +139,50 @@ class Transformer(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "batch token width"],
-        geometry: Geometry,
+        layout: Layout,
         cache: tuple[Float[Tensor, "batch cached width"], ...] = (),
         past: KeyValues | None = None,
         recording: Recording | None = None,
-    ) -> Float[Tensor, "batch token width"]:
-        """The top-layer states of new tokens.
+    ) -> Float[Tensor, "batch wanted width"]:
+        """The top-layer states of the new tokens that ``layout`` asks for.
 
         ``cache``: hidden states of the segment before, per layer, prepended to keys and values.
         ``past``: keys and values of this segment so far; the new ones are added to it.
         """
-        biases = (self.content_bias, self.position_bias)
+        recording = recording or Recording()
+        projections = self.projections() if past is None else past.projections
         for layer, block in enumerate(self.blocks):
-            if recording is not None:
-                recording.hidden.append(tokens)
-            query, key, value = block.project(tokens)
-            if cache:
-                _, cached_key, cached_value = block.project(cache[layer])
-                key = torch.cat([cached_key, key], dim=2)
-                value = torch.cat([cached_value, value], dim=2)
+            recording.hidden.append(tokens)
+            queries = block.entering(tokens)
+            earlier = (block.entering(cache[layer]),) if cache else ()
+            seen = torch.cat([*earlier, queries], dim=1) if earlier else queries
+            key, value = block.attention.keys_and_values(seen)
             if past is not None:
                 key, value = past.extend(layer, key, value)
-            if recording is not None and recording.weights is not None:
-                weights = block.attention.weights(query, key, geometry, biases)
+            if recording.weights is not None:
+                weights = attention_weights(queries, key, projections[layer], layout.every)
                 recording.weights.append(weights)
-            tokens = block(tokens, query, key, value, geometry, biases)
+            where = layout.every
+            if layer == len(self.blocks) - 1 and layout.wanted is not None:
+                where = layout.top
+                tokens, queries = tokens[:, layout.wanted], queries[:, layout.wanted]
+            tokens = block(tokens, queries, (key, value), where, projections[layer])
         if past is not None:
             past.length = key.shape[2]
         return self.final_norm(tokens)
 
-    def empty_past(self, batch: int, capacity: int, like: Tensor) -> KeyValues:
+    def projections(self) -> list[Projections]:
+        """The products of every layer's weights."""
+        biases = (self.content_bias, self.position_bias)
+        return [block.attention.projections(biases) for block in self.blocks]
+
+    def empty_past(self, batch: int, capacity: int) -> KeyValues:
         """Buffers for ``capacity`` tokens."""
-        shape = (batch, self.heads, capacity, self.head_width)
-        layers = range(len(self.blocks))
-        return KeyValues([like.new_empty(shape) for _ in layers], [like.new_empty(shape) for _ in layers])
+        like = self.content_bias.detach()
+        attention = self.blocks[0].attention
+        kinds = (1, attention.width) if attention.shared_keys else (self.heads, self.head_width)
+        shape = (batch, kinds[0], capacity, kinds[1])
+        keys = [like.new_empty(shape) for _ in self.blocks]
+        if attention.shared_keys:
+            return KeyValues(self.projections(), keys, keys)
+        return KeyValues(self.projections(), keys, [like.new_empty(shape) for _ in self.blocks])

@@ -22,7 +22,7 @@ from memdt.files import atomic_path
 from memdt.reporting.published import published_cells
 from memdt.reporting.results import load_curves, load_episodes
 from memdt.settings.layers import flatten
-from memdt.settings.resolve import experiment_file, figures, resolve
+from memdt.settings.resolve import figures, resolve, variants_of
 from memdt.settings.schema import FigureSettings
 
 ATTENTION_KEYS = ("memory_tokens", "cache", "segment_length", "hint_step", "decision_step")
@@ -77,7 +77,7 @@ def gather(name: str, settings: FigureSettings, scale: str) -> FigureInputs:
 
 def seeds_of(experiment: str, scale: str) -> dict[str, tuple[int, ...]]:
     """The variants of an experiment in their order, with the seeds of each at a scale."""
-    variants = experiment_file(experiment).variants
+    variants = variants_of(experiment, scale)
     return {v: resolve(experiment, v, scale).settings.seeds for v in variants}
 
 

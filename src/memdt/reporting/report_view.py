@@ -24,7 +24,7 @@ from memdt.reporting.inline_svg import Drawing, inline
 from memdt.reporting.scale_comparison import Difference, differences
 from memdt.reporting.table_view import BlockView, blocks, duration, run_views
 from memdt.settings.layers import available
-from memdt.settings.resolve import experiment_file, figures, resolve
+from memdt.settings.resolve import experiment_file, figures, resolve, variants_of
 from memdt.settings.schema import ExperimentFile, FigureSettings
 
 # How a verdict looks; a test holds the words against those that can occur.
@@ -85,7 +85,7 @@ def load_records(scale: str, experiments: Iterable[str]) -> pd.DataFrame:
 
 def trained_as(experiment: str, scale: str) -> dict[str, tuple[str, str]]:
     """The experiment and variant whose checkpoints each variant is evaluated with."""
-    variants = experiment_file(experiment).variants
+    variants = variants_of(experiment, scale)
     found = {variant: resolve(experiment, variant, scale) for variant in variants}
     return {variant: (one.experiment, one.variant) for variant, one in found.items()}
 
@@ -164,7 +164,7 @@ def dataset_cards(scale: str, experiments: Iterable[str]) -> list[DatasetCard]:
     cards = []
     for name in names:
         user = next(e for e in experiments if experiment_file(e).environment == name)
-        variant = next(iter(experiment_file(user).variants))
+        variant = variants_of(user, scale)[0]
         module = resolve(user, variant, scale).settings.environment.module
         cards.append(dataset_card(name, module, scale))
     return cards

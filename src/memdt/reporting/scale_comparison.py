@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from memdt.settings.layers import available, flatten
-from memdt.settings.resolve import experiment_file, resolve, scale_file
+from memdt.settings.resolve import resolve, scale_file, variants_of
 
 MOST_NAMED = 3  # variants that a short sentence names
 _MISSING = "not set"
@@ -47,7 +47,7 @@ def differences(experiment: str, scale: str) -> list[Difference]:
     reference = published_scale()
     if reference in (None, scale):
         return []
-    variants = tuple(experiment_file(experiment).variants)
+    variants = variants_of(experiment, scale)
     found: dict[tuple[str, str, str], list[str]] = {}
     for variant in variants:
         for change in _changes(_dotted(experiment, variant, scale),

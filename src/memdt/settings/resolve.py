@@ -94,6 +94,16 @@ def variant_of(experiment: str, variant: str) -> Variant:
     return variants[variant]
 
 
+def variants_of(experiment: str, scale: str) -> tuple[str, ...]:
+    """The variants of an experiment that a scale runs, in the order of the experiment's file."""
+    only = scale_file(scale).only.get(experiment)
+    if only is None:
+        return tuple(experiment_file(experiment).variants)
+    for name in only:
+        variant_of(experiment, name)  # a misspelt name is told, not dropped
+    return tuple(name for name in experiment_file(experiment).variants if name in only)
+
+
 class DatasetSettings(Frozen):
     """What shapes the dataset of a configured environment; no experiment may change it."""
 
@@ -150,13 +160,19 @@ def _trained_layers(experiment: str, variant: str, entry: Variant) -> tuple[str,
     place = str(paths.CONFIG / "experiments" / f"{experiment}.yaml")
     trained_experiment, _, trained_variant = entry.checkpoint_of.partition("/")
     if trained_experiment not in available("experiments") or not trained_variant:
-        remedy = f"write experiment/variant; {closest(trained_experiment, available('experiments'))}"
+        remedy = (
+            f"write experiment/variant; {closest(trained_experiment, available('experiments'))}"
+        )
         raise UserError(f"checkpoint_of {entry.checkpoint_of!r} is unknown", place, remedy)
     source = variant_of(trained_experiment, trained_variant)
     if source.checkpoint_of is not None:
         raise UserError("checkpoint_of must name a variant that is trained itself", place)
     layers = _base_layers(experiment_file(trained_experiment).environment, source)
-    return trained_experiment, trained_variant, _apply_experiment(layers, trained_experiment, source)
+    return (
+        trained_experiment,
+        trained_variant,
+        _apply_experiment(layers, trained_experiment, source),
+    )
 
 
 def _environment_layers(environment: str) -> Layered:

@@ -68,6 +68,12 @@ class TrainingSettings(Frozen):
         ge=0,
         description="up to so many copies of a middle segment are inserted at random",
     )
+    write_cost: float = Field(
+        default=0.0,
+        ge=0,
+        description="charge for overwriting memory, times the mean openness of its gates; the "
+        "first segment writes for nothing",
+    )
     precision: Literal["float32", "bfloat16"] = "float32"
     log_every: int = Field(default=10, gt=0, description="updates between two rows of the curve")
 
@@ -78,6 +84,12 @@ class TrainingSettings(Frozen):
                 "training needs exactly one of updates_per_stage and epochs_per_stage; "
                 "set the other one to null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _cost_has_gradient(self) -> TrainingSettings:
+        if self.write_cost and self.gradient_through_memory != "full":
+            raise ValueError("training.write_cost needs training.gradient_through_memory: full")
         return self
 
 
@@ -198,6 +210,9 @@ class ScaleFile(Frozen):
     environments: dict[str, dict[str, Any]] = {}
     models: dict[str, dict[str, Any]] = {}
     experiments: dict[str, dict[str, Any]] = {}
+    only: dict[str, tuple[str, ...]] = Field(
+        default={}, description="variants of an experiment run at this scale; all where not named"
+    )
 
 
 class ModelFile(Frozen):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from memdt import digest, paths
+from memdt.screen import console
 from memdt.settings import slices
 from memdt.settings.layers import flatten
 from memdt.settings.resolve import Resolved
@@ -20,13 +20,13 @@ def show(resolved: Resolved) -> None:
     table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="bold")
     for key, value in rows(resolved):
         table.add_row(key, json.dumps(value), origin(resolved, key))
-    console = _console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     if resolved.settings.stages:
         made_by = f"trained as {resolved.experiment}/{resolved.variant}"
-        console.print(f"\n{made_by}, {_plural(resolved.settings.stages, 'stage')}")
+        screen.print(f"\n{made_by}, {_plural(resolved.settings.stages, 'stage')}")
     content = slices.train(resolved.settings, resolved.settings.stages)
-    console.print(f"digest of what shapes its checkpoint: {settings_digest(content)}")
+    screen.print(f"digest of what shapes its checkpoint: {settings_digest(content)}")
 
 
 def rows(resolved: Resolved) -> list[tuple[str, Any]]:
@@ -48,13 +48,7 @@ def show_sources(resolved: Resolved) -> None:
         table.add_row(step, "all of it", digest.source_digest(step, named, module), style="bold")
         for name, found in digest.explain(step, named, module).items():
             table.add_row("", name, found[:16])
-    _console().print(table)
-
-
-def _console() -> Console:
-    # Not folded where the output is no terminal: each line stays one line for grep.
-    console = Console(soft_wrap=True, highlight=False)
-    return console if console.is_terminal else Console(width=200, highlight=False)
+    console().print(table)
 
 
 def _plural(count: int, noun: str) -> str:

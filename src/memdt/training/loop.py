@@ -10,12 +10,13 @@ flows through it; the public code cuts it and steps after every segment. Both ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from memdt.data.segments import Segment
+from memdt.errors import UserError
 from memdt.models.interface import Memory, SequencePolicy
 from memdt.settings.schema import TrainingSettings
 from memdt.training.losses import Score, action_score
@@ -40,15 +41,24 @@ class Trainer:
     def unroll(self, segments: Sequence[Segment]) -> Score:
         """The score over all segments, memory carried between them with its gradient.
 
-        Later segments hold fewer rows: episodes that have ended are no longer there.
+        Later segments hold fewer rows: episodes that have ended are no longer there. The loss
+        holds the charge for overwriting (``training.write_cost``).
         """
         memory: Memory | None = None
         total: Score | None = None
-        for segment in segments:
+        costs: list[Tensor] = []
+        for index, segment in enumerate(segments):
+            # Charged where memory is read again and something could be lost: before the first
+            # segment memory is empty, and a charge on filling it ends in memory never written.
+            if self.settings.write_cost and memory is not None and index > 1:
+                costs.append(_cost(memory.rows(len(segment))))
             score, memory = self._segment(segment, memory)
             total = score if total is None else total + score
         assert total is not None
-        return total
+        if not costs:
+            return total
+        charge = self.settings.write_cost * torch.cat(costs).mean()
+        return replace(total, loss=total.loss + charge * total.steps)
 
     def _segment(self, segment: Segment, memory: Memory | None) -> tuple[Score, Memory]:
         """One segment, from the memory of the one before; without recurrence each stands alone."""
@@ -84,6 +94,14 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
         self.optimiser.step()
         return float(norm)
+
+
+def _cost(memory: Memory) -> Tensor:
+    cost = memory.cost()
+    if cost is None:
+        remedy = "set it to 0, or model.memory_update to gate or binary_gate"
+        raise UserError("this model has no gates to charge", "training.write_cost", remedy)
+    return cost
 
 
 def with_idle_segments(

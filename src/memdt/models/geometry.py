@@ -1,0 +1,100 @@
+"""Where tokens stand relative to each other and what each may see; made once, used by every layer.
+
+Source: relative positions of Transformer-XL (Dai et al. 2019), section 3.3; see ``attention``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor
+
+# Queries taken at once: fewer skip more of the mask, more run better. A whole number of vectors of
+# 16 numbers, or the softmax of rows as long as that has leftovers (a third slower).
+STRETCH = 32
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Positions of queries and keys, and the mask between them."""
+
+    mask: Float[Tensor, "queries 1 keys"] | None  # added to the scores: 0 or -inf; None: all seen
+    rotation: Complex[Tensor, "queries 1 frequencies"]  # e^{-i f position}
+    features: Float[Tensor, "keys width"]  # cos(f position), -sin(f position), side by side
+    stretches: tuple[tuple[slice, int], ...]  # neighbouring queries, and how many keys they see
+
+    @property
+    def queries(self) -> int:
+        """How many."""
+        return self.rotation.shape[0]
+
+    def of(self, queries: Int[Tensor, " some"]) -> Geometry:
+        """The geometry of some of the queries, given by their numbers; all keys stay."""
+        some = queries.to(self.rotation.device)
+        mask = None if self.mask is None else self.mask[some]
+        seen = torch.ones(len(queries), len(self.features)) if mask is None else mask[:, 0].isfinite()
+        return Geometry(mask, self.rotation[some], self.features, _stretches(seen))
+
+
+def geometry(
+    allowed: Bool[Tensor, "queries keys"],
+    positions: Int[Tensor, " keys"],
+    width: int,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Geometry:
+    """Build one: the queries are the last of the keys, ``allowed`` says what each may see."""
+    frequencies = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angles = positions.to(torch.float64)[:, None] * frequencies
+    turns = torch.polar(torch.ones_like(angles), -angles).to(dtype.to_complex())
+    mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, -torch.inf)[:, None]
+    first = allowed.shape[1] - allowed.shape[0]
+    return Geometry(
+        None if bool(allowed.all()) else mask.to(device),
+        turns[first:, None].to(device),
+        torch.view_as_real(turns).flatten(1).to(device),
+        _stretches(allowed),
+    )
+
+
+def _stretches(allowed: Tensor) -> tuple[tuple[slice, int], ...]:
+    """Cut the queries into stretches; each needs no key behind the last that one of them sees.
+
+        x . . . . .
+        x x . . . .    the first stretch: 2 queries, 2 keys
+        x x x . . .
+        x x x x . .    the second: 2 queries, 4 keys
+    """
+    return tuple(_cut(allowed.shape[0], allowed))
+
+
+def _cut(queries: int, allowed: Tensor) -> Iterator[tuple[slice, int]]:
+    # What is left over joins the last stretch.
+    borders = [*range(0, max(1, queries - STRETCH + 1), STRETCH), queries] if queries else []
+    for first, last in zip(borders[:-1], borders[1:], strict=True):
+        seen = allowed[first:last].any(dim=0).nonzero()
+        yield slice(first, last), int(seen.max()) + 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The geometry of one pass through a transformer.
+
+    Of the top layer often only some tokens are asked for, such as observations, which predict
+    actions. Then it computes nothing else.
+    """
+
+    every: Geometry
+    top: Geometry
+    wanted: Int[Tensor, " wanted"] | None = None  # numbers of tokens; None: all
+
+
+def layout(every: Geometry, wanted: tuple[int, ...] | None) -> Layout:
+    """A layout in which the top layer computes the ``wanted`` of the queries."""
+    if wanted is None or wanted == tuple(range(every.queries)):
+        return Layout(every, every)
+    chosen = torch.tensor(wanted, dtype=torch.long)
+    return Layout(every, every.of(chosen), chosen.to(every.rotation.device))

@@ -1,0 +1,124 @@
+"""What all tests share: one thread, checked shapes, and copies of the project to play with."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported: tests run beside each other, and threads of one wait for each other.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+# Before memdt is imported: every annotated shape is checked at every call. beartype needs whole
+# classes to understand Self, and jaxtyping hands it methods, so Self goes unchecked.
+import sys  # noqa: E402
+import types  # noqa: E402
+from typing import Any, Self  # noqa: E402
+
+from beartype import BeartypeConf, FrozenDict, beartype  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+_checker = types.ModuleType("memdt_shape_checker")
+_checker.check = beartype(conf=BeartypeConf(hint_overrides=FrozenDict({Self: Any})))
+sys.modules[_checker.__name__] = _checker
+install_import_hook(
+    ["memdt.data", "memdt.models", "memdt.training"], f"{_checker.__name__}.check"
+)
+
+import shutil  # noqa: E402
+import subprocess  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "workflow", "src", "docs", "environment.yml", "data/published")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project with its own source, in which commands may be run."""
+
+    root: Path
+
+    def run(self, *command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run a command there; its output is text, its status is not checked."""
+        return subprocess.run(
+            command, cwd=self.root, env=self.environment, capture_output=True, text=True,
+            timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def snakemake(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake there."""
+        return self.run(sys.executable, "-m", "snakemake", *arguments, timeout=timeout)
+
+    def memdt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one verb there."""
+        return self.run(sys.executable, "-m", "memdt", *arguments)
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace a text that stands exactly once in a file."""
+        path = self.root / name
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which the copy's source is the one that is imported."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MEMDT_", "SNAKEMAKE_"))}
+        return kept | {"PYTHONPATH": str(self.root / "src"), "NO_COLOR": "1"}
+
+
+def copy_project(target: Path) -> Project:
+    """The project without results and without git."""
+    for part in PARTS:
+        source = ROOT / part
+        (target / part).parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(source, target / part, ignore=ignored)
+        else:
+            shutil.copy(source, target / part)
+    return Project(target)
+
+
+@pytest.fixture(scope="session")
+def make_project() -> Callable[[Path], Project]:
+    """`copy_project`, for fixtures that live longer than one test."""
+    return copy_project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A fresh copy of the project."""
+    return copy_project(tmp_path / "project")
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of workflow/config, in a folder that is made the current one; nothing is remembered."""
+    folder = tmp_path / "workflow" / "config"
+    shutil.copytree(ROOT / "workflow" / "config", folder)
+    monkeypatch.chdir(tmp_path)
+    forget_settings()
+    yield folder
+    forget_settings()
+
+
+def forget_settings() -> None:
+    """Empty every memory of settings files: they are kept by path, and tests change them."""
+    from memdt import plan
+    from memdt.settings import layers, remembered, resolve
+
+    for module in (layers, resolve, remembered, plan):
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()

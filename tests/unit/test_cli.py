@@ -1,0 +1,118 @@
+"""The command line: what it imports, how it refuses, and what it passes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memdt import cli, steps
+from memdt.__main__ import main, set_threads
+
+ROOT = Path(__file__).parents[2]
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The packages that a command has imported when it ends."""
+    command = [sys.executable, "-X", "importtime", "-m", "memdt", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_help_needs_nothing_heavy(verb, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.parse([verb, "--help"])
+    assert ended.value.code == 0
+    assert f"memdt {verb}" in capsys.readouterr().out
+
+
+def test_help_imports_neither_torch_nor_pandas():
+    heavy = {"torch", "pandas", "scipy", "matplotlib", "gymnasium", "h5py", "numpy"}
+    assert not heavy & imported_by("train", "--help")
+
+
+def test_training_imports_nothing_that_it_does_not_need():
+    """Two seconds to the first update leave no room for what only the report needs."""
+    code = "import memdt.training.train, memdt.models.rate, memdt.environments.tmaze, sys; "
+    code += "print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    heavy = {"pandas", "matplotlib", "seaborn", "rich", "jinja2", "snakemake"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_bad_input_is_one_line_and_status_2(config, capsys):
+    assert main(["settings", "tmaze_table_2", "rate3"]) == 2
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert "did you mean 'rate-3'?" in told.err
+    assert told.out == ""
+
+
+def test_a_traceback_can_be_asked_for(config, monkeypatch):
+    from memdt.errors import UserError
+
+    monkeypatch.setenv("MEMDT_DEBUG", "1")
+    with pytest.raises(UserError):
+        main(["settings", "tmaze_table_2", "rate3"])
+
+
+def test_ctrl_c_is_one_line_and_status_130(config, capsys, monkeypatch):
+    def interrupted(self: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.Status, "run", interrupted)
+    assert main(["status"]) == 130
+    assert capsys.readouterr().err == "memdt: stopped; nothing half-written is left\n"
+
+
+def test_another_folder_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["status"]) == 2
+    assert "cd to the folder of the Snakefile" in capsys.readouterr().err
+
+
+def test_an_unknown_verb_is_status_2(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["trian"])
+    assert ended.value.code == 2
+
+
+def test_one_thread_unless_more_are_asked_for(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        monkeypatch.setenv(name, "7")
+    train = cli.parse(["train", "--experiment", "tmaze_table_2", "--variant", "rate-3"])
+    assert train == steps.Train(experiment="tmaze_table_2", variant="rate-3")
+    set_threads(train.threads)
+    assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
+    set_threads(2)
+    assert os.environ["VECLIB_MAXIMUM_THREADS"] == "2"
+
+
+def test_the_first_stage_takes_no_checkpoint(config):
+    words = ["train", "--experiment", "e", "--variant", "v", "--start", "--out", "x"]
+    assert cli.parse(words).start == ()
+
+
+def test_settings_say_where_each_value_comes_from(config, capsys):
+    assert main(["settings", "tmaze_table_2", "dt-7", "--scale", "paper"]) == 0
+    rows = dict(line.split()[::2] for line in capsys.readouterr().out.splitlines()
+                if len(line.split()) == 3)  # fmt: skip
+    assert rows["training.batch_size"] == "experiments/tmaze_table_2.yaml"
+    assert rows["model.heads"] == "models/decision_transformer.yaml"
+    assert rows["segment_length"] == "environments/tmaze.yaml"
+    assert rows["training.log_every"] == "default"
+
+
+def test_the_source_of_a_step_must_be_the_planned_one(config):
+    from memdt.errors import UserError
+
+    step = steps.Table(experiment="tmaze_table_2", source_digest="0" * 16)
+    with pytest.raises(UserError, match="run snakemake again"):
+        step.run()

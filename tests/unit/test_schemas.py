@@ -1,0 +1,57 @@
+"""JSON Schemas for editors are in step with the settings, and accept the files that are there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from memdt.settings import json_schemas
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "workflow" / "config"
+FILES = {
+    **{path: path.parent.name.rstrip("s") for path in sorted(CONFIG.glob("*/*.yaml"))},
+    CONFIG / "config.yaml": "config",
+    CONFIG / "figures.yaml": "figures",
+}
+
+
+@pytest.fixture(scope="module")
+def schemas() -> dict[str, str]:
+    return json_schemas.texts()
+
+
+def test_the_committed_schemas_are_what_the_code_writes(schemas):
+    folder = ROOT / json_schemas.FOLDER
+    found = {path.name.split(".")[0]: path.read_text() for path in folder.glob("*.json")}
+    assert found == schemas, "run: python -m memdt schema"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIG)))
+def test_every_file_fits_its_schema_and_names_it(schemas, path):
+    schema = json.loads(schemas[FILES[path]])
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+    assert f"/schemas/{FILES[path]}.schema.json\n" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("scale", {"title": "t", "reduced": True, "defaults": {"training.learnin_rate": 1.0}}),
+        ("scale", {"title": "t", "reduced": True, "defaults": {"training": {"batch_size": -1}}}),
+        ("model", {"environments": {"tmaze": {"model.layer": 2}}}),
+        ("model", {"defaults": {"evaluation.conditions.noise.memory_edit": "loud"}}),
+        ("experiment", {"title": "t"}),
+        ("environment", {"segment_lenght": 30}),
+        ("config", {"scale": "quick", "experiment": []}),
+        ("figures", {"name": {"module": "m", "title": "t", "caption": "c"}}),
+    ],
+)
+def test_slips_are_seen(schemas, kind, content):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(content, json.loads(schemas[kind]))

@@ -1,0 +1,230 @@
+# What the rules ask of the settings. Answers come from memdt.plan; bad input ends here, in one line,
+# before any job starts.
+import functools
+import sys
+import time
+from pathlib import Path
+
+from memdt import digest, guard, paths, plan, status
+from memdt.errors import UserError
+from memdt.settings import slices
+from memdt.settings.layers import available
+from memdt.settings.remembered import resolve
+from memdt.settings.resolve import digest as settings_digest
+from memdt.settings.resolve import experiment_file, figures, resolve_dataset, selection
+
+STARTED = time.time()
+
+
+def refuse(error):
+    """End Snakemake with one line; SystemExit is the one exception that it does not decorate."""
+    print(f"memdt: {error.line()}", file=sys.stderr)
+    sys.exit(2)
+
+
+def told(function):
+    """The function, with bad input told in one line and its answers remembered."""
+    remembered = functools.cache(function)
+
+    @functools.wraps(function)
+    def wrapper(*arguments):
+        try:
+            return remembered(*arguments)
+        except UserError as error:
+            refuse(error)
+
+    return wrapper
+
+
+def by_wildcards(function):
+    """An input or params function of a rule: called with the values of the named wildcards."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    answer = told(function)
+    return lambda wildcards: answer(*(wildcards.get(name, None) for name in names))
+
+
+@told
+def select():
+    """The selection, everything that it needs resolved once."""
+    asked = selection(dict(config))
+    explicit = "experiments" in workflow.config_settings.overwrite_config
+    names = {scale: plan.selected(asked, explicit, scale) for scale in available("scales")}
+    missing = {name: plan.missing_simulators(name) for scale in names for name in names[scale]}
+    possible = {s: tuple(n for n in names[s] if not missing[n]) for s in names}
+    if workflow.is_main_process:
+        plan.check(asked.scale, possible[asked.scale])
+    return asked.scale, possible, {name: lacks for name, lacks in missing.items() if lacks}
+
+
+SCALE, EXPERIMENTS, LEFT_OUT = select()
+
+if workflow.is_main_process:
+    for note in guard.enter():
+        print(f"memdt: {note}", file=sys.stderr)
+    for name, lacks in LEFT_OUT.items():
+        print(f"memdt: {name} is left out: {lacks[0]} is not installed", file=sys.stderr)
+else:
+    guard.enter_as_job()
+
+
+wildcard_constraints:
+    scale="|".join(available("scales")),
+    environment="|".join(available("environments")),
+    experiment="|".join(available("experiments")),
+    variant=r"[^/]+",
+    seed=r"\d+",
+    stage=r"[1-9]\d*",
+    figure="|".join(figures()),
+
+
+def run_of(wildcards):
+    return plan.Run(wildcards.experiment, wildcards.variant, int(wildcards.seed))
+
+
+def names_of(experiment, variant, scale):
+    settings = resolve(experiment, variant, scale).settings
+    return settings.model["name"], settings.environment.module
+
+
+@by_wildcards
+def dataset_settings(scale, environment):
+    return settings_digest(slices.collect(resolve_dataset(environment, scale)))
+
+
+@by_wildcards
+def dataset_source(scale, environment):
+    settings = resolve_dataset(environment, scale)
+    return digest.source_digest("collect", environment=settings.environment.module)
+
+
+@by_wildcards
+def dataset_of(scale, experiment, variant):
+    return str(plan.dataset(scale, experiment, variant))
+
+
+@by_wildcards
+def start_of(scale, experiment, variant, seed, stage):
+    """The checkpoint of the stage before; nothing for the first stage."""
+    if stage == "1":
+        return []
+    return str(paths.checkpoint(scale, experiment, variant, int(seed), int(stage) - 1))
+
+
+@by_wildcards
+def train_settings(scale, experiment, variant, stage):
+    return settings_digest(slices.train(resolve(experiment, variant, scale).settings, int(stage)))
+
+
+@by_wildcards
+def train_source(scale, experiment, variant):
+    return digest.source_digest("train", *names_of(experiment, variant, scale))
+
+
+@by_wildcards
+def chain_left(scale, experiment, variant, seed, stage):
+    run = plan.Run(experiment, variant, int(seed))
+    return plan.critical_path(scale, run, int(stage))
+
+
+@by_wildcards
+def checkpoint_of(scale, experiment, variant, seed):
+    """The last checkpoint of the run that is trained, which may be another experiment's."""
+    return str(plan.last_checkpoint(scale, plan.Run(experiment, variant, int(seed))))
+
+
+@by_wildcards
+def evaluate_settings(scale, experiment, variant):
+    return settings_digest(slices.evaluate(resolve(experiment, variant, scale).settings))
+
+
+@by_wildcards
+def evaluate_source(scale, experiment, variant):
+    return digest.source_digest("evaluate", *names_of(experiment, variant, scale))
+
+
+@by_wildcards
+def attention_source(scale, experiment, variant):
+    return digest.source_digest("attention", *names_of(experiment, variant, scale))
+
+
+@by_wildcards
+def episodes_of(scale, experiment):
+    return [str(path) for path in plan.episodes(scale, [experiment])]
+
+
+@by_wildcards
+def table_settings(scale, experiment):
+    shape = experiment_file(experiment).table.model_dump(mode="json")
+    return settings_digest([shape, plan.seeds(scale, experiment)])
+
+
+@by_wildcards
+def all_episodes(scale):
+    return [str(path) for path in plan.episodes(scale, EXPERIMENTS[scale])]
+
+
+@by_wildcards
+def experiments_of(scale):
+    return list(EXPERIMENTS[scale])
+
+
+@by_wildcards
+def figure_inputs(scale, figure):
+    return [str(path) for path in plan.figure_inputs(scale, figure)]
+
+
+@by_wildcards
+def figure_settings(scale, figure):
+    return settings_digest(plan.figure_content(scale, figure))
+
+
+@by_wildcards
+def figure_source(figure):
+    return digest.source_digest("figure", figure=plan.figure_module(figure))
+
+
+def source_of(step):
+    """A params function: the code of a step that is given neither model nor environment."""
+    answer = told(digest.source_digest)
+    return lambda wildcards: answer(step)
+
+
+@by_wildcards
+def tables_of(scale):
+    return [str(paths.table(scale, name)) for name in EXPERIMENTS[scale]]
+
+
+@by_wildcards
+def figures_of(scale):
+    return [str(paths.figure(scale, name)) for name in plan.figures_of(EXPERIMENTS[scale])]
+
+
+@by_wildcards
+def report_settings(scale):
+    return settings_digest(plan.report_content(scale, EXPERIMENTS[scale]))
+
+
+@by_wildcards
+def datasets_asked():
+    return [str(path) for path in plan.datasets(SCALE, EXPERIMENTS[SCALE])]
+
+
+@by_wildcards
+def runs_asked():
+    names = EXPERIMENTS[SCALE]
+    return [str(p) for p in (*plan.manifests(SCALE, names), *plan.episodes(SCALE, names))]
+
+
+def gpus_of(wildcards):
+    """A graphics card where sizes are published ones; without a limit Snakemake ignores it."""
+    return int(not plan.scale_file(wildcards.scale).reduced)
+
+
+def memory_of(wildcards, attempt):
+    """Megabytes; more at each attempt."""
+    return attempt * (1500 if plan.scale_file(wildcards.scale).reduced else 8000)
+
+
+def minutes_of(wildcards, attempt):
+    """Minutes; more at each attempt."""
+    return attempt * (60 if plan.scale_file(wildcards.scale).reduced else 480)

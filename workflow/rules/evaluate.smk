@@ -1,0 +1,57 @@
+# One job plays all lengths and conditions of a checkpoint; the other records where it looks.
+
+
+rule evaluate:
+    input:
+        checkpoint=checkpoint_of,
+    output:
+        episodes="data/runs/{scale}/{experiment}/{variant}/seed_{seed}/episodes.csv",
+        manifest="data/runs/{scale}/{experiment}/{variant}/seed_{seed}/evaluation_manifest.json",
+    log:
+        "data/logs/evaluate/{scale}/{experiment}/{variant}/seed_{seed}.log",
+    benchmark:
+        "data/benchmarks/evaluate/{scale}/{experiment}/{variant}/seed_{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=gpus_of,
+        mem_mb=memory_of,
+        runtime=minutes_of,
+    params:
+        settings=evaluate_settings,
+        source=evaluate_source,
+    shell:
+        r"""
+        python -m memdt evaluate --experiment {wildcards.experiment:q} --variant {wildcards.variant:q} \
+            --scale {wildcards.scale:q} --seed {wildcards.seed} \
+            --settings-digest {params.settings} --source-digest {params.source} --threads {threads} \
+            --checkpoint {input.checkpoint:q} --out {output.episodes:q} >{log:q} 2>&1
+        """
+
+
+rule attention:
+    input:
+        checkpoint=checkpoint_of,
+    output:
+        "data/runs/{scale}/{experiment}/{variant}/seed_{seed}/attention.npz",
+    log:
+        "data/logs/attention/{scale}/{experiment}/{variant}/seed_{seed}.log",
+    benchmark:
+        "data/benchmarks/attention/{scale}/{experiment}/{variant}/seed_{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=memory_of,
+        runtime=minutes_of,
+    params:
+        settings=evaluate_settings,
+        source=attention_source,
+    shell:
+        r"""
+        python -m memdt attention --experiment {wildcards.experiment:q} --variant {wildcards.variant:q} \
+            --scale {wildcards.scale:q} --seed {wildcards.seed} \
+            --settings-digest {params.settings} --source-digest {params.source} --threads {threads} \
+            --checkpoint {input.checkpoint:q} --out {output:q} >{log:q} 2>&1
+        """
