@@ -1,7 +1,7 @@
 """``python -m memdt <verb>``: run one step, and tell errors to people in one line.
 
-Exit status: 0 done, 2 bad input (one line on stderr, no traceback; MEMDT_DEBUG=1 shows it), 130 stopped
-by Ctrl-C or by the end of the Snakemake that started the step.
+Exit status: 0 done, 2 bad input (one line on stderr, no traceback; MEMDT_DEBUG=1 shows it), 130
+stopped by Ctrl-C or by the end of the Snakemake that started the step.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def set_threads(threads: int) -> None:
     """Hold torch and BLAS to ``threads``; only effective before they are imported.
 
     One by default: at these sizes two threads of one job spend most of their time waiting for each
-    other (measured 3 to 20 times as many CPU seconds on a busy machine), while two jobs side by side
-    are twice as fast as one.
+    other (measured 3 to 20 times as many CPU seconds on a busy machine), while two jobs side by
+    side are twice as fast as one.
     """
     for name in ("OMP", "MKL", "OPENBLAS", "VECLIB", "NUMEXPR"):
         suffix = "MAXIMUM_THREADS" if name == "VECLIB" else "NUM_THREADS"

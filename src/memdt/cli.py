@@ -1,6 +1,6 @@
 """The command line: the verbs of `steps.py`, and those that only tell something.
 
-Nothing heavy is imported before a verb runs: the help of ``memdt settings`` must not wait for torch.
+Nothing heavy is imported before a verb runs: help must not wait for torch.
 """
 
 from __future__ import annotations
@@ -106,7 +106,10 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
     return cast(
         Any,
         tyro.extras.subcommand_cli_from_dict(
-            VERBS, args=arguments, prog="memdt", description="Memory decision transformers, step by step."
+            VERBS,
+            args=arguments,
+            prog="memdt",
+            description="Memory decision transformers, step by step.",
         ),
     )
 

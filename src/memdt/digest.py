@@ -33,7 +33,7 @@ ENTRIES = {
 # Files that are not Python and shape a step's output: the folders whose others count as bytes.
 ASSETS = {"report": "reporting"}
 
-# Modules that cannot change a result, however they change. Neither they nor what they import counts.
+# Modules that cannot change a result, however they change. Neither they nor their imports count.
 EXEMPT = (
     "memdt.__main__",  # parses the command line and passes it on
     "memdt.cli",
@@ -71,7 +71,8 @@ def explain(
 ) -> dict[str, str]:
     """The digest of every module and file behind ``step``: compare two to see what has changed."""
     modules = {
-        name: _read(_file(name)).digest for name in reached_modules(step, model, environment, figure)
+        name: _read(_file(name)).digest
+        for name in reached_modules(step, model, environment, figure)
     }
     return modules | {path.name: _bytes_digest(path) for path in _assets(step)}
 
@@ -175,7 +176,7 @@ def _canonical(node: object) -> str:
 
 
 def _is_talk(node: object) -> bool:
-    """Docstrings and other bare strings, descriptions of settings, and lists of what is no component."""
+    """Docstrings and other bare strings, descriptions of settings, lists of infrastructure."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     if isinstance(node, ast.keyword):

@@ -34,7 +34,7 @@ class Finding:
 
 
 def examine() -> None:
-    """Print a line for each thing; what is only wanted and missing is said, not complained about."""
+    """Print a line for each thing; what is only wanted and missing is said, not blamed."""
     table = Table(box=None, pad_edge=False, show_header=False)
     found = list(findings())
     for finding in found:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 class UserError(Exception):
     """Bad input, told in one line; the command line prints it without a traceback.
 
-    Args of the constructor: ``what`` is wrong, ``where`` it stands (a file, a key), and the ``remedy``.
+    Made from ``what`` is wrong, ``where`` it stands (a file, a key), and the ``remedy``.
     """
 
     def __init__(self, what: str, where: str = "", remedy: str = "") -> None:

@@ -13,12 +13,14 @@ from pathlib import Path
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it to ``path`` when the block ends well.
 
-    A block that raises, or a process that dies, leaves the old file (or none) and no half-written one
-    under the final name. The folder is made where it is missing.
+    A block that raises, or a process that dies, leaves the old file (or none) and no half-written
+    one under the final name. The folder is made where it is missing.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent
+    )
     os.close(handle)
     temporary = Path(name)
     try:

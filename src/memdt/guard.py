@@ -9,12 +9,13 @@ still there.
 
 from __future__ import annotations
 
-import _thread
 import base64
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 STARTED_BY = "MEMDT_STARTED_BY"  # the process id of the Snakemake that a job belongs to
+PATIENCE_SECONDS = 30.0  # for an interrupted job to tidy up
 
 _held: list[IO[str]] = []  # open for as long as this process lives
 
@@ -42,10 +44,8 @@ def enter(folder: Path = Path(".snakemake")) -> list[str]:
         told: list[str] = []
     else:
         told = clear_up(folder)
-    try:
+    with contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        pass
     return told
 
 
@@ -97,13 +97,17 @@ def die_with_snakemake(every_seconds: float = 1.0) -> None:
     """Interrupt this process once the Snakemake that started it is gone; no effect without one."""
     starter = os.environ.get(STARTED_BY, "")
     if starter.isdecimal():
+        # What a shell starts in the background ignores Ctrl-C; a job must be able to end by it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=_watch, args=(int(starter), every_seconds), daemon=True).start()
 
 
 def _watch(starter: int, every_seconds: float) -> None:
     while _alive(starter):
         time.sleep(every_seconds)
-    _thread.interrupt_main()
+    os.kill(os.getpid(), signal.SIGINT)  # a signal, because it also ends a system call
+    time.sleep(PATIENCE_SECONDS)
+    os._exit(130)
 
 
 def _alive(process: int) -> bool:

@@ -191,7 +191,7 @@ def selected(asked: Selection, explicit: bool, scale: str) -> tuple[str, ...]:
 
 
 def default_experiments(scale: str) -> tuple[str, ...]:
-    """The experiments of a scale's report as config.yaml has them, without those that cannot run."""
+    """The experiments of a scale's report as config.yaml has them, if they can run."""
     names = selected(selection(), False, scale)
     return tuple(name for name in names if not missing_simulators(name))
 

@@ -70,7 +70,8 @@ def git_state() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", *arguments]  # jobs side by side must not wait for a lock
+    # No locks: jobs side by side must not wait for each other.
+    command = ["git", "--no-optional-locks", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

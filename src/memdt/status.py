@@ -1,4 +1,4 @@
-"""What is done, running, waiting and failed, from the files alone; and what a run says at both ends.
+"""What is done, running, waiting and failed, from files alone; and what a run says at both ends.
 
 A job tells how far it is in its own log (`progress.py`), so ``memdt status`` needs nothing but the
 project's folder, and works beside a run on a cluster as it does on a laptop.
@@ -128,7 +128,7 @@ def plan_in_words(jobs: Iterable[Any]) -> str:
         runs = {
             (job.wildcards.experiment, job.wildcards.variant, job.wildcards.seed)
             for job in mine
-            if "seed" in job.wildcards.keys()
+            if hasattr(job.wildcards, "seed")
         }
         names = {name for name, _, _ in runs}
         parts = [
@@ -182,7 +182,7 @@ def _claims(scale: str) -> str:
 
 
 def _scales(jobs: Iterable[Any]) -> list[str]:
-    return sorted({str(job.wildcards.scale) for job in jobs if "scale" in job.wildcards.keys()})
+    return sorted({str(job.wildcards.scale) for job in jobs if hasattr(job.wildcards, "scale")})
 
 
 def _count(number: int, noun: str, plural: str = "") -> str:

@@ -26,7 +26,7 @@ class Step:
     threads: int = 1
     """Threads of torch and BLAS. Jobs side by side are faster than threads inside one."""
     settings_digest: str = ""
-    """What Snakemake planned with; the step refuses to run where the settings have changed since."""
+    """What Snakemake planned with; the step refuses to run where settings have changed since."""
     source_digest: str = ""
     """The same for the source code."""
 

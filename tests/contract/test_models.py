@@ -42,7 +42,9 @@ PARTS = {
 }
 
 
-def make(name: str, parts: dict, spaces: Spaces = SPACES["vector"], seed: int = 0) -> SequencePolicy:
+def make(
+    name: str, parts: dict, spaces: Spaces = SPACES["vector"], seed: int = 0
+) -> SequencePolicy:
     module = discovery.load("memdt.models", name)
     wanted = {key: value for key, value in SIZES.items() if key in module.Settings.model_fields}
     torch.manual_seed(seed)
@@ -121,7 +123,9 @@ def test_no_label_and_no_later_step_reaches_a_prediction(name: str, parts: dict,
         returns[:, time + 1 :] = other.returns_to_go[:, time + 1 :]
         changed = Segment(observations, actions, returns, segment.mask)
         after, _ = unroll(policy, [changed])
-        torch.testing.assert_close(after[0][:, : time + 1], before[0][:, : time + 1], rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            after[0][:, : time + 1], before[0][:, : time + 1], rtol=0, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize(("name", "parts"), cases())

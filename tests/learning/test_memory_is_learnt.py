@@ -1,4 +1,4 @@
-"""Learning itself is tested: on a tiny T-Maze memory is learnt by what has one, and by nothing else.
+"""Learning itself is tested: on a tiny T-Maze memory is learnt by what has one, by nothing else.
 
 Segments of 5 steps, trained on 1 and 2 of them. At 2 segments the hint lies outside the context of
 5 steps: whoever turns the right way must have carried it.

@@ -1,4 +1,4 @@
-"""Rollouts: memory at segment borders as in training, edits of memory, sampled and greedy actions."""
+"""Rollouts: memory at segment borders as in training, memory edits, sampled and greedy actions."""
 
 from __future__ import annotations
 
@@ -142,7 +142,9 @@ def test_the_return_to_go_falls_by_what_is_received_unless_it_is_held() -> None:
 def test_sampled_actions_follow_the_seed() -> None:
     policy = policy_of("random")
     seeds = list(range(40))
-    runs = [Rollout(policy, environment(1, 40), protocol(greedy=False)).play(seeds) for _ in range(2)]
+    runs = [
+        Rollout(policy, environment(1, 40), protocol(greedy=False)).play(seeds) for _ in range(2)
+    ]
     assert np.array_equal(runs[0].steps, runs[1].steps)
     other = Protocol(LENGTH, 1.0, False, Condition(), LENGTH, seed=1)
     third = Rollout(policy, environment(1, 40), other).play(seeds)
@@ -157,9 +159,7 @@ def memories(count: int) -> list:
     policy = policy_of(cache_length=3)
     generator = torch.Generator().manual_seed(0)
     first = policy.initial_memory(2000)
-    return [
-        first.map(lambda t: torch.randn(t.shape, generator=generator)) for _ in range(count)
-    ]
+    return [first.map(lambda t: torch.randn(t.shape, generator=generator)) for _ in range(count)]
 
 
 def test_the_memory_of_the_first_segment_is_kept() -> None:

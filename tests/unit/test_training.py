@@ -102,7 +102,7 @@ def test_full_gradient_takes_one_step_a_batch_and_detached_one_a_segment() -> No
 
 
 def test_detached_training_gives_the_last_segment_no_say_in_the_first() -> None:
-    """In ``full`` the initial memory learns from later segments, in ``detached`` only from the first."""
+    """In ``full`` the initial memory learns from later segments, in ``detached`` from the first."""
     segments = [segment(4, 0), segment(4, 1)]
     policy = rate()
     score = trainer(policy).unroll(segments)
@@ -121,7 +121,10 @@ def test_row_shrinking_gives_the_loss_of_padding() -> None:
     second = segment(2, 1)
     shrunk = trainer(policy).unroll([short_first, second])
     padding = Segment(
-        *(torch.cat([getattr(second, f), getattr(second, f)[:1]]) for f in ("observations", "actions", "returns_to_go")),
+        *(
+            torch.cat([getattr(second, f), getattr(second, f)[:1]])
+            for f in ("observations", "actions", "returns_to_go")
+        ),
         torch.cat([second.mask, torch.zeros(1, 4, dtype=torch.bool)]),
     )
     padded = trainer(policy).unroll([short_first, padding])

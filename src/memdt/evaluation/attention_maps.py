@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,8 @@ def record_attention(job: Job) -> None:
         "decision_step": _last_step(segments),
     }
     with atomic_path(job.out) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, weights=weights, **{k: np.array(v) for k, v in marks.items()})
+        arrays: dict[str, Any] = {name: np.array(value) for name, value in marks.items()}
+        np.savez_compressed(file, weights=weights, **arrays)
 
 
 @torch.inference_mode()
@@ -65,9 +67,11 @@ def play_episode(settings: RunSettings, policy: SegmentTransformer) -> list[Segm
     observation, _ = environment.reset(seed=settings.evaluation.first_seed)
     left = torch.tensor([settings.evaluation.target_return], dtype=torch.float32)
     state = policy.begin_segment(policy.initial_memory(1), length)
-    steps, previous, ended = [], None, False
+    steps: list[tuple[Tensor, Tensor, Tensor]] = []
+    previous: Tensor | None = None
+    ended = False
     while not ended:
-        if steps and policy.recurrent and len(steps) % length == 0:
+        if previous is not None and policy.recurrent and len(steps) % length == 0:
             state = policy.begin_segment(policy.end_segment(previous, state), length)
             previous = None
         seen = torch.as_tensor(observation)[None]
@@ -91,7 +95,9 @@ def _as_segments(steps: list[tuple[Tensor, Tensor, Tensor]], length: int) -> lis
         chunk = steps[first : first + length]
         real = len(chunk)
         chunk = chunk + [chunk[-1]] * (length - real)
-        observations, actions, returns = (torch.stack(parts, dim=1) for parts in zip(*chunk, strict=True))
+        observations, actions, returns = (
+            torch.stack(parts, dim=1) for parts in zip(*chunk, strict=True)
+        )
         mask = torch.arange(length)[None] < real
         segments.append(Segment(observations, actions, returns, mask))
     return segments

@@ -103,7 +103,9 @@ def play(
         context_steps=_context_steps(settings, condition, policy),
         seed=stream(seed, "rollout", evaluation.seed, segments),
     )
-    progress = Progress(f"{label} {segments} segments", segments * settings.segment_length, unit="steps")
+    progress = Progress(
+        f"{label} {segments} segments", segments * settings.segment_length, unit="steps"
+    )
     seeds = range(evaluation.first_seed, evaluation.first_seed + evaluation.episodes)
     outcomes = Rollout(policy, environment, protocol).play(list(seeds), progress)
     environment.close()
@@ -118,5 +120,3 @@ def _context_steps(settings: RunSettings, condition: Condition, policy: Sequence
     if condition.full_context:
         segments = settings.training.segments
     return segments * settings.segment_length
-
-

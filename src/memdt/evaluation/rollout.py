@@ -1,16 +1,18 @@
 """Roll a policy out in a vectorised environment: one cached decoding step for all episodes at once.
 
-Memory is updated at segment borders exactly as in training: the write tokens see all 3K tokens of the
-closed segment, its last action included (the public code closes with 3K - 1; Deviation D18).
+Memory is updated at segment borders exactly as in training: the write tokens see all 3K tokens of
+the closed segment, its last action included (the public code closes with 3K - 1; Deviation D18).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces as gym_spaces
 from gymnasium.vector import VectorEnv
 from jaxtyping import Float
 from numpy.typing import NDArray
@@ -56,11 +58,9 @@ class Rollout:
         """Play one episode for each environment seed."""
         count = len(seeds)
         returns, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
-        actions = np.zeros(
-            (count, *self.environment.single_action_space.shape),
-            dtype=self.environment.single_action_space.dtype,
-        )
-        observations, _ = self.environment.reset(seed=list(seeds))
+        space = self.environment.single_action_space
+        actions = np.zeros((count, *(space.shape or ())), dtype=space.dtype)
+        observations, _ = self.environment.reset(seed=list(seeds))  # type: ignore[arg-type]
         alive = np.arange(count)
         state, previous = self._begin(count), None
         step = 0
@@ -96,9 +96,9 @@ class Rollout:
 
     def _question(
         self,
-        observations: NDArray,
-        returns: Float[NDArray, " episodes"],
-        alive: NDArray,
+        observations: NDArray[Any],
+        returns: NDArray[np.float64],
+        alive: NDArray[np.int64],
         previous: Tensor | None,
     ) -> Step:
         """What the policy sees now: the target return falls by what has been received."""
@@ -109,7 +109,7 @@ class Rollout:
 
     def _act(self, outputs: Float[Tensor, "batch outputs"]) -> Tensor:
         """Greedy or sampled choices; a continuous policy acts by its means."""
-        if self.environment.single_action_space.dtype.kind == "f":
+        if not isinstance(self.environment.single_action_space, gym_spaces.Discrete):
             return outputs
         if self.protocol.greedy:
             return outputs.argmax(-1)

@@ -133,8 +133,7 @@ def _queries_and_keys(
     """Content and position side by side: one product of the two is the whole score."""
     heads = projections.position.shape[1] // tokens.shape[2]
     content, position = (
-        (tokens @ weight[:-1] + weight[-1]).unflatten(-1, (heads, -1))
-        for weight in projections[:2]
+        (tokens @ weight[:-1] + weight[-1]).unflatten(-1, (heads, -1)) for weight in projections[:2]
     )
     # Complex numbers exist in full precision only, under autocast too.
     pairs = position.to(geometry.features.dtype).unflatten(-1, (-1, 2))

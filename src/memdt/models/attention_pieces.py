@@ -1,6 +1,7 @@
 """Relative attention on a CPU, a piece at a time, forwards and backwards; see ``attention``.
 
-Time goes into moving numbers, not into multiplying them, once queries, scores and weights of a whole
+Time goes into moving numbers, not into multiplying them, once queries, scores and weights of a
+whole
 batch are larger than a core's cache. So some rows of the batch and a stretch of their queries go
 through all of the attention together, with no more keys than the stretch may see. Only the weights
 are kept for the backward pass; to make queries and attended values anew is quicker than to fetch

@@ -1,4 +1,4 @@
-"""Behaviour cloning with an MLP: the action from the current observation alone. No memory at all."""
+"""Behaviour cloning with an MLP: the action from the current observation alone. No memory."""
 
 from __future__ import annotations
 

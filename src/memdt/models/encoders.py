@@ -1,10 +1,12 @@
-"""Encoders and heads, chosen from the observation and action spaces, never from an environment's name.
+"""Encoders and heads, chosen from the observation and action spaces, not from a name.
 
-A step becomes three tokens: return-to-go, observation, action. Source: RATE section 3, rate.md of
-the public code: Linear for vectors, three convolutions for frames, an embedding for discrete actions.
+A step becomes three tokens: return-to-go, observation, action. Source: RATE section 3; the public
+code has Linear for vectors, three convolutions for frames, an embedding for discrete actions.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from gymnasium import spaces as gym_spaces
@@ -41,16 +43,18 @@ class FrameEncoder(nn.Module):
         return self.output(self.convolutions(flat)).reshape(*frames.shape[:-3], -1)
 
 
-def observation_encoder(space: gym_spaces.Space, width: int) -> nn.Module:
+def observation_encoder(space: gym_spaces.Space[Any], width: int) -> nn.Module:
     """Linear and ReLU for vectors (RATE on T-Maze), convolutions for frames."""
     if isinstance(space, gym_spaces.Box) and len(space.shape) == 1:
         return nn.Sequential(nn.Linear(space.shape[0], width), nn.ReLU())
     if isinstance(space, gym_spaces.Box) and len(space.shape) == 3:
         return FrameEncoder(space.shape, width)
-    raise UserError(f"no encoder for observations of {space}", "models/encoders.py", "add one there")
+    raise UserError(
+        f"no encoder for observations of {space}", "models/encoders.py", "add one there"
+    )
 
 
-def action_encoder(space: gym_spaces.Space, width: int) -> nn.Module:
+def action_encoder(space: gym_spaces.Space[Any], width: int) -> nn.Module:
     """An embedding for discrete actions (Deviation D11), Linear for vectors."""
     if isinstance(space, gym_spaces.Discrete):
         return nn.Embedding(int(space.n), width)
@@ -81,7 +85,9 @@ class StepTokens(nn.Module):
         returns = self.return_to_go(segment.returns_to_go[..., None])
         observations = self.observation(segment.observations)
         actions = self.action(segment.actions)
-        return self.dropout(torch.stack([returns, observations, actions], dim=2).flatten(1, 2))
+        tokens = torch.stack([returns, observations, actions], dim=2).flatten(1, 2)
+        dropped: Tensor = self.dropout(tokens)
+        return dropped
 
     def question(
         self, observation: Tensor, return_to_go: Float[Tensor, " batch"]

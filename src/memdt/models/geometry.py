@@ -35,7 +35,9 @@ class Geometry:
         """The geometry of some of the queries, given by their numbers; all keys stay."""
         some = queries.to(self.rotation.device)
         mask = None if self.mask is None else self.mask[some]
-        seen = torch.ones(len(queries), len(self.features)) if mask is None else mask[:, 0].isfinite()
+        seen = (
+            torch.ones(len(queries), len(self.features)) if mask is None else mask[:, 0].isfinite()
+        )
         return Geometry(mask, self.rotation[some], self.features, _stretches(seen))
 
 
@@ -63,10 +65,10 @@ def geometry(
 def _stretches(allowed: Tensor) -> tuple[tuple[slice, int], ...]:
     """Cut the queries into stretches; each needs no key behind the last that one of them sees.
 
-        x . . . . .
-        x x . . . .    the first stretch: 2 queries, 2 keys
-        x x x . . .
-        x x x x . .    the second: 2 queries, 4 keys
+    x . . . . .
+    x x . . . .    the first stretch: 2 queries, 2 keys
+    x x x . . .
+    x x x x . .    the second: 2 queries, 4 keys
     """
     return tuple(_cut(allowed.shape[0], allowed))
 

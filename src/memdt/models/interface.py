@@ -141,8 +141,10 @@ class SequencePolicy(nn.Module, ABC):
 
     @abstractmethod
     def begin_segment(self, memory: Memory, context_steps: int) -> DecodeState:
-        """Open a segment for decoding. ``context_steps``: how far a model without recurrence
-        looks back; recurrent models are closed by the caller after that many steps.
+        """Open a segment for decoding.
+
+        ``context_steps``: how far a model without recurrence looks back; the segments of recurrent
+        models are closed by the caller after that many steps.
         """
 
     @abstractmethod

@@ -245,7 +245,7 @@ class SegmentTransformer(SequencePolicy):
     def step(
         self, step: Step, state: DecodeState
     ) -> tuple[Float[Tensor, "batch outputs"], SegmentState]:
-        """Feed the action before, then return-to-go and observation; logits come from the latter."""
+        """Feed the action before, then return-to-go and observation, which gives the logits."""
         assert isinstance(state, SegmentState)
         tokens = self.steps.question(step.observation, step.return_to_go)
         if step.previous_action is not None:
@@ -266,7 +266,7 @@ class SegmentTransformer(SequencePolicy):
     def _extend(
         self, state: SegmentState, tokens: Tensor, kinds: tuple[str, ...], wanted: Sequence[int]
     ) -> Tensor:
-        """Top-layer states of the ``wanted`` of new tokens; all where the segment's end needs them."""
+        """Top-layer states of the ``wanted`` new tokens; all where the segment's end needs them."""
         by_steps = self.settings.memory_tokens and not self.write_tokens
         state.kinds += kinds
         recording = Recording()

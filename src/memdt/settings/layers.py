@@ -1,6 +1,6 @@
 """Read the YAML layers and lay one over the other, keeping the file that each value came from.
 
-Later layers win:  environments/  <-  models/  <-  experiments/ (set, variants.<name>.set)  <-  scales/
+Later layers win: environments/ <- models/ <- experiments/ (set, variants.<name>.set) <- scales/
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Settings that an earlier process has resolved, so that planning need not import torch.
 
 To check a model's settings its module is imported, and with it torch: a second for every Snakemake,
-table and figure. What has been checked once is kept beside Snakemake's own records, under a key over
-all bytes that it came from; another byte, and everything is resolved anew.
+table and figure. What has been checked once is kept beside Snakemake's own records, under a key
+over all bytes that it came from; another byte, and everything is resolved anew.
 """
 
 from __future__ import annotations

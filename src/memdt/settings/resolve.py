@@ -130,7 +130,7 @@ def resolve_dataset(environment: str, scale: str) -> DatasetSettings:
 
 @cache
 def resolve(experiment: str, variant: str, scale: str) -> Resolved:
-    """The settings of a variant at a scale. Bad input raises a UserError that names file and key."""
+    """The settings of a variant at a scale. Bad input is a UserError that names file and key."""
     entry = variant_of(experiment, variant)
     trained_experiment, trained_variant, layers = _trained_layers(experiment, variant, entry)
     layers = _apply_experiment(layers, experiment, entry)

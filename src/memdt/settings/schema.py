@@ -1,4 +1,4 @@
-"""What a run may be told: frozen models that refuse unknown keys. The JSON Schemas are made from them.
+"""What a run may be told: frozen models that refuse unknown keys; JSON Schemas are made from them.
 
 Settings say what shapes a result. Threads, memory, partitions and output folders are not settings;
 they belong to Snakemake's resources and profiles.

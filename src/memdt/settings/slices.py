@@ -1,6 +1,6 @@
 """What shapes each step's output: the settings a rule watches, cut so that no step sees too much.
 
-Editing an evaluation setting must not retrain; lengthening a curriculum must not redo its first stages.
+Editing an evaluation setting must not retrain; a longer curriculum must not redo its first stages.
 """
 
 from __future__ import annotations

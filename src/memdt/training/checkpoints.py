@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with one metadata entry, refused where they are not what is asked for.
+"""Weights on disk: safetensors with one metadata entry, refused where they are not what is asked.
 
 No pickle is ever read. Metadata is a single JSON string: several keys are written in random order.
 """

@@ -32,7 +32,7 @@ class Trainer:
     generator: torch.Generator  # of the noise on memory
 
     def update(self, segments: Sequence[Segment]) -> tuple[Score, float]:
-        """Train on one batch, a Segment per segment index; the score before and the gradient norm."""
+        """Train on one batch, a Segment per segment index; the score before and gradient norm."""
         if self.settings.gradient_through_memory == "full":
             score = self.unroll(segments)
             return score, self._step(score.mean_loss)

@@ -1,4 +1,4 @@
-"""The loss over action tokens. Averages run over real tokens only, never over padding (Deviation D15)."""
+"""The loss over action tokens, averaged over real ones, never over padding (Deviation D15)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ class Score:
 
     def __add__(self, other: Score) -> Score:
         """The sums of both."""
-        return Score(
-            self.loss + other.loss, self.correct + other.correct, self.steps + other.steps
-        )
+        return Score(self.loss + other.loss, self.correct + other.correct, self.steps + other.steps)
 
     @property
     def mean_loss(self) -> Tensor:

@@ -51,7 +51,7 @@ class Job:
 
 
 def train_stage(job: Job) -> None:
-    """Train a stage and write checkpoint.safetensors, curve.csv and manifest.json to ``job.out``."""
+    """Train a stage; write checkpoint.safetensors, curve.csv and manifest.json to ``job.out``."""
     started = (time.perf_counter(), time.process_time())
     device = default_device()
     stage = slices.stage(job.settings, job.stage)

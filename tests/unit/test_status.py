@@ -1,0 +1,125 @@
+"""Status from files alone: done, running, failed, stopped, waiting."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from memdt import plan, status
+from memdt.__main__ import STOPPED
+
+RUN = plan.Run("tmaze_table_2", "rate-3", 0)
+PROGRESS = "tmaze_table_2/rate-3 seed 0 stage 2/3 | 50/100 | loss 0.2 | 10 updates/s | 5 s left"
+
+
+@pytest.fixture
+def jobs(config):
+    """The jobs of one run of three stages; nothing has been made."""
+    return status.jobs_of("quick", RUN)
+
+
+def make(job) -> None:
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    job.output.write_text("{}")
+
+
+def log(job, text: str, age: float = 0.0) -> None:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    job.log.write_text(text)
+    os.utime(job.log, (time.time() - age,) * 2)
+
+
+def test_a_run_is_its_stages_and_its_evaluation(jobs):
+    assert [job.name for job in jobs] == ["stage 1/3", "stage 2/3", "stage 3/3", "evaluation"]
+
+
+def test_a_run_of_other_checkpoints_is_only_evaluated(config):
+    found = status.jobs_of("quick", plan.Run("tmaze_figure_5", "rate-3", 0))
+    assert [job.name for job in found] == ["evaluation"]
+
+
+def test_nothing_yet_is_waiting(jobs):
+    assert status.state_of("quick", RUN) == status.State("waiting")
+
+
+def test_between_two_stages_it_waits_for_the_next(jobs):
+    make(jobs[0])
+    assert status.state_of("quick", RUN) == status.State("waiting", "for stage 2/3")
+
+
+def test_the_last_line_of_the_log_is_shown_while_it_runs(jobs):
+    make(jobs[0])
+    log(jobs[1], f"earlier\n{PROGRESS}\n")
+    assert status.state_of("quick", RUN) == status.State("running", f"stage 2/3: {PROGRESS}")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "memdt: dataset: other settings -> rebuild it",
+        "Traceback (most recent call last):\n  File\nValueError: no",
+        "torch.OutOfMemoryError: no\nRuntimeError: no",
+    ],
+)
+def test_a_failed_job_is_shown_with_its_log(jobs, last):
+    log(jobs[0], f"{PROGRESS}\n{last}\n")
+    found = status.state_of("quick", RUN)
+    assert found.word == "failed"
+    assert str(jobs[0].log) in found.detail
+
+
+def test_a_silent_job_and_one_that_was_stopped_have_stopped(jobs):
+    log(jobs[0], PROGRESS, age=status.SILENT_SECONDS + 5)
+    assert status.state_of("quick", RUN).word == "stopped"
+    log(jobs[0], f"{PROGRESS}\n{STOPPED}\n")
+    assert status.state_of("quick", RUN).word == "stopped"
+
+
+def test_a_run_with_all_its_files_is_done(jobs):
+    for job in jobs:
+        make(job)
+    assert status.state_of("quick", RUN) == status.State("done")
+
+
+def test_every_run_has_a_line(jobs, capsys):
+    log(jobs[0], PROGRESS)
+    status.show("quick", ["tmaze_table_2"])
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[1]: line.split()[2:] for line in lines if line.startswith("tmaze_")}
+    assert rows["rate-3"] == ["·", "1", "2", "·", "·"]
+    assert rows["dt-7"] == ["·", "·", "3", "·", "·"]
+    assert any("tmaze_table_2/rate-3 seed 0: stage 1/3" in line for line in lines)
+
+
+def job(rule: str, **wildcards: str) -> SimpleNamespace:
+    keys = SimpleNamespace(**wildcards, keys=lambda: wildcards.keys(), get=wildcards.get)
+    return SimpleNamespace(rule=SimpleNamespace(name=rule), wildcards=keys, log=[], output=[])
+
+
+def test_the_plan_is_told_in_words():
+    place = {"scale": "quick", "experiment": "e", "variant": "v", "seed": "0"}
+    jobs = [job("all"), job("collect_dataset", scale="quick"), job("report", scale="quick")]
+    jobs += [job("train", **place, stage="1"), job("train", **place, stage="2")]
+    jobs += [job("evaluate", **place)]
+    first = status.plan_in_words(jobs).splitlines()[0]
+    assert first == (
+        "memdt: scale quick: 1 dataset, 2 training stages, 1 evaluation, 1 job for the report; "
+        "1 run of e not finished"
+    )
+
+
+def test_failures_of_this_run_are_told_and_older_ones_are_not(tmp_path):
+    logs = {}
+    for name, age in (("new", 0.0), ("old", 500.0)):
+        logs[name] = tmp_path / f"{name}.log"
+        logs[name].write_text(f"memdt: {name} failure\n")
+        os.utime(logs[name], (time.time() - age,) * 2)
+    failed = [SimpleNamespace(log=[path], output=[]) for path in logs.values()]
+    told = status.failure_in_words(failed, since=time.time() - 100)
+    assert "new failure" in told
+    assert str(logs["new"]) in told
+    assert "old failure" not in told
+    assert told.endswith("the same command continues from here")
