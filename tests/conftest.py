@@ -20,9 +20,7 @@ from jaxtyping import install_import_hook  # noqa: E402
 _checker = types.ModuleType("memdt_shape_checker")
 _checker.check = beartype(conf=BeartypeConf(hint_overrides=FrozenDict({Self: Any})))
 sys.modules[_checker.__name__] = _checker
-install_import_hook(
-    ["memdt.data", "memdt.models", "memdt.training"], f"{_checker.__name__}.check"
-)
+install_import_hook(["memdt.data", "memdt.models", "memdt.training"], f"{_checker.__name__}.check")
 
 import shutil  # noqa: E402
 import subprocess  # noqa: E402
@@ -104,7 +102,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of workflow/config, in a folder that is made the current one; nothing is remembered."""
+    """A copy of workflow/config in a folder that is made the current one; nothing remembered."""
     folder = tmp_path / "workflow" / "config"
     shutil.copytree(ROOT / "workflow" / "config", folder)
     monkeypatch.chdir(tmp_path)

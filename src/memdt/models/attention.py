@@ -13,10 +13,11 @@ numbers of z_i = W_r^T (q_i + v) as one complex number: then the term is an ordi
 so each query is turned once by its own position p_i, and keys need nothing. Distances to later
 positions (inside a memory block) are true negative distances. Deviation D10.
 
-Association. q_i . k_j is x_i (W_q W_k^T) x_j, and a head adds (its attended values) W_v W_o. Where
-a head is as wide as the model, these products are made first: the tokens are then themselves the
-keys and values of all heads, and a fifth less is left to multiply. Narrow heads are cheaper with
-keys and values of their own. z_i is made as x_i (W_q W_r) in either case.
+Association. q_i . k_j is x_i (W_q W_k^T) x_j, and a head adds (its attended values) W_v W_o. With
+these products made first, the tokens themselves are the keys and values, *shared* by all heads.
+Where a head is as wide as the model, a fifth less is left to multiply then. Where it is narrow,
+keys and values of its own are cheaper, unless few queries meet many keys, as in a rollout. z_i is
+made as x_i (W_q W_r) in any case.
 
 On a CPU ``attention_pieces`` does the work; on other devices, and with dropout of weights, the
 library's attention does, over queries and keys of which content and position are the two parts.
@@ -40,23 +41,21 @@ class RelativeAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, head_width: int, dropout: float) -> None:
         super().__init__()
-        self.width, self.heads, self.head_width = width, heads, head_width
-        self.dropout = dropout
-        self.shared_keys = head_width >= width  # the tokens are the keys and values of all heads
+        self.heads, self.head_width, self.dropout = heads, head_width, dropout
         self.query_key_value = nn.Linear(width, 3 * heads * head_width, bias=False)
         self.position = nn.Linear(width, heads * head_width, bias=False)
         self.output = nn.Linear(heads * head_width, width, bias=False)
 
     def projections(
-        self, biases: tuple[Float[Tensor, "heads head"], Float[Tensor, "heads head"]]
+        self, biases: tuple[Float[Tensor, "heads head"], Float[Tensor, "heads head"]], shared: bool
     ) -> Projections:
-        """The products of this layer's weights; ``biases`` are u and v."""
+        """The products of this layer's weights, for shared keys or not; ``biases`` are u and v."""
         weights = self.query_key_value.weight.view(3, self.heads, self.head_width, -1)
         query, key, value = weights.unbind(0)
         content, position = (self._with_bias(query, bias) for bias in biases)
         position = position @ self.position.weight.view_as(query)
         output = self.output.weight.t().view_as(query)
-        if self.shared_keys:
+        if shared:
             content, output = content @ key, value.transpose(1, 2) @ output
         side_by_side = (heads.transpose(0, 1).flatten(1) for heads in (content, position))
         return Projections(*side_by_side, output.flatten(0, 1))
@@ -68,10 +67,8 @@ class RelativeAttention(nn.Module):
 
     def keys_and_values(
         self, tokens: Float[Tensor, "batch token width"]
-    ) -> tuple[Float[Tensor, "batch kinds token key"], Float[Tensor, "batch kinds token value"]]:
-        """What queries attend over; ``kinds`` is 1 where all heads share them, else the heads."""
-        if self.shared_keys:
-            return tokens[:, None], tokens[:, None]
+    ) -> tuple[Float[Tensor, "batch heads token key"], Float[Tensor, "batch heads token value"]]:
+        """What queries attend over, where heads do not share it: then it is the tokens."""
         weight = self.query_key_value.weight[self.heads * self.head_width :]
         both = functional.linear(tokens, weight).unflatten(-1, (2, self.heads, self.head_width))
         key, value = both.permute(2, 0, 3, 1, 4).contiguous()

@@ -1,12 +1,11 @@
 """Relative attention on a CPU, a piece at a time, forwards and backwards; see ``attention``.
 
-Time goes into moving numbers, not into multiplying them, once queries, scores and weights of a
-whole
-batch are larger than a core's cache. So some rows of the batch and a stretch of their queries go
-through all of the attention together, with no more keys than the stretch may see. Only the weights
-are kept for the backward pass; to make queries and attended values anew is quicker than to fetch
-them from memory. Measured against the same formulas on whole batches under autograd, with 8 layers
-of 10 heads: 2.6 times quicker, and an eighth of the memory.
+Once queries, scores and weights of a whole batch are larger than a core's cache, time goes into
+moving numbers and not into multiplying them. So some rows of the batch and a stretch of their
+queries go through all of the attention together, with no more keys than the stretch may see. Only
+the weights are kept for the backward pass: queries and attended values are sooner made anew than
+fetched from memory. Measured against the same formulas on whole batches under autograd, 8 layers of
+10 heads train 2.6 times as fast, in an eighth of the memory.
 """
 
 from __future__ import annotations

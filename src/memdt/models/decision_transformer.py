@@ -22,6 +22,9 @@ from memdt.models.segment_transformer import (
     SegmentTransformer,
 )
 
+# A window is run for some rows at a time: what passes between layers then stays in the cache.
+TOKENS_AT_ONCE = 3000
+
 
 class Settings(segment_transformer.Settings):
     """Sizes, and what training feeds as one window."""
@@ -85,7 +88,8 @@ class DecisionTransformer(SegmentTransformer):
             return self.head(top[:, -1]), replace(state, tokens=tokens)
         tokens = tokens[:, -limit:]
         where = self._layout(("step",) * limit, limit, wanted=(limit - 1,))
-        top = self.transformer(tokens, where)
+        rows = max(1, TOKENS_AT_ONCE // limit)
+        top = torch.cat([self.transformer(part, where) for part in tokens.split(rows)])
         return self.head(top[:, -1]), replace(state, tokens=tokens)
 
     def end_segment(self, last_action: Tensor, state: DecodeState) -> SegmentMemory:

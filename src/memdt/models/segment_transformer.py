@@ -29,7 +29,7 @@ from memdt.models.encoders import StepTokens, action_head
 from memdt.models.geometry import Layout, geometry, layout
 from memdt.models.interface import DecodeState, Memory, SequencePolicy, Spaces, Step
 from memdt.models.memory_update import memory_update
-from memdt.models.transformer import KeyValues, Recording, Transformer
+from memdt.models.transformer import Past, Recording, Transformer
 from memdt.settings.schema import Frozen
 
 
@@ -95,10 +95,10 @@ class SegmentMemory(Memory):
 
 @dataclass
 class SegmentState(DecodeState):
-    """Keys and values of the open segment, and what its end needs."""
+    """Tokens of the open segment, and what its end needs."""
 
     memory: SegmentMemory
-    past: KeyValues
+    past: Past
     kinds: tuple[str, ...]  # cache, read or step, for every key so far
     hidden: list[Tensor] = field(default_factory=list)  # per layer, this segment's, for the cache
     top: Tensor | None = None  # top-layer states of this segment's steps

@@ -1,13 +1,13 @@
 """The stack of blocks under every transformer here, with one way to run it.
 
-New tokens attend over what came before (keys and values made earlier) and over themselves. A whole
-segment in training, one environment step in a rollout and the write tokens at a segment's end are
-the same call with more or fewer new tokens.
+New tokens attend over what came before and over themselves. A whole segment in training, one
+environment step in a rollout and the write tokens at a segment's end are the same call with more or
+fewer new tokens.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -20,33 +20,26 @@ from memdt.models.geometry import Geometry, Layout
 
 
 @dataclass
-class KeyValues:
-    """Keys and values of the tokens seen so far, per layer, in buffers that are filled in place.
+class Past:
+    """The tokens seen so far as they entered each layer, in buffers that are filled in place.
 
-    Where a layer's keys are its values, both names stand for one buffer. The products of the
+    They are the keys and values of all heads (see ``attention``, Association). The products of the
     layers' weights are kept here too: in a rollout they would be made anew at every step.
     """
 
     projections: list[Projections]
-    keys: list[Float[Tensor, "batch kinds capacity key"]]
-    values: list[Float[Tensor, "batch kinds capacity value"]]
+    tokens: list[Float[Tensor, "batch capacity width"]]
     length: int = 0
 
-    def rows(self, rows: Bool[Tensor, " batch"]) -> KeyValues:
+    def rows(self, rows: Bool[Tensor, " batch"]) -> Past:
         """The rows marked true."""
-        keys = [key[rows] for key in self.keys]
-        pairs = zip(self.keys, self.values, keys, strict=True)
-        values = [chosen if value is key else value[rows] for key, value, chosen in pairs]
-        return replace(self, keys=keys, values=values)
+        return Past(self.projections, [tokens[rows] for tokens in self.tokens], self.length)
 
-    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add a layer's new keys and values; all of them so far are returned."""
-        end = self.length + key.shape[2]
-        keys, values = self.keys[layer], self.values[layer]
-        keys[:, :, self.length : end] = key
-        if values is not keys:
-            values[:, :, self.length : end] = value
-        return keys[:, :, :end], values[:, :, :end]
+    def extend(self, layer: int, tokens: Tensor) -> Float[Tensor, "batch token width"]:
+        """Add new tokens to a layer's; all of them so far are returned."""
+        end = self.length + tokens.shape[1]
+        self.tokens[layer][:, self.length : end] = tokens
+        return self.tokens[layer][:, :end]
 
 
 class Block(nn.Module):
@@ -124,7 +117,7 @@ class Transformer(nn.Module):
         attention_dropout: float,
     ) -> None:
         super().__init__()
-        self.heads, self.head_width = heads, head_width
+        self.width, self.head_width = width, head_width
         self.content_bias = nn.Parameter(torch.zeros(heads, head_width))
         self.position_bias = nn.Parameter(torch.zeros(heads, head_width))
         self.blocks = nn.ModuleList(
@@ -141,48 +134,47 @@ class Transformer(nn.Module):
         tokens: Float[Tensor, "batch token width"],
         layout: Layout,
         cache: tuple[Float[Tensor, "batch cached width"], ...] = (),
-        past: KeyValues | None = None,
+        past: Past | None = None,
         recording: Recording | None = None,
     ) -> Float[Tensor, "batch wanted width"]:
         """The top-layer states of the new tokens that ``layout`` asks for.
 
         ``cache``: hidden states of the segment before, per layer, prepended to keys and values.
-        ``past``: keys and values of this segment so far; the new ones are added to it.
+        ``past``: the tokens of this segment so far; the new ones are added to it.
         """
         recording = recording or Recording()
-        projections = self.projections() if past is None else past.projections
         for layer, block in enumerate(self.blocks):
             recording.hidden.append(tokens)
-            queries = block.entering(tokens)
-            earlier = (block.entering(cache[layer]),) if cache else ()
-            seen = torch.cat([*earlier, queries], dim=1) if earlier else queries
-            key, value = block.attention.keys_and_values(seen)
-            if past is not None:
-                key, value = past.extend(layer, key, value)
+            where = layout.top if layer == len(self.blocks) - 1 else layout.every
+            shared = past is not None or self._shares(where)
+            queries = seen = block.entering(tokens)
+            if cache:
+                seen = torch.cat([block.entering(cache[layer]), queries], dim=1)
+            if past is None:
+                projections = self._projections(block, shared)
+            else:
+                projections, seen = past.projections[layer], past.extend(layer, seen)
+            key, value = (seen[:, None],) * 2 if shared else block.attention.keys_and_values(seen)
             if recording.weights is not None:
-                weights = attention_weights(queries, key, projections[layer], layout.every)
+                weights = attention_weights(queries, key, projections, layout.every)
                 recording.weights.append(weights)
-            where = layout.every
-            if layer == len(self.blocks) - 1 and layout.wanted is not None:
-                where = layout.top
-                tokens, queries = tokens[:, layout.wanted], queries[:, layout.wanted]
-            tokens = block(tokens, queries, (key, value), where, projections[layer])
+            if where is not layout.every:
+                tokens = tokens.index_select(1, layout.wanted)
+                queries = queries.index_select(1, layout.wanted)
+            tokens = block(tokens, queries, (key, value), where, projections)
         if past is not None:
-            past.length = key.shape[2]
+            past.length = seen.shape[1]
         return self.final_norm(tokens)
 
-    def projections(self) -> list[Projections]:
-        """The products of every layer's weights."""
-        biases = (self.content_bias, self.position_bias)
-        return [block.attention.projections(biases) for block in self.blocks]
+    def _shares(self, where: Geometry) -> bool:
+        """Whether heads had better share keys and values; see ``attention``, Association."""
+        return self.head_width >= self.width or 8 * where.queries <= len(where.features)
 
-    def empty_past(self, batch: int, capacity: int) -> KeyValues:
+    def _projections(self, block: nn.Module, shared: bool) -> Projections:
+        return block.attention.projections((self.content_bias, self.position_bias), shared)
+
+    def empty_past(self, batch: int, capacity: int) -> Past:
         """Buffers for ``capacity`` tokens."""
         like = self.content_bias.detach()
-        attention = self.blocks[0].attention
-        kinds = (1, attention.width) if attention.shared_keys else (self.heads, self.head_width)
-        shape = (batch, kinds[0], capacity, kinds[1])
-        keys = [like.new_empty(shape) for _ in self.blocks]
-        if attention.shared_keys:
-            return KeyValues(self.projections(), keys, keys)
-        return KeyValues(self.projections(), keys, [like.new_empty(shape) for _ in self.blocks])
+        tokens = [like.new_empty(batch, capacity, self.width) for _ in self.blocks]
+        return Past([self._projections(block, shared=True) for block in self.blocks], tokens)

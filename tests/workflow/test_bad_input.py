@@ -1,0 +1,73 @@
+"""Bad input ends in one line before any job starts: file, key, what is allowed, closest match."""
+
+from __future__ import annotations
+
+import pytest
+
+SCALE = "workflow/config/scales/quick.yaml"
+TABLE = "workflow/config/experiments/tmaze_table_2.yaml"
+
+
+def refused(done) -> str:
+    """The one line, after checking that it is one and that nothing was started."""
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr + done.stdout
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Config file ")]
+    assert len(lines) == 1, done.stderr
+    assert "Job stats" not in done.stdout + done.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        (SCALE, "training.learning_rate:", "training.learnin_rate:",
+         (SCALE, "training.learnin_rate", "did you mean 'learning_rate'?", "weight_decay")),
+        (SCALE, "\ndefaults:", "\ndefualts:", (SCALE, "defualts", "did you mean 'defaults'?")),
+        (TABLE, "dt-3:\n    model: decision_transformer", "dt-3:\n    model: decision_transformr",
+         ("decision_transformr", "did you mean 'decision_transformer'?", "rate_without_memory")),
+        ("workflow/config/config.yaml", "scale: quick", "scale: [quick",
+         ("workflow/config/config.yaml", "not valid YAML")),
+        ("workflow/config/figures.yaml", "module: memory_edits", "module: memory_edit",
+         ("figures.yaml", "memory_edit", "did you mean 'memory_edits'?")),
+    ],
+)  # fmt: skip
+def test_a_slip_in_a_file(project, name, old, new, told):
+    project.edit(name, old, new)
+    line = refused(project.snakemake("--cores", "1"))
+    assert all(part in line for part in told), line
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("scale=quik", ("unknown scale 'quik'", "did you mean 'quick'?", "paper, quick, smoke")),
+        ("experiments=tmaze_tabel_2", ("'tmaze_tabel_2'", "did you mean 'tmaze_table_2'?")),
+        ("experiment=tmaze_table_2", ("experiment: unknown key", "did you mean 'experiments'?")),
+    ],
+)
+def test_a_slip_on_the_command_line(project, option, told):
+    line = refused(project.snakemake("--cores", "1", "--config", option))
+    assert all(part in line for part in told), line
+
+
+def test_a_slip_that_only_another_scale_sees_is_told_when_that_scale_is_asked_for(project):
+    project.edit("workflow/config/scales/smoke.yaml", "model.heads: 2", "model.heads: two")
+    done = project.snakemake("--cores", "1", "smoke")
+    assert done.returncode != 0
+    last = done.stderr.splitlines()[-1]
+    assert "scales/smoke.yaml" in last
+    assert "heads" in last
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_simulator_leaves_its_experiments_out_with_one_line(project):
+    project.edit(
+        "src/memdt/environments/tmaze.py", "REQUIRES: tuple[str, ...] = ()",
+        'REQUIRES: tuple[str, ...] = ("no_such_simulator",)',
+    )  # fmt: skip
+    done = project.snakemake("-n")
+    assert done.returncode == 0, done.stderr
+    told = "memdt: tmaze_table_2 is left out: no_such_simulator is not installed"
+    assert done.stderr.count(told) == 1
+    assert "train" not in done.stdout

@@ -1,0 +1,122 @@
+"""Dry runs plan exactly the jobs that the YAML files ask for, counted here without memdt."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CONFIG = Path(__file__).parents[2] / "workflow" / "config"
+EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiments").glob("*.yaml"))
+
+
+def read(kind: str, name: str) -> dict[str, Any]:
+    return yaml.safe_load((CONFIG / kind / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def dotted(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found = {}
+    for key, value in block.items():
+        nested = isinstance(value, dict)
+        found |= dotted(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
+def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
+    """The last layer that says something: environment, model, experiment, variant, scale."""
+    content, budgets = read("experiments", experiment), read("scales", scale)
+    entry = content["variants"][variant]
+    if "checkpoint_of" in entry:
+        source = entry["checkpoint_of"].split("/")
+        value = setting(scale, *source, key)
+        blocks = [content.get("set", {}), entry.get("set", {})]
+        model = read("experiments", source[0])["variants"][source[1]]["model"]
+    else:
+        value, model = None, entry["model"]
+        file = read("models", model)
+        of_environment = file.get("environments", {}).get(content["environment"], {})
+        blocks = [read("environments", content["environment"]), file.get("defaults", {})]
+        blocks += [of_environment, content.get("set", {}), entry.get("set", {})]
+    blocks.append(budgets.get("defaults", {}))
+    blocks.append(budgets.get("environments", {}).get(content["environment"], {}))
+    blocks.append(budgets.get("models", {}).get(model, {}))
+    blocks.append(budgets.get("experiments", {}).get(experiment, {}))
+    for block in blocks:
+        value = dotted(block).get(key, value)
+    return value
+
+
+def expected(scale: str, experiments: list[str]) -> Counter[str]:
+    """Jobs by rule, for a scale at which nothing has been made."""
+    counts = Counter(all=1, collect_dataset=1, claims=1, report=1, table=len(experiments))
+    only = read("scales", scale).get("only", {})
+    for experiment in experiments:
+        variants = read("experiments", experiment)["variants"]
+        for variant in only.get(experiment, variants):
+            entry = variants[variant]
+            seeds = len(setting(scale, experiment, variant, "seeds"))
+            counts["evaluate"] += seeds
+            if "model" in entry:
+                segments = setting(scale, experiment, variant, "training.segments")
+                chain = setting(scale, experiment, variant, "training.curriculum")
+                counts["train"] += seeds * (segments if chain else 1)
+    figures = yaml.safe_load((CONFIG / "figures.yaml").read_text(encoding="utf-8"))
+    drawn = [one for one in figures.values() if set(one["experiments"]) <= set(experiments)]
+    counts["figure"] = len(drawn)
+    counts["attention"] = sum(one.get("inputs") == "attention" for one in drawn)
+    return +counts
+
+
+def planned(output: str) -> Counter[str]:
+    """The table of jobs that Snakemake prints first."""
+    table = output.split("Job stats:")[1].split("total")[0]
+    return Counter({rule: int(n) for rule, n in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.M)})
+
+
+@pytest.mark.parametrize("scale", ["smoke", "quick", "paper"])
+def test_every_experiment_is_planned_as_the_settings_say(project, scale):
+    done = project.snakemake("-n", "--config", f"scale={scale}", "experiments=all")
+    assert done.returncode == 0, done.stderr
+    assert planned(done.stdout) == expected(scale, EXPERIMENTS)
+
+
+def test_a_bare_call_plans_what_config_yaml_names(project):
+    chosen = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
+    done = project.snakemake("-n")
+    assert done.returncode == 0, done.stderr
+    assert planned(done.stdout) == expected(chosen["scale"], chosen["experiments"])
+
+
+def test_smoke_takes_every_experiment_unless_some_are_named(project):
+    done = project.snakemake("-n", "smoke")
+    counts = expected("smoke", EXPERIMENTS) - Counter(all=1) + Counter(smoke=1)
+    assert planned(done.stdout) == counts
+
+
+def test_several_experiments_may_be_named_with_commas(project):
+    named = ["tmaze_table_2", "tmaze_memory_tokens"]
+    done = project.snakemake("-n", "--config", f"experiments={','.join(named)}")
+    assert planned(done.stdout) == expected("quick", named)
+
+
+def test_one_table_of_another_scale_needs_no_more_than_its_own_runs(project):
+    done = project.snakemake("-n", "reports/paper/tables/tmaze_figure_5.csv")
+    counts = planned(done.stdout)
+    assert counts["table"] == 1
+    assert counts["evaluate"] == 20  # rate-3 and rate-7, ten seeds each
+    assert counts["train"] == 100  # their three and seven stages
+    assert counts["figure"] == counts["claims"] == counts["report"] == 0
+
+
+def test_longer_chains_are_started_first(project):
+    """The last job of the longest chain decides when all is done."""
+    from memdt import plan
+
+    runs = [plan.Run("tmaze_table_2", variant, 0) for variant in ("rate-7", "rate-3")]
+    left = [[plan.critical_path("paper", run, stage) for stage in (1, 2, 3)] for run in runs]
+    assert left[0] > left[1]
+    assert all(chain == sorted(chain, reverse=True) for chain in left)
