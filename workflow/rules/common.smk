@@ -143,6 +143,11 @@ def evaluate_source(scale, experiment, variant):
 
 
 @by_wildcards
+def evaluation_share(scale, experiment, variant):
+    return plan.evaluation_share(scale, experiment, variant)
+
+
+@by_wildcards
 def attention_source(scale, experiment, variant):
     return digest.source_digest("attention", *names_of(experiment, variant, scale))
 

@@ -56,6 +56,8 @@ class WindowState(DecodeState):
 class DecisionTransformer(SegmentTransformer):
     """A segment transformer without recurrence; while the window is not full, decoding is cached.
 
+    The window slides, where the public code clears it every K steps (Deviation D19).
+
     Once it slides, the window is run anew at every step: keys and values made with tokens that have
     left the window would let deeper layers look back further than the context allows.
     """
