@@ -180,6 +180,14 @@ def critical_path(scale: str, run: Run, number: int) -> int:
     return 1 + segments // 1000
 
 
+def evaluation_share(scale: str, experiment: str, variant: str) -> float:
+    """How long an evaluation is, between 0 and 1: longer ones go first, but after all training."""
+    evaluation = resolve(experiment, variant, scale).settings.evaluation
+    lengths = (one.segments or evaluation.segments for one in evaluation.conditions.values())
+    segments = evaluation.episodes * sum(map(sum, lengths))
+    return segments / (segments + 100_000)
+
+
 def selected(asked: Selection, explicit: bool, scale: str) -> tuple[str, ...]:
     """The experiments of a scale's report.
 

@@ -150,7 +150,7 @@ def plan_in_words(jobs: Iterable[Any]) -> str:
 def end_in_words(jobs: Iterable[Any], seconds: float) -> str:
     """Where the reports are, how the claims stand, and how long it took."""
     lines = []
-    for scale in _scales(jobs):
+    for scale in _scales(job for job in jobs if job.rule.name == "report"):
         report = paths.report(scale)
         if report.is_file():
             lines.append(f"memdt: {report}{_claims(scale)}")

@@ -120,3 +120,12 @@ def test_longer_chains_are_started_first(project):
     left = [[plan.critical_path("paper", run, stage) for stage in (1, 2, 3)] for run in runs]
     assert left[0] > left[1]
     assert all(chain == sorted(chain, reverse=True) for chain in left)
+
+
+def test_evaluations_wait_for_training_and_longer_ones_go_first():
+    from memdt import plan
+
+    long = plan.evaluation_share("quick", "tmaze_figure_5", "rate-7")
+    short = plan.evaluation_share("quick", "tmaze_memory_tokens", "tokens_1")
+    last_stage = plan.critical_path("quick", plan.Run("tmaze_table_2", "rate-3", 0), 3)
+    assert 0 < short < long < 1 <= last_stage

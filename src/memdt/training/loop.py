@@ -20,6 +20,7 @@ from memdt.errors import UserError
 from memdt.models.interface import Memory, SequencePolicy
 from memdt.settings.schema import TrainingSettings
 from memdt.training.losses import Score, action_score
+from memdt.training.optimiser import Optimiser
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Trainer:
 
     policy: SequencePolicy
     settings: TrainingSettings
-    optimiser: torch.optim.Optimizer | None  # None: a policy without weights
+    optimiser: Optimiser | None  # None: a policy without weights
     generator: torch.Generator  # of the noise on memory
 
     def update(self, segments: Sequence[Segment]) -> tuple[Score, float]:

@@ -31,6 +31,7 @@ from memdt.settings.schema import RunSettings
 from memdt.training.checkpoints import load_checkpoint, save_checkpoint
 from memdt.training.loop import Trainer, with_idle_segments
 from memdt.training.losses import Score
+from memdt.training.optimiser import AdamW
 from memdt.training.schedules import learning_rate_factor
 
 CURVE_HEADER = "stage,update,segments,loss,accuracy,learning_rate,gradient_norm\n"
@@ -162,12 +163,12 @@ def _run(
     return rows
 
 
-def _optimiser(policy: SequencePolicy, training: Any) -> torch.optim.Optimizer | None:
+def _optimiser(policy: SequencePolicy, training: Any) -> AdamW | None:
     """AdamW, anew in each stage (Deviation D17); None for a policy without weights."""
     parameters = list(policy.parameters())
     if not parameters:
         return None
-    return torch.optim.AdamW(
+    return AdamW(
         parameters,
         lr=training.learning_rate,
         betas=(training.beta_1, training.beta_2),
