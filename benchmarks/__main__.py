@@ -7,11 +7,11 @@ from importlib import import_module
 
 from memdt.__main__ import set_threads
 
-set_threads(1)  # before torch is imported: all figures are for one thread
+set_threads(1)  # before torch is imported: figures are for one thread unless said
 
 from benchmarks.measuring import show  # noqa: E402
 
-NAMES = ("training", "rollout", "memory", "start_up")
+NAMES = ("training", "rollout", "memory", "start_up", "threads")
 
 
 def main() -> None:

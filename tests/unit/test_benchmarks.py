@@ -98,3 +98,9 @@ def test_operations_as_written_by_hand(benchmarks: Any) -> None:
 def test_the_share_of_the_peak_is_what_it_says(benchmarks: Any) -> None:
     timing = benchmarks("measuring").Timing(seconds=2.0, peak=100.0)
     assert timing.share(50.0) == 0.25
+
+
+def test_threads(benchmarks: Any) -> None:
+    table = benchmarks("threads").measure(rows=2, updates=1)
+    check(table)
+    assert [row["jobs"] for row in table.rows] == [2, 1]
