@@ -55,8 +55,8 @@ class Episode:
 class EpisodeStore:
     """All episodes of a dataset. Step i holds what was seen, then done, then earned for it."""
 
-    observations: Shaped[np.ndarray, "steps ..."]
-    actions: Shaped[np.ndarray, "steps ..."]
+    observations: Shaped[np.ndarray | h5py.Dataset, "steps ..."]
+    actions: Shaped[np.ndarray | h5py.Dataset, "steps ..."]
     rewards: Float[np.ndarray, " steps"]
     offsets: Int[np.ndarray, " borders"]  # first step of each episode, then the number of steps
     seeds: Int[np.ndarray, " episodes"]  # of the environment

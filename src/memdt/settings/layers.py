@@ -103,14 +103,19 @@ def read_file(kind: str, name: str, model: type[FileModel]) -> FileModel:
         raise explain(error, model, lambda key: str(path)) from None
 
 
-def explain(error: ValidationError, model: type[BaseModel], origin: Any) -> UserError:
-    """The first of pydantic's complaints as one line: file, key, what is allowed, closest match.
+def explain(
+    error: ValidationError, model: type[BaseModel], origin: Any, prefix: str = ""
+) -> UserError:
+    """The most telling of pydantic's complaints as one line: file, key, what is allowed, closest match.
 
-    ``origin`` maps a dotted key to the file that set it.
+    ``origin`` maps a dotted key to the file that set it; ``prefix`` is where in the settings
+    ``model`` stands.
     """
-    first = error.errors(include_url=False)[0]
+    # A misspelt key explains why another one is missing, so it is told first.
+    found = error.errors(include_url=False)
+    first = min(found, key=lambda one: one["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
-    key = ".".join(location)
+    key = ".".join([prefix, *location] if prefix else location)
     where = f"{origin(key)}: {key}" if key else str(origin(key))
     if first["type"] == "extra_forbidden":
         owner = _owner(model, location[:-1])

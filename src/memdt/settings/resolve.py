@@ -259,7 +259,7 @@ def _check_part(
     try:
         return model.model_validate(values).model_dump(mode="json")
     except ValidationError as error:
-        raise explain(error, model, lambda key: layers.origin(f"{prefix}.{key}")) from None
+        raise explain(error, model, layers.origin, prefix) from None
 
 
 def digest(content: Any) -> str:
