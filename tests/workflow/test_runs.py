@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import functools
 import os
 import signal
 import subprocess
@@ -89,6 +90,8 @@ def test_an_interrupted_run_leaves_nothing_that_is_trusted(tiny_project, selecte
             [sys.executable, "-m", "snakemake", "--cores", "2", *selected],
             cwd=tiny_project.root, env=tiny_project.environment, stdout=file, stderr=file,
             start_new_session=True,
+            # Whoever runs the tests in the background ignores SIGINT, and children inherit that.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
     wait_for(lambda: "rule train" in log.read_text(), first)
     os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C does
