@@ -48,17 +48,8 @@ def main() -> None:
     from benchmarks.sizes import SMALL
 
     policy = SMALL.build()
-    before = _peak()
-    print(play(policy, EPISODES, int(sys.argv[1])), before, _peak())
-
-
-def _peak() -> int:
-    """In bytes. Linux's getrusage also counts what the parent process held; its status does not."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return peak_memory()
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    return int(lines["VmHWM"].split()[0]) * 1024
+    before = peak_memory()
+    print(play(policy, EPISODES, int(sys.argv[1])), before, peak_memory())
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def read_file(kind: str, name: str, model: type[FileModel]) -> FileModel:
 def explain(
     error: ValidationError, model: type[BaseModel], origin: Any, prefix: str = ""
 ) -> UserError:
-    """The most telling of pydantic's complaints as one line: file, key, what is allowed, closest match.
+    """The most telling of pydantic's complaints as one line: file, key, what is allowed.
 
     ``origin`` maps a dotted key to the file that set it; ``prefix`` is where in the settings
     ``model`` stands.
