@@ -8,7 +8,7 @@ An episode of 7 steps in segments of 3 (o observation, a action, g return-to-go,
     g0 g1 g2             g3 g4 g5             g6 .  .       return-to-go 0
     T  T  T              T  T  T              T  F  F       mask
 
-Source: RATE section 3 (segments, returns-to-go); rate.md section 2 (padding of the public code).
+Source: RATE section 3 (segments, returns-to-go); the public code of RATE (padding).
 """
 
 from __future__ import annotations
