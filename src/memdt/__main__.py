@@ -41,9 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def set_threads(threads: int) -> None:
     """Hold torch and BLAS to ``threads``; only effective before they are imported.
 
-    One by default: at these sizes two threads of one job spend most of their time waiting for each
-    other (measured 3 to 20 times as many CPU seconds on a busy machine), while two jobs side by
-    side are twice as fast as one.
+    One by default: at these sizes two threads of one job wait for each other, most of all on a busy
+    machine, and two jobs side by side get more done (``python -m benchmarks threads``).
     """
     for name in ("OMP", "MKL", "OPENBLAS", "VECLIB", "NUMEXPR"):
         suffix = "MAXIMUM_THREADS" if name == "VECLIB" else "NUM_THREADS"

@@ -16,14 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from memdt.data.segments import Segment
-from memdt.environments import interface as environments
 from memdt.errors import UserError
-from memdt.evaluation.evaluate import load_policy
+from memdt.evaluation.evaluate import load_policy, rollout_of
 from memdt.files import atomic_path
-from memdt.models.interface import Step
-from memdt.models.segment_transformer import SegmentTransformer
-from memdt.models.transformer import Recording
-from memdt.settings.schema import RunSettings
+from memdt.models.interface import AttentionMaps, SequencePolicy
+from memdt.settings.schema import Condition, RunSettings
 
 
 @dataclass(frozen=True)
@@ -39,53 +36,34 @@ class Job:
 def record_attention(job: Job) -> None:
     """Play the first evaluation episode of the trained length and write its attention weights."""
     policy = load_policy(job.settings, job.checkpoint)
-    if not isinstance(policy, SegmentTransformer):
+    segments = play_episode(job.settings, policy, job.seed)
+    maps = look(policy, segments)
+    if not maps:
         name = job.settings.model["name"]
         raise UserError(f"{name} has no attention to show", "figures.yaml", "name a transformer")
-    segments = play_episode(job.settings, policy)
-    weights = attention_weights(policy, segments)
+    weights = stack([one.weights[0].float().cpu().numpy() for one in maps])
     marks = {
-        "memory_tokens": policy.settings.memory_tokens,
+        "memory_tokens": maps[0].memory_tokens,
         "cache": weights.shape[-1] - weights.shape[-2],
         "segment_length": job.settings.segment_length,
         "hint_step": 0,
-        "decision_step": _last_step(segments),
+        "decision_step": sum(int(segment.mask.sum()) for segment in segments) - 1,
     }
     with atomic_path(job.out) as temporary, temporary.open("wb") as file:
         arrays: dict[str, Any] = {name: np.array(value) for name, value in marks.items()}
         np.savez_compressed(file, weights=weights, **arrays)
 
 
-@torch.inference_mode()
-def play_episode(settings: RunSettings, policy: SegmentTransformer) -> list[Segment]:
+def play_episode(settings: RunSettings, policy: SequencePolicy, seed: int) -> list[Segment]:
     """The first evaluation episode, as long as training's longest, as segments of one row."""
-    module = environments.load(settings.environment.module)
-    parameters = module.Settings(**settings.environment.parameters)
-    length = settings.segment_length
-    parameters = module.parameters_for(parameters, settings.training.segments, length)
-    environment = module.make(parameters)
-    observation, _ = environment.reset(seed=settings.evaluation.first_seed)
-    left = torch.tensor([settings.evaluation.target_return], dtype=torch.float32)
-    state = policy.begin_segment(policy.initial_memory(1), length)
+    rollout = rollout_of(settings, policy, Condition(), settings.training.segments, seed, 1)
     steps: list[tuple[Tensor, Tensor, Tensor]] = []
-    previous: Tensor | None = None
-    ended = False
-    while not ended:
-        if previous is not None and policy.recurrent and len(steps) % length == 0:
-            state = policy.begin_segment(policy.end_segment(previous, state), length)
-            previous = None
-        seen = torch.as_tensor(observation)[None]
-        outputs, state = policy.step(Step(seen, left, previous), state)
-        previous = outputs.argmax(-1) if policy.spaces.discrete else outputs
-        steps.append((seen, previous, left))
-        observation, reward, terminated, truncated, _ = environment.step(_native(previous))
-        left = left - float(reward)
-        ended = terminated or truncated
-    return _as_segments(steps, length)
-
-
-def _native(action: Tensor) -> int | Float[np.ndarray, " action"]:
-    return int(action) if action.dim() == 1 else action[0].numpy()
+    rollout.observe = lambda seen, action: steps.append(
+        (seen.observation, action, seen.return_to_go)
+    )
+    rollout.play([settings.evaluation.first_seed])
+    rollout.environment.close()
+    return _as_segments(steps, settings.segment_length)
 
 
 def _as_segments(steps: list[tuple[Tensor, Tensor, Tensor]], length: int) -> list[Segment]:
@@ -98,27 +76,27 @@ def _as_segments(steps: list[tuple[Tensor, Tensor, Tensor]], length: int) -> lis
         observations, actions, returns = (
             torch.stack(parts, dim=1) for parts in zip(*chunk, strict=True)
         )
-        mask = torch.arange(length)[None] < real
+        mask = torch.arange(length, device=returns.device)[None] < real
         segments.append(Segment(observations, actions, returns, mask))
     return segments
 
 
 @torch.inference_mode()
-def attention_weights(
-    policy: SegmentTransformer, segments: list[Segment]
-) -> Float[np.ndarray, "segments layers heads queries keys"]:
-    """Attention probabilities of every segment; the first segments have no cache (zeros there)."""
-    memory = policy.initial_memory(1)
-    maps = []
+def look(policy: SequencePolicy, segments: list[Segment]) -> list[AttentionMaps]:
+    """Where the policy looks in each segment; nothing for a policy without attention."""
+    memory, maps = policy.initial_memory(1), []
     for segment in segments:
-        recording = Recording(weights=[])
-        _, memory = policy(segment, memory, recording)
-        assert recording.weights is not None
-        maps.append(torch.stack([layer[0] for layer in recording.weights]).float().numpy())
+        seen = policy.attention(segment, memory)
+        if seen is None:
+            return []
+        maps.append(seen[0])
+        memory = seen[1]
+    return maps
+
+
+def stack(
+    maps: list[Float[np.ndarray, "layers heads queries keys"]],
+) -> Float[np.ndarray, "segments layers heads queries widest"]:
+    """All segments in one array; the first ones have less cache or none, and zeros there."""
     keys = max(weights.shape[-1] for weights in maps)
-    padded = [np.pad(w, [(0, 0)] * 3 + [(keys - w.shape[-1], 0)]) for w in maps]
-    return np.stack(padded)
-
-
-def _last_step(segments: list[Segment]) -> int:
-    return sum(int(segment.mask.sum()) for segment in segments) - 1
+    return np.stack([np.pad(w, [(0, 0)] * 3 + [(keys - w.shape[-1], 0)]) for w in maps])

@@ -90,11 +90,28 @@ def play(
     label: str,
 ) -> tuple[Outcomes, Any]:
     """Outcomes and successes of all evaluation episodes that span ``segments`` segments."""
+    first, episodes = settings.evaluation.first_seed, settings.evaluation.episodes
+    rollout = rollout_of(settings, policy, condition, segments, seed, episodes)
+    total = segments * settings.segment_length
+    progress = Progress(f"{label} {segments} segments", total, unit="steps")
+    outcomes = rollout.play(list(range(first, first + episodes)), progress)
+    rollout.environment.close()
+    return outcomes, environments.load(settings.environment.module).success(outcomes.returns)
+
+
+def rollout_of(
+    settings: RunSettings,
+    policy: SequencePolicy,
+    condition: Condition,
+    segments: int,
+    seed: int,
+    episodes: int,
+) -> Rollout:
+    """A rollout of ``episodes`` side by side, each of ``segments`` segments."""
     evaluation = settings.evaluation
     module = environments.load(settings.environment.module)
     parameters = module.Settings(**settings.environment.parameters)
     parameters = module.parameters_for(parameters, segments, settings.segment_length)
-    environment = environments.make_vector(module, parameters, evaluation.episodes)
     protocol = Protocol(
         segment_length=settings.segment_length,
         target_return=evaluation.target_return,
@@ -103,13 +120,7 @@ def play(
         context_steps=_context_steps(settings, condition, policy),
         seed=stream(seed, "rollout", evaluation.seed, segments),
     )
-    progress = Progress(
-        f"{label} {segments} segments", segments * settings.segment_length, unit="steps"
-    )
-    seeds = range(evaluation.first_seed, evaluation.first_seed + evaluation.episodes)
-    outcomes = Rollout(policy, environment, protocol).play(list(seeds), progress)
-    environment.close()
-    return outcomes, module.success(outcomes.returns)
+    return Rollout(policy, environments.make_vector(module, parameters, episodes), protocol)
 
 
 def _context_steps(settings: RunSettings, condition: Condition, policy: SequencePolicy) -> int:

@@ -6,7 +6,7 @@ the closed segment, its last action included (the public code closes with 3K - 1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,8 @@ class Rollout:
         self.device = next((p.device for p in policy.parameters()), torch.device("cpu"))
         self.generator = torch.Generator(self.device).manual_seed(protocol.seed)
         self.edit = MemoryEdit(protocol.condition, self.generator)
+        # Told of every step: what the policy saw, and the actions that it took.
+        self.observe: Callable[[Step, Tensor], None] | None = None
 
     @torch.inference_mode()
     def play(self, seeds: Sequence[int], progress: Progress | None = None) -> Outcomes:
@@ -70,6 +72,8 @@ class Rollout:
             question = self._question(observations, returns, alive, previous)
             outputs, state = self.policy.step(question, state)
             previous = self._act(outputs)
+            if self.observe is not None:
+                self.observe(question, previous)
             actions[alive] = previous.cpu().numpy()
             observations, rewards, terminated, truncated, _ = self.environment.step(actions)
             step += 1

@@ -116,6 +116,14 @@ class NoState(DecodeState):
         return self
 
 
+@dataclass(frozen=True)
+class AttentionMaps:
+    """Where a policy looks in one segment; memory tokens stand at both ends of the queries."""
+
+    weights: Float[Tensor, "batch layers heads queries keys"]
+    memory_tokens: int
+
+
 class SequencePolicy(nn.Module, ABC):
     """A policy over segments of (return-to-go, observation, action) with a memory between them."""
 
@@ -156,3 +164,7 @@ class SequencePolicy(nn.Module, ABC):
     def end_segment(self, last_action: Tensor, state: DecodeState) -> Memory:
         """Close a full segment with its last action; the memory is the one ``forward`` returns."""
         return Memory()
+
+    def attention(self, segment: Segment, memory: Memory) -> tuple[AttentionMaps, Memory] | None:
+        """Where ``forward`` looks, and the memory after it; None for a policy without attention."""
+        return None

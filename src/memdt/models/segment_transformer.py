@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from memdt.data.segments import Segment
 from memdt.models.encoders import StepTokens, action_head
 from memdt.models.geometry import Layout, geometry, layout
-from memdt.models.interface import DecodeState, Memory, SequencePolicy, Spaces, Step
+from memdt.models.interface import AttentionMaps, DecodeState, Memory, SequencePolicy, Spaces, Step
 from memdt.models.memory_update import memory_update
 from memdt.models.transformer import Past, Recording, Transformer
 from memdt.settings.schema import Frozen
@@ -224,6 +224,14 @@ class SegmentTransformer(SequencePolicy):
             pairs = zip(memory.cache, states, strict=True)
             states = [torch.cat(pair, dim=1) for pair in pairs]
         return SegmentMemory(tokens, tuple(layer[:, -kept:] for layer in states), gates)
+
+    def attention(self, segment: Segment, memory: Memory) -> tuple[AttentionMaps, Memory]:
+        """The probabilities of every layer and head in one pass."""
+        recording = Recording(weights=[])
+        _, following = self(segment, memory, recording)
+        assert recording.weights is not None
+        weights = torch.stack(recording.weights, dim=1)
+        return AttentionMaps(weights, self.settings.memory_tokens), following
 
     def begin_segment(self, memory: Memory, context_steps: int) -> SegmentState:
         """Run the read tokens; keys and values of cache and memory are made once a segment."""
