@@ -31,7 +31,15 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "workflow", "src", "docs", "environment.yml", "data/published")
+PARTS = (
+    "Snakefile", "workflow", "src", "docs", "environment.yml", "data/published", ".gitignore",
+    "dvc.yaml", ".dvc", ".dvcignore",
+)  # fmt: skip
+GIT_AUTHOR = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "test"), ("EMAIL", "test@example.org"))
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,12 @@ class Project:
     def snakemake(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run Snakemake there."""
         return self.run(sys.executable, "-m", "snakemake", *arguments, timeout=timeout)
+
+    def done(self, *command: str, timeout: float = 300) -> str:
+        """Run a command that must succeed; everything that it has printed."""
+        done = self.run(*command, timeout=timeout)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
 
     def memdt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one verb there."""
@@ -72,7 +86,9 @@ class Project:
     def environment(self) -> dict[str, str]:
         """The environment in which the copy's source is the one that is imported."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("MEMDT_", "SNAKEMAKE_"))}
-        return kept | {"PYTHONPATH": str(self.root / "src"), "NO_COLOR": "1"}
+        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        mine = {"PYTHONPATH": str(self.root / "src"), "PATH": programs, "NO_COLOR": "1"}
+        return kept | mine | GIT_AUTHOR
 
 
 def copy_project(target: Path) -> Project:
@@ -81,7 +97,7 @@ def copy_project(target: Path) -> Project:
         source = ROOT / part
         (target / part).parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "tmp", "cache")
             shutil.copytree(source, target / part, ignore=ignored)
         else:
             shutil.copy(source, target / part)

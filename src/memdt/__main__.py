@@ -1,41 +1,74 @@
 """``python -m memdt <verb>``: run one step, and tell errors to people in one line.
 
-Exit status: 0 done, 2 bad input (one line on stderr, no traceback; MEMDT_DEBUG=1 shows it), 130
-stopped by Ctrl-C or by the end of the Snakemake that started the step.
+Exit status: 0 done, 2 bad input or a full disk (one line on stderr, no traceback; MEMDT_DEBUG=1
+shows it), 130 stopped by Ctrl-C or by the end of the Snakemake that started the step, 143 by
+SIGTERM, 138 by SIGUSR1.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from memdt.errors import UserError
+from memdt.files import NO_SPACE
 
-STOPPED = "memdt: stopped; nothing half-written is left"
+if TYPE_CHECKING:
+    from memdt.stopping import Stopped
+
+STOPPED = "memdt: stopped"  # how the last line of a step begins that a signal has ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the verb; returns the exit status."""
+    from memdt import stopping
+
+    try:
+        with stopping.raised():
+            _run(arguments)
+    except UserError as error:
+        return _refused(error)
+    except stopping.Stopped as stopped:
+        return _stopped(stopped)
+    except KeyboardInterrupt:
+        return _stopped(stopping.Stopped(signal.SIGINT))
+    except BrokenPipeError:  # `memdt settings ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        remedy = "free some space; the same command continues"
+        return _refused(UserError(f"cannot be written ({error.strerror})", _place(error), remedy))
+    return 0
+
+
+def _run(arguments: Sequence[str] | None) -> None:
     from memdt import cli, guard
 
     guard.die_with_snakemake()
-    try:
-        command = cli.parse(arguments)
-        set_threads(getattr(command, "threads", 1))
-        cli.require_project()
-        command.run()
-    except UserError as error:
-        if os.environ.get("MEMDT_DEBUG"):
-            raise
-        print(f"memdt: {error.line()}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(STOPPED, file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `memdt settings ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    command = cli.parse(arguments)
+    set_threads(getattr(command, "threads", 1))
+    cli.require_project()
+    command.run()
+
+
+def _refused(error: UserError) -> int:
+    if os.environ.get("MEMDT_DEBUG"):
+        raise error
+    print(f"memdt: {error.line()}", file=sys.stderr)
+    return 2
+
+
+def _stopped(stopped: Stopped) -> int:
+    print(f"{STOPPED}{stopped.by}; {stopped.how_far}", file=sys.stderr)
+    return stopped.status
+
+
+def _place(error: OSError) -> str:
+    return "" if error.filename is None else str(error.filename)
 
 
 def set_threads(threads: int) -> None:

@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb runs: help must not wait for torch.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,63 @@ class Status:
         show(scale, self.experiments or plan.default_experiments(scale))
 
 
+@dataclass(frozen=True)
+class Verify:
+    """Name every file that is not what was written; exit status 1 where there is one."""
+
+    scale: str = ""
+    """A file under workflow/config/scales; all that have files if not given."""
+
+    def run(self) -> None:
+        """Compare and print."""
+        from memdt.verify import show
+
+        if not show(self.scale):
+            sys.exit(1)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Write dvc.yaml, what DVC keeps, as config.yaml and the imports are now."""
+
+    check: bool = False
+    """Write nothing; fail where dvc.yaml is out of step."""
+
+    def run(self) -> None:
+        """Write or check."""
+        from memdt import pipeline
+
+        pipeline.check() if self.check else pipeline.write()
+
+
+@dataclass(frozen=True)
+class Tidy:
+    """Set aside runs that an experiment no longer asks for; the first part of its DVC stage."""
+
+    experiment: str
+    """A file under workflow/config/experiments."""
+    scale: str = ""
+    """A file under workflow/config/scales; that of config.yaml if not given."""
+
+    def run(self) -> None:
+        """Move and tell."""
+        from memdt.restore import tidy
+        from memdt.settings.resolve import selection
+
+        tidy(self.scale or selection().scale, self.experiment)
+
+
+@dataclass(frozen=True)
+class Restore:
+    """After `dvc pull`: hold all files against dvc.lock, then let Snakemake take them over."""
+
+    def run(self) -> None:
+        """Check, take over and tell."""
+        from memdt.restore import restore
+
+        restore()
+
+
 VERBS: dict[str, Any] = {
     "collect": steps.Collect,
     "train": steps.Train,
@@ -93,11 +151,16 @@ VERBS: dict[str, Any] = {
     "table": steps.Table,
     "claims": steps.Claims,
     "figure": steps.Figure,
+    "metrics": steps.Metrics,
     "report": steps.Report,
     "settings": Settings,
     "schema": Schema,
     "doctor": Doctor,
     "status": Status,
+    "verify": Verify,
+    "pipeline": Pipeline,
+    "tidy": Tidy,
+    "restore": Restore,
 }
 
 

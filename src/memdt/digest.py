@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,6 +27,7 @@ ENTRIES = {
     "table": "memdt.reporting.tables",
     "claims": "memdt.reporting.claims",
     "figure": "memdt.reporting.figures",
+    "metrics": "memdt.reporting.metrics",
     "report": "memdt.reporting.render",
 }
 
@@ -47,10 +48,14 @@ EXEMPT = (
     "memdt.plan",  # which jobs there are
     "memdt.progress",  # lines for people
     "memdt.provenance",  # describes a result
+    "memdt.records",  # says whose file is whose, not what is in it
     "memdt.screen",  # tables for people
+    "memdt.set_aside",  # where a file goes that is not used
     "memdt.settings",  # the values themselves are params of every rule, cut for each step
     "memdt.status",
     "memdt.steps",  # pass settings and paths on
+    "memdt.stopping",  # how a step ends before it has a result
+    "memdt.verify",  # looks at results and writes none
 )
 
 
@@ -71,7 +76,7 @@ def explain(
 ) -> dict[str, str]:
     """The digest of every module and file behind ``step``: compare two to see what has changed."""
     modules = {
-        name: _read(_file(name)).digest
+        name: _read(file_of(name)).digest
         for name in reached_modules(step, model, environment, figure)
     }
     return modules | {path.name: _bytes_digest(path) for path in _assets(step)}
@@ -89,28 +94,31 @@ def reached_modules(
     for name in open_modules:
         if not _exists(name):
             raise UserError(f"no module {name!r}", "source digest", "is its name spelt right?")
+    return tuple(sorted(closure(open_modules, EXEMPT)))
+
+
+def closure(names: Iterable[str], exempt: Iterable[str]) -> set[str]:
+    """Modules with all that they import of this package; exempt ones are not followed."""
     reached: set[str] = set()
+    open_modules = list(names)
     while open_modules:
         name = open_modules.pop()
-        if name in reached or _is_exempt(name):
+        if name in reached or any(f"{name}.".startswith(f"{left_out}.") for left_out in exempt):
             continue
         reached.add(name)
-        open_modules += [imported for imported in _read(_file(name)).imports if _exists(imported)]
+        open_modules += [imported for imported in _read(file_of(name)).imports if _exists(imported)]
         open_modules += [name.rpartition(".")[0]] if "." in name else []
-    return tuple(sorted(reached))
+    return reached
 
 
-def _is_exempt(name: str) -> bool:
-    return any(name == exempt or name.startswith(f"{exempt}.") for exempt in EXEMPT)
-
-
-def _file(name: str) -> Path:
+def file_of(name: str) -> Path:
+    """The source file of a module of this package."""
     path = ROOT.joinpath(*name.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def _exists(name: str) -> bool:
-    return name.partition(".")[0] == "memdt" and _file(name).is_file()
+    return name.partition(".")[0] == "memdt" and file_of(name).is_file()
 
 
 def _assets(step: str) -> list[Path]:

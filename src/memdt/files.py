@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+# A disk, a quota or a limit on the size of files that is used up.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")  # what atomic_path calls its files
 
 
 @contextlib.contextmanager
@@ -14,7 +21,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it to ``path`` when the block ends well.
 
     A block that raises, or a process that dies, leaves the old file (or none) and no half-written
-    one under the final name. The folder is made where it is missing.
+    one under the final name, nor does a power cut. The folder is made where it is missing. An
+    OSError of the block says which file it is about.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +34,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
+        _to_disk(temporary)
         os.replace(temporary, target)
+    except OSError as error:
+        if error.filename in (None, name):
+            error.filename = str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -35,6 +48,28 @@ def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def sha256(path: Path | str) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what processes left behind that were killed while they wrote to this folder.
+
+    Only where nobody else writes there: files that are being written look the same.
+    """
+    for path in folder.glob(".*"):
+        if TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until the content lies on the disk: a rename may get there before what was written."""
+    with path.open("rb") as file:
+        os.fsync(file)
 
 
 def _umask() -> int:

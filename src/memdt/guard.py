@@ -9,7 +9,6 @@ still there.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import fcntl
 import json
@@ -22,41 +21,96 @@ import time
 from pathlib import Path
 from typing import IO
 
+from memdt import stopping
+from memdt.errors import UserError
+from memdt.records import output_of
+
 STARTED_BY = "MEMDT_STARTED_BY"  # the process id of the Snakemake that a job belongs to
 PATIENCE_SECONDS = 30.0  # for an interrupted job to tidy up
+WAIT_SECONDS = 10.0  # for a job whose Snakemake was killed to notice
 
 _held: list[IO[str]] = []  # open for as long as this process lives
+_folders: dict[tuple[int, int], int] = {}  # likewise; the file descriptors of folders
 
 
 def enter(folder: Path = Path(".snakemake")) -> list[str]:
     """Take the lock of this project's folder, clearing up after a run that was killed.
 
     Returns what was cleared up, in words. Several Snakemakes may be in the folder at once; which
-    files each may touch is Snakemake's own business.
+    files each may touch is Snakemake's own business. Whoever is alone holds the lock alone until
+    `let_others_in`.
     """
     enter_as_job()
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / "memdt.lock").open("a", encoding="utf-8")
     _held.append(file)
+    if not is_alone():
+        return []
+    return clear_up(folder)
+
+
+def is_alone() -> bool:
+    """Whether no other Snakemake is at work in this folder; until `let_others_in`, none begins."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(_held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # somebody is at work here, or the file system has no locks
-        told: list[str] = []
-    else:
-        told = clear_up(folder)
+        return False
+    return True
+
+
+def let_others_in() -> None:
+    """Share the lock: what only one may do is done."""
     with contextlib.suppress(OSError):
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    return told
+        fcntl.flock(_held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def hold_stage(folder: Path) -> bool:
+    """Take a stage's folder for this process alone, until it ends; no file is made for it.
+
+    Returns whether it is ours alone: some file systems have no locks. UserError where another
+    process holds it, and still does after some seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    status = folder.stat()
+    place = (status.st_dev, status.st_ino)
+    if place not in _folders:
+        handle = os.open(folder, os.O_RDONLY)
+        if not _lock(handle, folder):
+            return False
+        _folders[place] = handle
+    return True
+
+
+def _lock(handle: int, folder: Path) -> bool:
+    """Lock an open folder; False where its file system has no locks."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                what = "another process is training this stage"
+                raise UserError(what, str(folder), "wait for it, or stop it") from None
+            time.sleep(0.2)
+        except OSError:
+            return False
+        else:
+            return True
 
 
 def enter_as_job() -> None:
-    """What jobs inherit: whom they belong to, and the Python that runs Snakemake as ``python``.
+    """What jobs inherit: whom they belong to, and the Python and code that Snakemake runs with.
 
     This alone is what the inner Snakemake does that a cluster starts for one job.
     """
     os.environ[STARTED_BY] = str(os.getpid())
-    here = str(Path(sys.executable).parent)  # .venv need not be activated
-    os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
+    _put_first("PATH", Path(sys.executable).parent)  # .venv need not be activated
+    _put_first("PYTHONPATH", Path(__file__).parents[1])  # .venv may hold another clone's code
+
+
+def _put_first(variable: str, folder: Path) -> None:
+    others = os.environ.get(variable)
+    os.environ[variable] = os.pathsep.join([str(folder), *([others] if others else [])])
 
 
 def clear_up(folder: Path) -> list[str]:
@@ -71,7 +125,7 @@ def clear_up(folder: Path) -> list[str]:
         return []
     removed = 0
     for marker in markers:
-        output = _output_of(marker.relative_to(folder / "incomplete"))
+        output = output_of(marker.relative_to(folder / "incomplete"))
         removed += output.is_file()
         output.unlink(missing_ok=True)
         marker.unlink()
@@ -87,12 +141,6 @@ def _on_a_cluster(marker: Path) -> bool:
         return False
 
 
-def _output_of(marker: Path) -> Path:
-    """The output that Snakemake marked: its path is the marker's name in base 64, in pieces."""
-    name = "".join(part.removeprefix("@") for part in marker.parts)
-    return Path(base64.urlsafe_b64decode(name).decode())
-
-
 def die_with_snakemake(every_seconds: float = 1.0) -> None:
     """Interrupt this process once the Snakemake that started it is gone; no effect without one."""
     starter = os.environ.get(STARTED_BY, "")
@@ -105,7 +153,7 @@ def die_with_snakemake(every_seconds: float = 1.0) -> None:
 def _watch(starter: int, every_seconds: float) -> None:
     while _alive(starter):
         time.sleep(every_seconds)
-    os.kill(os.getpid(), signal.SIGINT)  # a signal, because it also ends a system call
+    stopping.interrupt()
     time.sleep(PATIENCE_SECONDS)
     os._exit(130)
 

@@ -9,16 +9,24 @@ from pathlib import Path
 
 CONFIG = Path("workflow/config")
 PUBLISHED = Path("data/published")
+DATASETS = Path("data/datasets")
+RUNS = Path("data/runs")
+LEDGER = "records.jsonl"
 
 
 def dataset(scale: str, environment: str) -> Path:
     """The collected episodes of one configured environment."""
-    return Path("data/datasets") / scale / f"{environment}.h5"
+    return DATASETS / scale / f"{environment}.h5"
+
+
+def experiment_folder(scale: str, experiment: str) -> Path:
+    """The folder of all runs of an experiment."""
+    return RUNS / scale / experiment
 
 
 def run(scale: str, experiment: str, variant: str, seed: int) -> Path:
     """The folder of one variant under one seed."""
-    return Path("data/runs") / scale / experiment / variant / f"seed_{seed}"
+    return experiment_folder(scale, experiment) / variant / f"seed_{seed}"
 
 
 def stage(scale: str, experiment: str, variant: str, seed: int, number: int) -> Path:
@@ -56,6 +64,18 @@ def claims(scale: str) -> Path:
     return Path("reports") / scale / "claims.csv"
 
 
+def metrics(scale: str) -> Path:
+    """Verdicts and means as numbers for programs."""
+    return Path("reports") / scale / "metrics.json"
+
+
 def report(scale: str) -> Path:
     """The report."""
     return Path("reports") / scale / "report.html"
+
+
+def ledger(output: Path) -> Path:
+    """The ledger that holds the record of an output: one an experiment, else one a file name."""
+    if output.is_relative_to(RUNS):
+        return experiment_folder(*output.relative_to(RUNS).parts[:2]) / LEDGER
+    return output.with_suffix(f".{LEDGER}")

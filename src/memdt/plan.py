@@ -108,6 +108,15 @@ def datasets(scale: str, experiments: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def attention(scale: str, experiments: Iterable[str]) -> list[Path]:
+    """The attention weights that figures show of some experiments' runs."""
+    names = set(experiments)
+    drawn = [figure for figure in figures().values() if figure.inputs == "attention"]
+    asked = [figure for figure in drawn if names & set(figure.experiments)]
+    found = [run for figure in asked for run in attention_runs(scale, figure)]
+    return [paths.attention(scale, *vars(r).values()) for r in found if r.experiment in names]
+
+
 def figures_of(experiments: Sequence[str]) -> list[str]:
     """The figures all of whose experiments are among ``experiments``."""
     return [

@@ -1,11 +1,14 @@
-"""How a result came about: ``manifest.json`` beside every checkpoint and evaluation.
+"""How a result came about: a manifest beside every checkpoint and evaluation.
 
-Flat JSON: commit, digests, packages, hardware, seed, time and memory. A manifest describes; nothing
-is computed from it.
+Two files of flat JSON. ``manifest.json`` holds what is the same each time the result is made:
+settings, digests, packages, device, and the sha256 of the files that it describes. What differs
+each time stands in ``measured.json``: duration, memory, commit. The first is kept and compared, the
+second only told, and may be missing. Nothing is computed from either.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -13,48 +16,116 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from memdt.files import write_text
+from memdt.errors import UserError
+from memdt.files import sha256, write_text
 
+FORMAT = "memdt manifest 1"
 # Those whose version can move a number.
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "gymnasium", "h5py", "safetensors", "einops")
 
 
-def manifest(
-    started: tuple[float, float], seed: int, device: str, **content: Any
-) -> dict[str, Any]:
-    """What there is to know about this process, and ``content`` as it is given.
+def manifest(seed: int, device: str, files: Iterable[Path], **content: Any) -> dict[str, Any]:
+    """What made a result, as it is each time it is made so, and ``content`` as it is given.
 
     Args:
-        started: ``(time.perf_counter(), time.process_time())`` when the step began.
         seed: of the run.
         device: ``cpu`` or ``cuda``.
-        content: digests, settings and figures of the step.
+        files: what the step has written beside the manifest.
+        content: digests, settings and counts of the step.
     """
     return {
-        **git_state(),
+        "format": FORMAT,
         **content,
         "packages": package_versions(),
         "python": platform.python_version(),
-        "platform": platform.platform(),
         "cpu": cpu_model(),
         "device": device,
         "device_name": device_name(device),
         "threads": threads(),
         "seed": seed,
-        "wall_seconds": round(time.perf_counter() - started[0], 3),
-        "cpu_seconds": round(time.process_time() - started[1], 3),
-        "peak_memory_bytes": peak_memory(),
+        "files": {path.name: sha256(path) for path in files},
     }
 
 
-def write_manifest(path: Path, content: dict[str, Any]) -> None:
-    """Write a manifest, whole or not at all."""
-    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+def measured(
+    started: tuple[float, float],
+    before: tuple[float, float] = (0.0, 0.0),
+    resumed: int = 0,
+    updates: int | None = None,
+) -> dict[str, Any]:
+    """What this process took and where it ran: different each time.
+
+    Args:
+        started: ``(time.perf_counter(), time.process_time())`` when the step began.
+        before: wall and CPU seconds that a resumed step had spent until it was stopped.
+        resumed: how many times it was resumed.
+        updates: of a training stage, to tell its speed.
+    """
+    wall = time.perf_counter() - started[0] + before[0]
+    speed = {} if updates is None else {"updates_per_second": round(updates / wall, 3)}
+    return {
+        **git_state(),
+        **speed,
+        "platform": platform.platform(),
+        "wall_seconds": round(wall, 3),
+        "cpu_seconds": round(time.process_time() - started[1] + before[1], 3),
+        "peak_memory_bytes": peak_memory(),
+        "resumed": resumed,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_manifest(path: Path, content: dict[str, Any], figures: dict[str, Any]) -> None:
+    """Write a manifest, whole or not at all, and before it what was measured.
+
+    The manifest comes last: where it is, everything is. The other names it by its digest, because a
+    manifest that is fetched from elsewhere may come to lie beside what was measured here.
+    """
+    text = _as_text(content)
+    write_text(measured_beside(path), _as_text({**figures, "manifest": _digest(text.encode())}))
+    write_text(path, text)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A manifest; UserError where the file is damaged, or none of ours."""
+    remedy = f"make it anew: snakemake {path} --force --cores all"
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"no JSON ({type(error).__name__})", str(path), remedy) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"not a manifest of this version ({FORMAT!r})", str(path), remedy)
+    return content
+
+
+def read_measured(path: Path) -> dict[str, Any]:
+    """What was measured when this manifest was made; nothing where that was not here."""
+    try:
+        found = json.loads(measured_beside(path).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    mine = isinstance(found, dict) and found.get("manifest") == _digest(path.read_bytes())
+    return found if mine else {}
+
+
+def measured_beside(manifest_path: Path) -> Path:
+    """``measured.json`` for ``manifest.json``, and so on."""
+    return manifest_path.with_name(manifest_path.name.replace("manifest", "measured"))
+
+
+def _as_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @cache

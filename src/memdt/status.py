@@ -73,7 +73,7 @@ def _unfinished(job: Job, before: int, now: float) -> State:
         return State("waiting", f"for {job.name}" if before else "")
     lines = _last_lines(job.log)
     told = f"{job.name}: {lines[-1]}" if lines else f"{job.name}: starting"
-    if lines and lines[-1] == STOPPED:
+    if lines and lines[-1].startswith(STOPPED):
         return State("stopped", told)
     if any(FAILURE_LINE.match(line) for line in lines):
         return State("failed", f"{told} ({job.log})")
@@ -165,7 +165,8 @@ def failure_in_words(jobs: Iterable[Any], since: float) -> str:
         if not logs or logs[0].stat().st_mtime < since:
             continue
         lines = _last_lines(logs[0])
-        if any(FAILURE_LINE.match(line) for line in lines) and lines[-1] != STOPPED:
+        failed = any(FAILURE_LINE.match(line) for line in lines)
+        if failed and not lines[-1].startswith(STOPPED):
             told.append(f"{lines[-1]}\n       log: {logs[0]}")
     return "\n".join([*told, "memdt: not finished; the same command continues from here"])
 

@@ -296,8 +296,28 @@ class Figure(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Metrics(Step):
+    """Write verdicts and means as a few numbers, for `dvc metrics`."""
+
+    experiments: tuple[str, ...] = ()
+    """Those whose tables count; those of config.yaml if not given."""
+    out: Path | None = None
+    """reports/{scale}/metrics.json if not given."""
+
+    def run(self) -> None:
+        """Gather and write."""
+        self.source("metrics")
+        from memdt import plan
+        from memdt.reporting.metrics import write_metrics
+
+        scale = self.scale_name
+        experiments = self.experiments or plan.default_experiments(scale)
+        write_metrics(scale, experiments, self.out or paths.metrics(scale))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report(Step):
-    """Write the report of a scale."""
+    """Write the report of a scale, and beside it what the results cost."""
 
     experiments: tuple[str, ...] = ()
     """Those that it is about; those of config.yaml if not given."""

@@ -326,9 +326,53 @@ def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
     np.savez_compressed(path, weights=record.weights[..., 1:], **marks)
     with pytest.raises(UserError, match="weights of the shape"):
         read_attention(path, "maze", "short", 0)
-    path.write_bytes(b"no archive")
-    with pytest.raises(UserError, match="no recorded attention.*make it anew"):
+
+
+@pytest.mark.parametrize("left", [0, 3, 100, 0.5, 0.9, 0.999])
+def test_a_truncated_recording_is_refused_in_one_line(tmp_path: Path, left: float) -> None:
+    path = recorded(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(left * len(content)) if isinstance(left, float) else left])
+    with pytest.raises(UserError, match=f"no recorded attention.*snakemake {path} --force"):
         read_attention(path, "maze", "short", 0)
+
+
+def test_a_damaged_recording_is_refused_wherever_the_damage_lies(tmp_path: Path) -> None:
+    path = recorded(tmp_path)
+    content = path.read_bytes()
+    refused = 0
+    for place in range(0, len(content), max(1, len(content) // 200)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        try:  # a date inside the archive may change and nothing else
+            read_attention(path, "maze", "short", 0)
+        except UserError:
+            refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize("what", [b"no archive", {"weights": 1}, ["an", "array"], None])
+def test_a_foreign_recording_is_refused_in_one_line(tmp_path: Path, what: object) -> None:
+    path = tmp_path / "attention.npz"
+    if isinstance(what, bytes):
+        path.write_bytes(what)
+    elif isinstance(what, dict):
+        np.savez(path, **what)
+    else:
+        with path.open("wb") as file:
+            np.save(file, np.array(what, dtype=None if what else object), allow_pickle=True)
+    with pytest.raises(UserError, match="no recorded attention.*make it anew") as caught:
+        read_attention(path, "maze", "short", 0)
+    assert "\n" not in str(caught.value)
+
+
+def recorded(folder: Path) -> Path:
+    """The recording as a file."""
+    path, record = folder / "attention.npz", attention()
+    np.savez_compressed(
+        path, weights=record.weights, memory_tokens=1, cache=2, segment_length=2, hint_step=0,
+        decision_step=3,
+    )  # fmt: skip
+    return path
 
 
 # ---- the driver ------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
 
-from memdt.files import atomic_path, write_text
+from memdt.files import atomic_path, remove_temporaries, write_text
 
 
 def test_the_folder_is_made_and_the_text_is_there(tmp_path):
@@ -27,6 +28,37 @@ def test_a_failing_block_leaves_the_old_file_and_no_other(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_named(tmp_path, monkeypatch):
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as refused:
+        write_text(tmp_path / "file.csv", "text")
+    assert refused.value.filename == str(tmp_path / "file.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda file: seen.append(list(tmp_path.glob("file.csv"))))
+    write_text(tmp_path / "file.csv", "text")
+    assert seen == [[]]
+
+
+def test_only_what_atomic_path_left_is_removed(tmp_path):
+    with atomic_path(tmp_path / "file.csv") as temporary:
+        left = tmp_path / temporary.name
+        for name in (".keep", ".file.csv", "file.csv.ab1_x9yz"):
+            (tmp_path / name).write_text("")
+        remove_temporaries(tmp_path)
+        assert not left.exists()
+        left.write_text("")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [".keep", ".file.csv", "file.csv", "file.csv.ab1_x9yz"]
+    )
 
 
 def test_nothing_is_at_the_final_name_before_the_block_ends(tmp_path):

@@ -14,19 +14,20 @@ import pytest
 import yaml
 from markupsafe import Markup
 
-from memdt import paths
+from memdt import paths, provenance
 from memdt.errors import UserError
 from memdt.figures import style
-from memdt.reporting import report_view, run_records, scale_comparison
+from memdt.reporting import cost, report_view, scale_comparison
 from memdt.reporting.claim_tests import VERDICTS
 from memdt.reporting.claims import CLAIM_COLUMNS
+from memdt.reporting.cost import duration, newest_commit
 from memdt.reporting.figures import draw_figure
 from memdt.reporting.inline_svg import PAGE_COLOURS, inline
+from memdt.reporting.metrics import write_metrics
 from memdt.reporting.published import published_cells
 from memdt.reporting.render import prose, render
 from memdt.reporting.results import load_episodes
-from memdt.reporting.run_records import newest_commit
-from memdt.reporting.table_view import blocks, duration
+from memdt.reporting.table_view import blocks
 from memdt.reporting.tables import build_table, write_table
 from memdt.reporting.verdicts import RULES
 from memdt.settings import layers, resolve
@@ -35,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ("walk", "later")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SECTIONS = (
-    "head", "claims", "tables", "figures", "memory", "training", "datasets", "deviations", "cost",
+    "head", "claims", "tables", "figures", "memory", "training", "datasets", "deviations",
     "provenance",
 )  # fmt: skip
 
@@ -139,7 +140,7 @@ def forget_settings() -> None:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Two experiments at three scales, of which one has been run at scales tiny and full."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_records, "_day", lambda commit: "2026-01-02")
+    monkeypatch.setattr(cost, "_day", lambda commit: "2026-01-02")
     forget_settings()
     for name, content in CONFIG.items():
         put(paths.CONFIG / name, yaml.safe_dump(content, sort_keys=False))
@@ -182,6 +183,7 @@ def run(scale: str, seeds: tuple[int, ...]) -> None:
     )
     frame = pd.DataFrame([claim], columns=list(CLAIM_COLUMNS))
     frame.to_csv(paths.claims(scale), index=False)
+    write_metrics(scale, ["walk"], paths.metrics(scale))
     draw_figure("lines", scale)
 
 
@@ -194,14 +196,19 @@ def run_once(scale: str, variant: str, seed: int) -> None:
         episodes += "".join(rows)
     put(folder / "episodes.csv", episodes)
     job = {
-        "git_commit": COMMIT, "git_dirty": True, "source_digest": "5" * 16, "seed": seed,
-        "packages": {"torch": "2.13.0", "numpy": f"2.4.{seed}"}, "python": "3.11.9", "threads": 1,
-        "wall_seconds": 60.0, "cpu_seconds": 50.0, "peak_memory_bytes": 2**20 * (100 + seed),
+        "format": provenance.FORMAT, "source_digest": "5" * 16, "seed": seed, "python": "3.11.9",
+        "packages": {"torch": "2.13.0", "numpy": f"2.4.{seed}"}, "threads": 1, "cpu": "fast",
     }  # fmt: skip
-    put(folder / "evaluation_manifest.json", json.dumps(job))
+    took = {
+        "git_commit": COMMIT, "git_dirty": True, "platform": "Linux", "resumed": 1,
+        "wall_seconds": 60.0, "cpu_seconds": 50.0, "peak_memory_bytes": 2**20 * (100 + seed),
+        "finished": f"2026-01-02T03:04:0{seed}+00:00",
+    }  # fmt: skip
+    provenance.write_manifest(folder / "evaluation_manifest.json", job, took)
     for stage in (1, 2):
-        trained = {**job, "parameters": 1234, "updates": 50, "updates_per_second": 10.0 * stage}
-        put(folder / f"stage_{stage}" / "manifest.json", json.dumps(trained))
+        trained = {**job, "stage": stage, "parameters": 1234, "updates": 50}
+        speed = {**took, "updates_per_second": 10.0 * stage}
+        provenance.write_manifest(folder / f"stage_{stage}" / "manifest.json", trained, speed)
 
 
 class Page(HTMLParser):
@@ -240,6 +247,11 @@ class Page(HTMLParser):
 
 def report(scale: str = "tiny") -> str:
     return render(scale, EXPERIMENTS).read_text(encoding="utf-8")
+
+
+def cost_page(scale: str = "tiny") -> str:
+    """As the last report left it."""
+    return paths.report(scale).with_name("cost.html").read_text(encoding="utf-8")
 
 
 def section(text: str, name: str) -> str:
@@ -302,17 +314,85 @@ def test_the_same_files_give_the_same_bytes(project: Path) -> None:
     assert report().encode() == first
 
 
+def test_what_was_measured_is_not_in_the_report_but_beside_it(project: Path) -> None:
+    first, first_cost = report(), cost_page()
+    for path in project.rglob("*measured.json"):
+        other = json.loads(path.read_text()) | {
+            "git_commit": "f" * 40, "wall_seconds": 7500.0, "peak_memory_bytes": 2**33,
+            "finished": "2027-01-01T00:00:00+00:00", "resumed": 7, "platform": "Elsewhere",
+        }  # fmt: skip
+        path.write_text(json.dumps(other))
+    assert report() == first
+    page = cost_page()
+    assert page != first_cost
+    for told in ("f" * 10, "8,192 MiB", "2027-01-01", "Elsewhere", "2 h 05 min"):
+        assert told in page
+        assert told not in first
+    for told in (COMMIT[:10], "102 MiB", "2026-01-02"):
+        assert told in first_cost
+        assert told not in first
+
+
+def test_the_report_needs_nothing_that_was_measured(project: Path) -> None:
+    first = report()
+    for path in project.rglob("*measured.json"):
+        path.unlink()
+    assert report() == first
+    page = cost_page()
+    assert "Measured here: 0 of 18 jobs" in page
+    assert "–" in page
+    assert "Nothing was measured here" in page
+
+
+def test_what_was_measured_of_another_manifest_does_not_count(project: Path) -> None:
+    """A clone that pulls results over its own keeps its measured files."""
+    path = paths.stage("tiny", "walk", "near", 0, 1) / "manifest.json"
+    path.write_text(path.read_text().replace("3.11.9", "3.12.1"))
+    report()
+    assert "Measured here: 17 of 18 jobs" in cost_page()
+
+
+def test_no_path_of_this_machine_and_no_clock_is_in_anything_that_is_kept(project: Path) -> None:
+    report()
+    kept = [path for path in Path("reports").rglob("*") if path.is_file()]
+    assert len(kept) >= 12
+    for path in kept:
+        text = path.read_text(encoding="utf-8")
+        assert str(project) not in text, path
+        assert str(ROOT) not in text, path
+        if path.name != "cost.html":
+            assert not re.search(r"\b20\d\d-\d\d-\d\d", text), path
+
+
+def test_the_cost_page_is_well_formed_loads_nothing_and_leads_to_files(project: Path) -> None:
+    text = report()
+    assert 'href="cost.html">cost.html</a>, made where the runs were made' in text
+    assert "not part of what DVC keeps" in section(text, "provenance")
+    page = Page(cost_page())
+    assert len(page.ids) == len(set(page.ids))
+    assert "script" not in page.tags
+    assert all(address.startswith("#") for address in page.loads)
+    assert 'href="report.html"' in cost_page()
+    assert ":root {" in cost_page()  # the report's style
+
+
 # ---- what it says ----------------------------------------------------------------------------
 
 
-def test_the_head_tells_scale_commit_day_and_verdicts(project: Path) -> None:
+def test_the_head_tells_scale_and_verdicts(project: Path) -> None:
     head = section(report(), "head")
     assert "<b>tiny</b>" in head
+    assert "holds 1" in head
+    assert "reproduced 1" in head
+
+
+def test_the_cost_page_tells_commit_day_and_changes(project: Path) -> None:
+    report()
+    head = section(cost_page(), "head")
     assert COMMIT[:10] in head
     assert "2026-01-02" in head
     assert "uncommitted changes" in head
-    assert "holds 1" in head
-    assert "reproduced 1" in head
+    assert "Measured here: 18 of 18 jobs." in head
 
 
 def test_the_rules_of_verdicts_are_printed_word_for_word(project: Path) -> None:
@@ -332,8 +412,7 @@ def test_a_cell_shows_published_and_reproduced_with_its_seeds(project: Path) -> 
     for expected in ("0.900 ± 0.050", "0.833", "[0.690, 0.977]", "−0.067", "reproduced", "3 seeds"):
         assert expected in cell
     assert "standard error over 10 runs" in tables
-    assert "2 min 00 s" in cell  # two stages of a minute
-    assert COMMIT[:10] in cell
+    assert "seed_2/episodes.csv" in cell
 
 
 def test_what_has_not_run_is_told_with_its_command(project: Path) -> None:
@@ -358,9 +437,11 @@ def test_a_project_without_any_result_has_a_report_too(project: Path) -> None:
     (project / "docs/deviations.md").unlink()
     text = render("tiny", ("unasked",), project / "empty.html").read_text(encoding="utf-8")
     assert set(SECTIONS) <= set(Page(text).ids)
-    for name in ("claims", "tables", "figures", "training", "cost"):
+    for name in ("claims", "tables", "figures", "training"):
         assert "not run" in section(text, name)
-    assert "outside of a git commit" in text
+    page = (project / "cost.html").read_text(encoding="utf-8")
+    assert "not run" in section(page, "variants")
+    assert "not run" in section(page, "runs")
 
 
 def test_a_reduced_scale_says_so_at_every_table_and_figure(project: Path) -> None:
@@ -403,27 +484,44 @@ def test_prose_knows_code_and_deviations_and_nothing_else() -> None:
 
 def test_cost_sums_seconds_and_takes_the_largest_memory(project: Path) -> None:
     """Three seeds, two stages and one evaluation each, a minute a job."""
-    cost = section(report(), "cost")
-    cells = re.findall(r"<td[^>]*>([^<]*)</td>", cost)
-    near = ["near", "3", "6 min 00 s", "5 min 00 s", "3 min 00 s", "2 min 30 s", "102 MiB"]
-    total = ["sum", "6", "12 min 00 s", "10 min 00 s", "6 min 00 s", "5 min 00 s", "102 MiB"]
+    text = report()
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", section(cost_page(), "variants"))
+    times = ["6 min 00 s", "5 min 00 s", "3 min 00 s", "2 min 30 s", "102 MiB"]
+    near = ["near", "3", *times, "15.0", "9", "9 of 9", COMMIT[:10]]  # speed: mean of 10 and 20
+    sums = ["12 min 00 s", "10 min 00 s", "6 min 00 s", "5 min 00 s", "102 MiB"]
+    total = ["sum", "6", *sums, "", "18", "18 of 18", COMMIT[:10]]
     assert cells == [*near, "far", *near[1:], *total]
-    training = section(report(), "training")
-    assert "1,234" in training
-    assert "15.0" in training  # mean of 10 and 20 updates a second
+    training = re.findall(r"<td[^>]*>([^<]*)</td>", section(text, "training"))
+    assert training == ["near", "3", "2", "1,234", "100", "far", "3", "2", "1,234", "100"]
+
+
+def test_the_cost_of_every_run_is_told(project: Path) -> None:
+    report()
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", section(cost_page(), "runs"))
+    took = ["2 min 00 s", "1 min 40 s", "1 min 00 s", "50 s", "101 MiB"]
+    assert cells[10:20] == ["near", "1", *took, "3", "2026-01-02T03:04:01+00:00", COMMIT[:10]]
 
 
 def test_provenance_lists_every_value_that_occurs(project: Path) -> None:
     shown = section(report(), "provenance")
-    assert COMMIT in shown
+    assert "5" * 16 in shown
     assert "2.4.0, 2.4.1, 2.4.2" in shown
     assert "0, 1, 2" in shown
     assert "snakemake --cores all reports/tiny/report.html" in shown
 
 
-def test_a_file_that_is_no_list_of_claims_is_refused(project: Path) -> None:
-    put(paths.claims("tiny"), "a,b\n1,2\n")
-    with pytest.raises(UserError, match="not a file of decided claims"):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a,b\n1,2\n", "expected the columns id,text"),
+        ("", "truncated"),
+        (",".join(CLAIM_COLUMNS) + "\nR1,It hol", "truncated"),
+        (",".join(CLAIM_COLUMNS) + '\nR1,"never closed\n', "no table of values"),
+    ],
+)
+def test_a_file_that_is_no_list_of_claims_is_refused(project: Path, text: str, told: str) -> None:
+    put(paths.claims("tiny"), text)
+    with pytest.raises(UserError, match=f"{told}.*snakemake reports/tiny/claims.csv --force"):
         report()
 
 
@@ -461,7 +559,7 @@ def test_a_table_has_a_block_for_what_its_dimensions_leave_open(project: Path) -
 
 def test_the_newest_commit_dates_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     days = {"aaa": "2026-03-01", "bbb": "2026-04-01", "ccc": ""}
-    monkeypatch.setattr(run_records, "_day", days.__getitem__)
+    monkeypatch.setattr(cost, "_day", days.__getitem__)
     assert newest_commit(["aaa", "bbb", "ccc"]) == ("bbb", "2026-04-01")
     assert newest_commit(["ccc"]) == ("ccc", "")
     assert newest_commit([]) == ("", "")
@@ -502,8 +600,9 @@ def test_an_inlined_drawing_takes_the_colours_of_the_page_and_ids_of_its_own() -
     assert "width=" not in found.markup
     assert not found.wide
     assert inline(SVG.format(width=576), "one", "").wide
-    with pytest.raises(UserError, match="not an SVG drawing"):
-        inline("<html>", "one", "")
+    for foreign in ("<html>", SVG.format(width=360)[:-8]):
+        with pytest.raises(UserError, match="not an SVG drawing"):
+            inline(foreign, "one", "")
 
 
 def test_every_colour_of_the_figures_is_defined_for_light_and_dark_pages() -> None:

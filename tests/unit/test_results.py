@@ -10,6 +10,7 @@ import pytest
 
 from memdt import paths
 from memdt.errors import UserError
+from memdt.provenance import FORMAT
 from memdt.reporting.results import (
     CURVE_COLUMNS,
     EPISODE_COLUMNS,
@@ -128,20 +129,38 @@ def test_a_curve_without_its_update_is_refused(tmp_path):
         load_curves("quick", "task", ["rate"], tmp_path)
 
 
-def test_manifests_are_one_row_a_stage_and_keep_nested_values(tmp_path):
-    put_stage(tmp_path, 1, "", {"seed": 0, "wall_seconds": 3.5, "settings": {"model": "rate"}})
-    put_stage(tmp_path, 2, "", {"seed": 0, "wall_seconds": 4.5, "settings": {"model": "rate"}})
+def test_manifests_are_one_row_a_job_and_keep_nested_values(tmp_path):
+    content = {"format": FORMAT, "seed": 0, "settings": {"model": "rate"}}
+    for stage in (1, 2):
+        put_stage(tmp_path, stage, "", {**content, "stage": stage})
+    evaluation = tmp_path / paths.run("quick", "task", "rate", 0) / "evaluation_manifest.json"
+    evaluation.write_text(json.dumps(content), encoding="utf-8")
     frame = load_manifests("quick", "task", ["rate"], tmp_path)
-    assert list(frame["stage"]) == [1, 2]
-    assert list(frame["wall_seconds"]) == [3.5, 4.5]
+    assert list(frame["step"]) == ["training", "training", "evaluation"]
+    assert list(frame["stage"])[:2] == [1, 2]
+    assert frame.loc[2, "path"] == str(evaluation)
     assert frame.loc[0, "settings"] == {"model": "rate"}
     assert load_manifests("quick", "task", ["dt"], tmp_path).empty
 
 
-@pytest.mark.parametrize("content", ['{"seed": 0, ', "[1, 2]", '{"seed": 1}', "{}"])
+@pytest.mark.parametrize(
+    "content", ['{"seed": 0, ', "[1, 2]", f'{{"format": "{FORMAT}", "seed": 1}}', "{}", "\0\0"]
+)
 def test_a_broken_or_foreign_manifest_is_refused(tmp_path, content):
     put_stage(tmp_path, 1, "", {})
     path = tmp_path / paths.stage("quick", "task", "rate", 0, 1) / "manifest.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(UserError, match="manifest"):
+    with pytest.raises(UserError, match=f"manifest.*snakemake {path} --force"):
         load_manifests("quick", "task", ["rate"], tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\x80\x02PK binary\n", b"\0" * 64, b'"never closed\n'])
+@pytest.mark.parametrize("name", ["episodes.csv", "stage_1/curve.csv"])
+def test_bytes_that_are_no_text_are_refused_in_one_line(tmp_path, name, content):
+    put_stage(tmp_path, 1, "1,1,1,0.5,0.9,0.001,1.0\n", {})
+    path = tmp_path / paths.run("quick", "task", "rate", 0) / name
+    path.write_bytes(content)
+    load = load_episodes if name == "episodes.csv" else load_curves
+    with pytest.raises(UserError, match=f"snakemake {path} --force") as caught:
+        load("quick", "task", ["rate"], tmp_path)
+    assert "\n" not in str(caught.value)

@@ -74,8 +74,14 @@ def test_a_failed_job_is_shown_with_its_log(jobs, last):
 def test_a_silent_job_and_one_that_was_stopped_have_stopped(jobs):
     log(jobs[0], PROGRESS, age=status.SILENT_SECONDS + 5)
     assert status.state_of("quick", RUN).word == "stopped"
-    log(jobs[0], f"{PROGRESS}\n{STOPPED}\n")
-    assert status.state_of("quick", RUN).word == "stopped"
+    for last in (STOPPED, f"{STOPPED} by SIGTERM; 50/100 updates are done"):
+        log(jobs[0], f"{PROGRESS}\n{last}\n")
+        assert status.state_of("quick", RUN).word == "stopped"
+
+
+def test_a_state_that_could_not_be_saved_is_no_failure(jobs):
+    log(jobs[0], f"note: resume.safetensors: cannot be written (No space)\n{PROGRESS}\n")
+    assert status.state_of("quick", RUN).word == "running"
 
 
 def test_a_run_with_all_its_files_is_done(jobs):

@@ -209,10 +209,23 @@ def test_a_table_reads_back_as_it_was(tmp_path, table):
     pd.testing.assert_frame_equal(wide(again, "seeds"), wide(table, "seeds"), check_names=False)
 
 
-def test_a_foreign_table_is_refused(tmp_path):
-    (tmp_path / "a.csv").write_text("row,column\n1,2\n")
-    with pytest.raises(UserError, match="not a table"):
-        read_table(tmp_path / "a.csv")
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: "row,column\n1,2\n", "expected the columns"),
+        (lambda text: text[:-20], "truncated"),
+        (lambda text: "", "truncated"),
+        (lambda text: text.rpartition("\n")[0].rpartition(",")[0] + "\n", "a value is missing"),
+        (lambda text: text.replace(",0.966667,", ",many,"), "a value is no number"),
+        (lambda text: "\0\0\n" + text, "no table|expected the columns"),
+    ],
+)
+def test_a_truncated_or_foreign_table_is_refused(tmp_path, table, change, told):
+    path = tmp_path / "a.csv"
+    write_table(table, path)
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(UserError, match=f"({told}).*make it anew: snakemake {path} --force"):
+        read_table(path)
 
 
 @pytest.mark.parametrize("layout", [shape("segments", "segments"), shape("segment", "variant")])

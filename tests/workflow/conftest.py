@@ -68,6 +68,12 @@ def tiny_project(tmp_path: Path, make_project: Callable[[Path], Any]) -> Any:
     return make_tiny(make_project(tmp_path / "project"))
 
 
+@pytest.fixture(scope="session")
+def make_tiny_project(make_project: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """A function that makes such a project, for fixtures that live longer than one test."""
+    return lambda target: make_tiny(make_project(target))
+
+
 @pytest.fixture
 def reruns() -> Callable[[Any], set[str]]:
     """What Snakemake would do now: rule names, with variant and stage where they have one."""

@@ -17,8 +17,9 @@ RUN = "data/runs/tiny/tiny"
 
 
 def results(root: Path) -> dict[str, bytes]:
-    """Everything that must come out the same: not manifests, which hold times."""
-    kept = ("*.h5", "checkpoint.safetensors", "curve.csv", "episodes.csv", "tables/*.csv")
+    """Everything that must come out the same: not what is measured."""
+    kept = ("*.h5", "checkpoint.safetensors", "curve.csv", "episodes.csv", "tables/*.csv",
+            "*manifest.json", "metrics.json", "report.html")  # fmt: skip
     found = (path for kind in kept for path in root.rglob(kind) if ".snakemake" not in path.parts)
     return {str(path.relative_to(root)): path.read_bytes() for path in found}
 
@@ -32,7 +33,9 @@ def test_every_file_is_where_the_documentation_says(finished):
         f"{RUN}/cloning/seed_0/episodes.csv",
         "reports/tiny/tables/tiny.csv",
         "reports/tiny/claims.csv",
+        "reports/tiny/metrics.json",
         "reports/tiny/report.html",
+        "reports/tiny/cost.html",
     ):
         assert (finished.root / name).is_file(), name
     assert not list(finished.root.rglob(f"{RUN}/**/.*"))  # no temporary file stays
@@ -50,8 +53,17 @@ def test_the_manifest_tells_what_made_the_checkpoint(finished):
     assert manifest["threads"] == 1
     assert manifest["seed"] == 0
     assert len(manifest["source_digest"]) == len(manifest["settings_digest"]) == 16
-    assert manifest["peak_memory_bytes"] > 50e6
     assert manifest["packages"]["torch"]
+    assert set(manifest["files"]) == {"checkpoint.safetensors", "curve.csv"}
+    measured = json.loads(path.with_name("measured.json").read_text(encoding="utf-8"))
+    assert measured["peak_memory_bytes"] > 50e6
+    assert measured["wall_seconds"] > 0
+
+
+def test_what_was_made_is_verified(finished):
+    done = finished.memdt("verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith(" files match\n")
 
 
 def test_status_knows_that_all_is_done(finished):
@@ -96,7 +108,8 @@ def test_an_interrupted_run_leaves_nothing_that_is_trusted(tiny_project, selecte
     wait_for(lambda: "rule train" in log.read_text(), first)
     os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C does
     assert first.wait(timeout=60) != 0
-    assert not [path for path in tiny_project.root.glob("data/runs/**/*") if path.is_file()]
+    left = [path for path in tiny_project.root.glob("data/runs/**/*") if path.is_file()]
+    assert {path.name for path in left} <= {"resume.safetensors"}
     next_plan = tiny_project.snakemake("-n", *selected)
     assert next_plan.returncode == 0, next_plan.stderr
     assert "train " in next_plan.stdout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-REPORT = {"table", "claims", "report"}
+REPORT = {"table", "claims", "metrics", "report"}
 EVALUATIONS = {"evaluate memory", "evaluate cloning"}
 MEMORY = {"train memory 1", "train memory 2", "evaluate memory"}
 CLONING = {"train cloning 1", "evaluate cloning"}

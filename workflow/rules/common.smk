@@ -5,7 +5,10 @@ import sys
 import time
 from pathlib import Path
 
-from memdt import digest, guard, paths, plan, status
+# This folder's code, also where .venv holds another clone: DVC runs experiments in copies.
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+
+from memdt import digest, guard, paths, plan, records, set_aside, status
 from memdt.errors import UserError
 from memdt.settings import slices
 from memdt.settings.layers import available
@@ -217,7 +220,8 @@ def datasets_asked():
 @by_wildcards
 def runs_asked():
     names = EXPERIMENTS[SCALE]
-    return [str(p) for p in (*plan.manifests(SCALE, names), *plan.episodes(SCALE, names))]
+    found = (plan.manifests, plan.episodes, plan.attention)
+    return [str(path) for of in found for path in of(SCALE, names)]
 
 
 def gpus_of(wildcards):

@@ -92,12 +92,40 @@ rule figure:
         """
 
 
+# For `dvc metrics`: what the tables and claims say in a few numbers.
+rule metrics:
+    input:
+        claims="reports/{scale}/claims.csv",
+        tables=tables_of,
+    output:
+        "reports/{scale}/metrics.json",
+    log:
+        "data/logs/metrics/{scale}.log",
+    benchmark:
+        "data/benchmarks/metrics/{scale}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=memory_of,
+        runtime=minutes_of,
+    params:
+        experiments=experiments_of,
+        source=source_of("metrics"),
+    shell:
+        r"""
+        python -m memdt metrics --scale {wildcards.scale:q} --experiments {params.experiments:q} \
+            --source-digest {params.source} --threads {threads} --out {output:q} >{log:q} 2>&1
+        """
+
+
 # The report also reads episodes, curves, manifests and datasets; all of them are made before the tables.
 rule report:
     input:
         claims="reports/{scale}/claims.csv",
         tables=tables_of,
         figures=figures_of,
+        metrics="reports/{scale}/metrics.json",
         deviations="docs/deviations.md",
     output:
         report("reports/{scale}/report.html", caption="../report/report.rst", category="Report"),

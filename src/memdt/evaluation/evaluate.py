@@ -16,7 +16,7 @@ from memdt.evaluation.rollout import Outcomes, Protocol, Rollout
 from memdt.files import write_text
 from memdt.models.interface import SequencePolicy
 from memdt.progress import Progress
-from memdt.provenance import manifest, write_manifest
+from memdt.provenance import manifest, measured, write_manifest
 from memdt.seeding import stream
 from memdt.settings import slices
 from memdt.settings.resolve import digest
@@ -45,12 +45,12 @@ def evaluate_run(job: Job) -> None:
     policy = load_policy(job.settings, job.checkpoint)
     rows = [row for case in _cases(job.settings) for row in _rows(job, policy, *case)]
     content = slices.evaluate(job.settings)
-    figures = manifest(
-        started=started, seed=job.seed, device=str(default_device()),
+    write_text(job.out, HEADER + "".join(rows))
+    made = manifest(
+        job.seed, str(default_device()), [job.out],
         settings_digest=digest(content), source_digest=job.source_digest, settings=content,
     )  # fmt: skip
-    write_text(job.out, HEADER + "".join(rows))
-    write_manifest(job.out.with_name("evaluation_manifest.json"), figures)
+    write_manifest(job.out.with_name("evaluation_manifest.json"), made, measured(started))
 
 
 def load_policy(settings: RunSettings, checkpoint: Path) -> SequencePolicy:

@@ -19,6 +19,7 @@ from memdt.files import atomic_path
 from memdt.paths import PUBLISHED
 from memdt.reporting.claim_tests import first_problem, parse_test
 from memdt.reporting.evidence import Data, Evidence
+from memdt.reporting.results import read_csv
 
 CLAIM_COLUMNS = ("id", "text", "source", "origin", "experiment", "test", "verdict", "evidence")
 
@@ -62,6 +63,11 @@ def write_claims(frame: pd.DataFrame, path: Path | str) -> None:
     """Write the evaluated claims as CSV, whole or not at all."""
     with atomic_path(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_claims(path: Path | str) -> pd.DataFrame:
+    """What `write_claims` wrote, all of it text. UserError where it is truncated or foreign."""
+    return read_csv(path, CLAIM_COLUMNS, dtype=str, keep_default_na=False)
 
 
 def experiments_of(claims: Iterable[Claim]) -> list[str]:

@@ -95,7 +95,7 @@ def read_attention(path: Path, experiment: str, variant: str, seed: int) -> Atte
         with np.load(path, allow_pickle=False) as stored:
             numbers = {key: int(stored[key]) for key in ATTENTION_KEYS}
             weights = stored["weights"].astype(np.float32)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # damage shows in zipfile, zlib and numpy alike, in many ways
         raise UserError(f"no recorded attention: {error}", str(path), remedy) from error
     if weights.ndim != 5 or weights.shape[4] != weights.shape[3] + numbers["cache"]:
         raise UserError(f"weights of the shape {weights.shape}", str(path), remedy)

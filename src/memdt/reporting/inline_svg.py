@@ -39,7 +39,7 @@ def inline(svg: str, name: str, title: str) -> Drawing:
     """An SVG file of matplotlib as an element of a page; ``title`` is what is read aloud."""
     opening = _OPENING.search(svg)
     box = _VIEW_BOX.search(opening.group()) if opening else None
-    if opening is None or box is None:
+    if opening is None or box is None or not svg.rstrip().endswith("</svg>"):
         raise UserError("not an SVG drawing", f"figure {name}", "draw it anew with snakemake")
     body = _DROPPED.sub("", svg[opening.end() :])
     body = _COLOUR.sub(lambda found: PAGE_COLOURS[found.group()], body)

@@ -2,7 +2,8 @@
 
 Last step of the flow. It only reads what the steps before have written (tables, claims, figures,
 manifests, datasets, docs/deviations.md); `report_view.py` turns that into values, the template
-`report.html.jinja` into a page. The same files give the same bytes.
+`report.html.jinja` into a page. The same results give the same bytes: what was measured, and so
+differs from run to run, goes to a page of its own, ``cost.html``.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup, escape
 
 from memdt import paths
 from memdt.figures.style import words
 from memdt.files import write_text
-from memdt.reporting import report_view, run_records
+from memdt.reporting import cost, report_view, run_records
 from memdt.reporting.deviations import read_deviations
 from memdt.reporting.scale_comparison import published_scale
 from memdt.reporting.verdicts import RULES
@@ -31,19 +33,21 @@ _DEVIATION = re.compile(r"\b(D\d+)\b")
 
 
 def render(scale: str, experiments: Sequence[str], out: Path | None = None) -> Path:
-    """Write the report of a scale about some experiments; returns its path.
+    """Write the report of a scale about some experiments, cost.html beside it; returns its path.
 
     Experiments and figures that are configured but not asked for are listed as not run.
     """
     path = out or paths.report(scale)
-    write_text(path, render_text(scale, experiments, path))
+    records = report_view.load_records(scale, experiments)
+    pages = environment(path)
+    frame = _frame(scale, path)
+    page = pages.get_template("cost.html.jinja").render(frame | cost.content(records))
+    write_text(frame["paths"]["cost"], page.rstrip() + "\n")
+    page = pages.get_template("report.html.jinja").render(
+        frame | content(scale, experiments, records)
+    )
+    write_text(path, page.rstrip() + "\n")
     return path
-
-
-def render_text(scale: str, experiments: Sequence[str], path: Path) -> str:
-    """The report as text; links in it are relative to the folder of ``path``."""
-    template = environment(path).get_template("report.html.jinja")
-    return template.render(content(scale, experiments)).rstrip() + "\n"
 
 
 def environment(path: Path) -> jinja2.Environment:
@@ -65,18 +69,29 @@ def environment(path: Path) -> jinja2.Environment:
     return found
 
 
-def content(scale: str, experiments: Sequence[str]) -> dict[str, Any]:
-    """Everything that the template shows."""
-    records = report_view.load_records(scale, experiments)
-    claims = report_view.claims(scale)
-    tables = report_view.table_views(scale, experiments, records)
-    figures = report_view.figure_views(scale, experiments)
+def _frame(scale: str, path: Path) -> dict[str, Any]:
+    """What both pages show."""
     return {
         "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),  # noqa: S704
         "scale": scale,
         "settings": scale_file(scale),
+        "paths": {
+            "claims": paths.claims(scale),
+            "target": paths.report(scale),
+            "report": path,
+            "cost": path.with_name("cost.html"),
+            "metrics": metrics if (metrics := paths.metrics(scale)).is_file() else None,
+        },
+    }
+
+
+def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> dict[str, Any]:
+    """Everything that the report shows beside its frame."""
+    claims = report_view.claims(scale)
+    tables = report_view.table_views(scale, experiments, records)
+    figures = report_view.figure_views(scale, experiments)
+    return {
         "published_scale": published_scale(),
-        "head": report_view.head(records),
         "claims": claims,
         "claim_counts": report_view.counted(c["verdict"] for _, group in claims for c in group),
         "cell_counts": _sum(table.counts for table in tables),
@@ -86,10 +101,9 @@ def content(scale: str, experiments: Sequence[str]) -> dict[str, Any]:
                     for kind in ("episodes", "attention", "curves")},
         "cards": report_view.dataset_cards(scale, experiments),
         "deviations": read_deviations(),
-        "cost": report_view.cost_rows(records),
+        "training": report_view.training_rows(records),
         "provenance": run_records.provenance(records),
         "packages": run_records.packages(records),
-        "paths": {"claims": paths.claims(scale), "report": paths.report(scale)},
     }  # fmt: skip
 
 

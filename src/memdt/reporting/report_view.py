@@ -10,19 +10,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from memdt import paths
-from memdt.errors import UserError
 from memdt.reporting import run_records, tables
-from memdt.reporting.claims import CLAIM_COLUMNS
+from memdt.reporting.claims import read_claims
 from memdt.reporting.dataset_card import DatasetCard, dataset_card
 from memdt.reporting.figures import seeds_of
 from memdt.reporting.inline_svg import Drawing, inline
 from memdt.reporting.scale_comparison import Difference, differences
-from memdt.reporting.table_view import BlockView, blocks, duration, run_views
+from memdt.reporting.table_view import BlockView, blocks, run_views
 from memdt.settings.layers import available
 from memdt.settings.resolve import experiment_file, figures, resolve, variants_of
 from memdt.settings.schema import ExperimentFile, FigureSettings
@@ -90,22 +88,12 @@ def trained_as(experiment: str, scale: str) -> dict[str, tuple[str, str]]:
     return {variant: (one.experiment, one.variant) for variant, one in found.items()}
 
 
-def head(records: pd.DataFrame) -> dict[str, Any]:
-    """Commit and day of the newest results, and whether any was made with uncommitted changes."""
-    commits = records.get("git_commit", pd.Series(dtype=object)).dropna().unique().tolist()
-    dirty = records.get("git_dirty", pd.Series(dtype=object)).dropna()
-    commit, day = run_records.newest_commit(commits)
-    return {"commit": commit, "day": day, "commits": len(commits), "dirty": bool(dirty.any())}
-
-
 def claims(scale: str) -> list[tuple[str, list[dict[str, str]]]]:
     """The decided claims by origin; no file, no claims."""
     path = paths.claims(scale)
     if not path.is_file():
         return []
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if list(frame.columns) != list(CLAIM_COLUMNS):
-        raise UserError("not a file of decided claims", str(path), "make it anew with snakemake")
+    frame = read_claims(path)
     return [
         (ORIGINS.get(str(origin), str(origin)), group.to_dict("records"))
         for origin, group in frame.groupby("origin", sort=False)
@@ -170,27 +158,17 @@ def dataset_cards(scale: str, experiments: Iterable[str]) -> list[DatasetCard]:
     return cards
 
 
-def cost_rows(records: pd.DataFrame) -> list[dict[str, str]]:
-    """The cost of every variant as texts, and the sum over all of them."""
-    cost = run_records.cost(records)
-    if cost.empty:
-        return []
-    times = ["training_wall", "training_cpu", "evaluation_wall", "evaluation_cpu"]
-    total = {
-        **dict.fromkeys(cost.columns, None),
-        **{name: cost[name].sum() for name in ("runs", *times)},
-        "experiment": "all experiments", "variant": "sum", "peak_memory": cost["peak_memory"].max(),
-    }  # fmt: skip
-    return [_cost_row(row) for row in [*cost.to_dict("records"), total]]
-
-
-def _cost_row(row: dict[str, Any]) -> dict[str, str]:
-    told: dict[str, Any] = {name: "" if pd.isna(value) else value for name, value in row.items()}
-    for name in ("runs", "parameters", "updates"):
-        told[name] = f"{told[name]:,.0f}" if told[name] != "" else ""
-    if told["updates_per_second"] != "":
-        told["updates_per_second"] = f"{told['updates_per_second']:,.1f}"
-    for name in ("training_wall", "training_cpu", "evaluation_wall", "evaluation_cpu"):
-        told[name] = duration(float(told[name])) if told[name] else ""
-    told["peak_memory"] = f"{told['peak_memory'] / 2**20:,.0f} MiB" if told["peak_memory"] else ""
-    return told
+def training_rows(records: pd.DataFrame) -> list[dict[str, str]]:
+    """Size and length of every variant that has been trained; ``updates`` are those of one run."""
+    trained = records[records["step"] == "training"]
+    return [
+        {
+            "experiment": experiment,
+            "variant": variant,
+            "seeds": f"{group['seed'].nunique():,}",
+            "stages": f"{group['stage'].nunique():,.0f}",
+            "parameters": f"{group['parameters'].max():,.0f}",
+            "updates": f"{group['updates'].sum() / group['seed'].nunique():,.0f}",
+        }
+        for (experiment, variant), group in trained.groupby(["experiment", "variant"], sort=False)
+    ]

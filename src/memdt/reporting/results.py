@@ -7,16 +7,17 @@ a file that is there but broken is an error, never a smaller sample.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from memdt import paths
 from memdt.errors import UserError, closest
+from memdt.provenance import read_manifest
 
 EPISODE_COLUMNS = (
     "condition",
@@ -37,6 +38,7 @@ CURVE_COLUMNS = (
     "gradient_norm",
 )
 CELL_KEYS = ("experiment", "variant", "condition", "segments")
+MANIFEST_KEYS = ("experiment", "variant", "seed", "step", "path")
 METRIC_COLUMNS = ("success", "return", "steps")
 
 Variants = Mapping[str, Sequence[int]] | Sequence[str]
@@ -92,7 +94,7 @@ def load_curves(
     it comes as NaN and is no error.
     """
     found = [
-        _read_csv(path, CURVE_COLUMNS, CURVE_COLUMNS[:3]).assign(**run.keys)
+        _numbers(path, CURVE_COLUMNS, CURVE_COLUMNS[:3]).assign(**run.keys)
         for run in find_runs(scale, experiment, variants, root)
         for path in _stage_files(run, "curve.csv")
     ]
@@ -102,21 +104,18 @@ def load_curves(
 def load_manifests(
     scale: str, experiment: str, variants: Variants, root: Path = Path(".")
 ) -> pd.DataFrame:
-    """One row a training stage: experiment, variant, seed, stage, then the keys of manifest.json.
+    """One row a job that has ended: experiment, variant, seed, step, then the manifest's keys.
 
-    Nested values (settings, packages) stay dictionaries. A variant evaluated from another
-    experiment's checkpoints has no stages of its own, so no rows.
+    ``step`` is training (a row a stage) or evaluation, ``path`` that of the manifest. Nested values
+    (settings, packages) stay dictionaries. A variant evaluated from another experiment's
+    checkpoints has no stages of its own, so no rows of training.
     """
     rows = [
-        {**run.keys, "stage": _stage_number(path.parent), **_manifest_of(run, path)}
+        {**run.keys, "step": step, "path": str(path), **_manifest_of(run, path)}
         for run in find_runs(scale, experiment, variants, root)
-        for path in _stage_files(run, "manifest.json")
+        for step, path in _manifest_files(run)
     ]
-    return (
-        pd.DataFrame(rows)
-        if rows
-        else pd.DataFrame(columns=["experiment", "variant", "seed", "stage"])
-    )
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(MANIFEST_KEYS))
 
 
 def per_seed(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -160,7 +159,7 @@ def _episodes_path(run: Run) -> Path:
 
 def _episodes_of(run: Run) -> pd.DataFrame:
     path = _episodes_path(run)
-    frame = _read_csv(path, EPISODE_COLUMNS, EPISODE_COLUMNS)
+    frame = _numbers(path, EPISODE_COLUMNS, EPISODE_COLUMNS)
     _refuse(not frame["success"].isin((0, 1)).all(), path, "success must be 0 or 1")
     twice = frame.duplicated(["condition", "segments", "episode"]).any()
     _refuse(bool(twice), path, "an episode is there twice")
@@ -178,13 +177,30 @@ def _stage_number(folder: Path) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def _read_csv(path: Path, columns: Sequence[str], filled: Sequence[str]) -> pd.DataFrame:
-    """A CSV with exactly these columns, numbers where they belong, ``filled`` without gaps."""
-    text = path.read_text(encoding="utf-8")
-    _refuse(not text.endswith("\n"), path, "the file is truncated")
-    frame = _parse(path, text)
+def read_csv(path: Path | str, columns: Sequence[str], **options: Any) -> pd.DataFrame:
+    """A CSV file with exactly these columns; ``options`` are those of `pandas.read_csv`.
+
+    UserError, with the command that makes it anew, where it is truncated or foreign.
+    """
+    place = Path(path)
+    frame = _parse(place, options)
     shaped = list(frame.columns) == list(columns) and isinstance(frame.index, pd.RangeIndex)
-    _refuse(not shaped, path, f"expected the columns {','.join(columns)}")
+    _refuse(not shaped, place, f"expected the columns {','.join(columns)}")
+    return frame
+
+
+def _parse(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
+    try:
+        text = path.read_text(encoding="utf-8")
+        _refuse(not text.endswith("\n"), path, "the file is truncated")
+        return pd.read_csv(StringIO(text), **options)
+    except (OSError, ValueError) as error:  # pandas' own and UnicodeDecodeError are ValueErrors
+        raise UserError(f"no table of values: {error}", str(path), _remedy(path)) from error
+
+
+def _numbers(path: Path, columns: Sequence[str], filled: Sequence[str]) -> pd.DataFrame:
+    """A CSV with numbers where they belong, ``filled`` without gaps."""
+    frame = read_csv(path, columns)
     _refuse(frame.empty, path, "the file has no rows")
     _refuse(bool(frame[list(filled)].isna().any(axis=None)), path, "a value is missing")
     numeric = map(
@@ -194,26 +210,17 @@ def _read_csv(path: Path, columns: Sequence[str], filled: Sequence[str]) -> pd.D
     return frame
 
 
-def _parse(path: Path, text: str) -> pd.DataFrame:
-    try:
-        return pd.read_csv(StringIO(text))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"no table of values: {error}", str(path), _remedy(path)) from error
+def _manifest_files(run: Run) -> list[tuple[str, Path]]:
+    """The manifests of a run that are there, each with its step, in the order of the jobs."""
+    evaluation = run.folder / "evaluation_manifest.json"
+    found = [("training", path) for path in _stage_files(run, "manifest.json")]
+    return [*found, *([("evaluation", evaluation)] if evaluation.is_file() else [])]
 
 
 def _manifest_of(run: Run, path: Path) -> dict[str, object]:
-    manifest = _read_json(path)
+    manifest = read_manifest(path)
     _refuse(manifest.get("seed") != run.seed, path, f"not the manifest of seed {run.seed}")
     return manifest
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"no JSON: {error.msg}", str(path), _remedy(path)) from error
-    _refuse(not isinstance(content, dict), path, "expected one JSON object")
-    return dict(content)
 
 
 def _refuse(wrong: bool, path: Path, what: str) -> None:

@@ -33,8 +33,6 @@ class SeedView:
     value: str
     episodes: str  # path of the file
     training: str  # folder of the stages
-    commit: str
-    wall: str
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,10 @@ class BlockView:
 
 @dataclass(frozen=True)
 class RunView:
-    """The files of one run, and what training it took."""
+    """The files of one run."""
 
     episodes: str
     training: str
-    commit: str = ""
-    wall: str = ""
 
 
 Runs = Mapping[tuple[str, str], RunView]  # variant, seed
@@ -176,41 +172,12 @@ def run_views(
     ``trained_as`` maps each variant to the experiment and variant that trained it; ``records`` are
     the manifests (`run_records.load_records`).
     """
-    training = records[records["step"] == "training"]
-    jobs = {key: group for key, group in training.groupby(["experiment", "variant", "seed"])}
     seeds = records.loc[records["experiment"] == experiment, ["variant", "seed"]].drop_duplicates()
     return {
-        (variant, str(seed)): _run_view(
-            scale, (experiment, variant), trained_as[variant], seed, jobs
+        (variant, str(seed)): RunView(
+            str(paths.episodes(scale, experiment, variant, seed)),
+            str(paths.run(scale, *trained_as[variant], seed)),
         )
         for variant, seed in seeds.itertuples(index=False)
         if variant in trained_as
     }
-
-
-def _run_view(
-    scale: str,
-    own: tuple[str, str],
-    trained: tuple[str, str],
-    seed: int,
-    jobs: Mapping[object, pd.DataFrame],
-) -> RunView:
-    episodes = str(paths.episodes(scale, *own, seed))
-    training = str(paths.run(scale, *trained, seed))
-    stages = jobs.get((*trained, seed))
-    if stages is None:
-        return RunView(episodes, training)
-    commits = stages["git_commit"].dropna().unique()
-    wall = duration(float(stages["wall_seconds"].sum()))
-    return RunView(episodes, training, str(commits[-1])[:10] if len(commits) else "", wall)
-
-
-def duration(seconds: float) -> str:
-    """A time for readers: `41 s`, `3 min 20 s`, `2 h 05 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

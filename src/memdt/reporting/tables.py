@@ -16,7 +16,7 @@ from memdt.errors import UserError
 from memdt.evaluation.statistics import Interval, interval
 from memdt.files import atomic_path
 from memdt.reporting.published import Cell, Key, in_scope
-from memdt.reporting.results import CELL_KEYS, per_seed
+from memdt.reporting.results import CELL_KEYS, per_seed, read_csv
 from memdt.reporting.verdicts import Metric, metric_settings, verdict
 from memdt.settings.schema import TableSettings
 
@@ -87,12 +87,23 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    """Read a table that `write_table` wrote; texts stay texts, missing numbers become NaN."""
+    """Read a table that `write_table` wrote; texts stay texts, missing numbers become NaN.
+
+    UserError where the file is truncated or foreign.
+    """
     texts = dict.fromkeys(set(TABLE_COLUMNS) - set(FLOATS) - set(COUNTS), str)
-    frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
-    if list(frame.columns) != list(TABLE_COLUMNS):
-        raise UserError("not a table of this program", str(path), "make it anew with snakemake")
-    return _typed(frame)
+    frame = read_csv(path, TABLE_COLUMNS, dtype=texts, keep_default_na=False, na_values=[""])
+    try:
+        typed = _typed(frame)
+    except (ValueError, TypeError):
+        raise _foreign(path, "a value is no number") from None
+    if typed["verdict"].isna().any():
+        raise _foreign(path, "a value is missing")
+    return typed
+
+
+def _foreign(path: Path | str, what: str) -> UserError:
+    return UserError(what, str(path), f"make it anew: snakemake {path} --force --cores all")
 
 
 def _refuse_shape(settings: TableSettings) -> None:

@@ -104,6 +104,35 @@ def variants_of(experiment: str, scale: str) -> tuple[str, ...]:
     return tuple(name for name in experiment_file(experiment).variants if name in only)
 
 
+@dataclass(frozen=True)
+class Components:
+    """What an experiment is made of, at any scale: names of files and of modules."""
+
+    experiments: tuple[str, ...]  # itself, and those whose checkpoints it evaluates
+    environments: tuple[str, ...]
+    environment_modules: tuple[str, ...]
+    models: tuple[str, ...]
+    model_modules: tuple[str, ...]
+
+
+def components(experiment: str) -> Components:
+    """The files and modules that an experiment's variants name; nothing is imported."""
+    names, models = {experiment}, set()
+    for variant, entry in experiment_file(experiment).variants.items():
+        trained, _, _ = _trained_layers(experiment, variant, entry)
+        names.add(trained)
+        models.add(_source(entry).model or "")
+    environments = sorted({experiment_file(name).environment for name in names})
+    modules = {_environment_layers(name).values["environment.module"] for name in environments}
+    return Components(
+        experiments=tuple(sorted(names)),
+        environments=tuple(environments),
+        environment_modules=tuple(sorted(modules)),
+        models=tuple(sorted(models)),
+        model_modules=tuple(sorted({_model_module(name) for name in models})),
+    )
+
+
 class DatasetSettings(Frozen):
     """What shapes the dataset of a configured environment; no experiment may change it."""
 
@@ -164,7 +193,7 @@ def _trained_layers(experiment: str, variant: str, entry: Variant) -> tuple[str,
             f"write experiment/variant; {closest(trained_experiment, available('experiments'))}"
         )
         raise UserError(f"checkpoint_of {entry.checkpoint_of!r} is unknown", place, remedy)
-    source = variant_of(trained_experiment, trained_variant)
+    source = _source(entry)
     if source.checkpoint_of is not None:
         raise UserError("checkpoint_of must name a variant that is trained itself", place)
     layers = _base_layers(experiment_file(trained_experiment).environment, source)
@@ -173,6 +202,14 @@ def _trained_layers(experiment: str, variant: str, entry: Variant) -> tuple[str,
         trained_variant,
         _apply_experiment(layers, trained_experiment, source),
     )
+
+
+def _source(entry: Variant) -> Variant:
+    """The variant that is trained: this one, or that whose checkpoints it evaluates."""
+    if entry.checkpoint_of is None:
+        return entry
+    experiment, _, variant = entry.checkpoint_of.partition("/")
+    return variant_of(experiment, variant)
 
 
 def _environment_layers(environment: str) -> Layered:
@@ -187,9 +224,13 @@ def _base_layers(environment: str, entry: Variant) -> Layered:
     layers = _environment_layers(environment)
     place = str(paths.CONFIG / "models" / f"{entry.model}.yaml")
     model = read_file("models", entry.model, ModelFile)
-    layers = layers.over({"model.name": model.module or entry.model}, place)
+    layers = layers.over({"model.name": _model_module(entry.model)}, place)
     layers = layers.over(model.defaults, place)
     return layers.over(model.environments.get(environment, {}), place)
+
+
+def _model_module(name: str) -> str:
+    return read_file("models", name, ModelFile).module or name
 
 
 def _apply_experiment(layers: Layered, experiment: str, entry: Variant) -> Layered:

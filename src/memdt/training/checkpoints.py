@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from memdt.errors import UserError
@@ -24,7 +24,7 @@ def save_checkpoint(policy: nn.Module, path: Path, metadata: dict[str, Any]) -> 
     weights = {name: tensor.contiguous().cpu() for name, tensor in policy.state_dict().items()}
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
     with atomic_path(path) as temporary:
-        save_file(weights, temporary, {"memdt": text})
+        temporary.write_bytes(save(weights, {"memdt": text}))
 
 
 def load_checkpoint(

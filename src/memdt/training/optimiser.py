@@ -48,6 +48,24 @@ class AdamW:
         self.square_averages = [torch.zeros_like(p) for p in self.parameters]
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
 
+    def state(self) -> dict[str, Tensor]:
+        """What it remembers of the updates so far, by name; these tensors themselves, no copies."""
+        kinds = {
+            "average": self.averages,
+            "square_average": self.square_averages,
+            "steps": self.steps,
+        }
+        return {
+            f"{kind}.{index}": tensor
+            for kind, tensors in kinds.items()
+            for index, tensor in enumerate(tensors)
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what ``state`` gave, bit for bit."""
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
         for parameter in self.parameters:

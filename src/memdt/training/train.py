@@ -15,24 +15,23 @@ from typing import Any
 
 import torch
 
-from memdt import discovery
+from memdt import discovery, guard
 from memdt.data.batches import Batches
-from memdt.data.episodes import read_episodes
+from memdt.data.episodes import read_episodes, read_metadata
 from memdt.data.segments import EpisodeTensors, Segment
 from memdt.environments import interface as environments
-from memdt.files import write_text
+from memdt.files import remove_temporaries, sha256, write_text
 from memdt.models.interface import SequencePolicy, Spaces
-from memdt.progress import Progress
-from memdt.provenance import manifest, write_manifest
+from memdt.provenance import manifest, measured, write_manifest
 from memdt.seeding import generator, stream
 from memdt.settings import slices
 from memdt.settings.resolve import digest
 from memdt.settings.schema import RunSettings
 from memdt.training.checkpoints import load_checkpoint, save_checkpoint
+from memdt.training.course import Course
 from memdt.training.loop import Trainer, with_idle_segments
-from memdt.training.losses import Score
 from memdt.training.optimiser import AdamW
-from memdt.training.schedules import learning_rate_factor
+from memdt.training.resume import NAME, ResumeState
 
 CURVE_HEADER = "stage,update,segments,loss,accuracy,learning_rate,gradient_norm\n"
 
@@ -52,24 +51,36 @@ class Job:
 
 
 def train_stage(job: Job) -> None:
-    """Train a stage; write checkpoint.safetensors, curve.csv and manifest.json to ``job.out``."""
+    """Train a stage; write checkpoint.safetensors, curve.csv and manifest.json to ``job.out``.
+
+    A stage that was stopped goes on from its resume state, to the same bytes.
+    """
     started = (time.perf_counter(), time.process_time())
+    if guard.hold_stage(job.out):
+        remove_temporaries(job.out)
     device = default_device()
+    be_deterministic(device)
     stage = slices.stage(job.settings, job.stage)
     batches = _batches(job, stage, device)
     policy = build_policy(job.settings, stream(job.seed, "weights")).to(device)
     if job.start is not None:
         before = digest(slices.train(job.settings, job.stage - 1))
-        load_checkpoint(policy, job.start, before, f"snakemake --cores all {job.start} --force")
+        load_checkpoint(policy, job.start, before, _mend(job.start))
     updates = stage.updates or batches.updates(stage.epochs or 1)
-    rows = _run(job, stage, policy, batches, updates)
-    write_text(job.out / "curve.csv", CURVE_HEADER + "".join(rows))
+    course = _course(job, stage, policy, batches, updates, started)
+    past = course.run()  # .spent and .resumed: seconds before this process, and how many there were
+    write_text(job.out / "curve.csv", CURVE_HEADER + "".join(past.rows))
     metadata = _metadata(job)
     save_checkpoint(policy, job.out / "checkpoint.safetensors", metadata)
-    figures = manifest(started=started, seed=job.seed, device=str(device), **metadata)
-    figures |= {"parameters": sum(p.numel() for p in policy.parameters()), "updates": updates}
-    figures["updates_per_second"] = updates / figures["wall_seconds"]
-    write_manifest(job.out / "manifest.json", figures)
+    files = [job.out / "checkpoint.safetensors", job.out / "curve.csv"]
+    parameters = sum(p.numel() for p in policy.parameters())
+    made = manifest(
+        job.seed, str(device), files,
+        stage=job.stage, parameters=parameters, updates=updates, **metadata,
+    )  # fmt: skip
+    figures = measured(started, before=past.spent, resumed=past.resumed, updates=updates)
+    write_manifest(job.out / "manifest.json", made, figures)
+    course.state.remove()
 
 
 def _metadata(job: Job) -> dict[str, Any]:
@@ -87,6 +98,13 @@ def default_device() -> torch.device:
     return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def be_deterministic(device: torch.device) -> None:
+    """Let a GPU add up in the same order each time; MEMDT_DETERMINISTIC=0 leaves it free."""
+    if device.type == "cuda" and os.environ.get("MEMDT_DETERMINISTIC", "1") != "0":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
 def build_policy(settings: RunSettings, weights_seed: int) -> SequencePolicy:
     """The model named in the settings, its weights drawn from the seed."""
     module = discovery.load("memdt.models", settings.model["name"])
@@ -99,9 +117,12 @@ def build_policy(settings: RunSettings, weights_seed: int) -> SequencePolicy:
     return policy
 
 
+def _mend(path: Path) -> str:
+    return f"snakemake --cores all {path} --force"
+
+
 def _batches(job: Job, stage: slices.Stage, device: torch.device) -> Batches:
-    remedy = f"snakemake --cores all {job.dataset} --force"
-    store = read_episodes(job.dataset, digest(slices.collect(job.settings)), remedy)
+    store = read_episodes(job.dataset, digest(slices.collect(job.settings)), _mend(job.dataset))
     return Batches(
         EpisodeTensors.from_store(store, device),
         segment_length=job.settings.segment_length,
@@ -128,39 +149,38 @@ def _segments(
     return segments_of
 
 
-def _run(
-    job: Job, stage: slices.Stage, policy: SequencePolicy, batches: Batches, updates: int
-) -> list[str]:
-    """All updates of the stage; returns the rows of the curve."""
-    training = job.settings.training
+def _course(
+    job: Job,
+    stage: slices.Stage,
+    policy: SequencePolicy,
+    batches: Batches,
+    updates: int,
+    started: tuple[float, float],
+) -> Course:
+    """The updates of a stage, at their beginning or where they were stopped."""
+    training, device = job.settings.training, default_device()
     torch.manual_seed(stream(job.seed, "dropout", stage.number))
     optimiser = _optimiser(policy, training)
-    noise = generator(job.seed, "memory noise", stage.number, device=str(default_device()))
+    noise = generator(job.seed, "memory noise", stage.number, device=str(device))
     trainer = Trainer(policy.train(), training, optimiser, noise)
+    state = ResumeState(job.out / NAME, _belongs_to(job, device), policy, optimiser, noise)
     segments_of = _segments(job, stage, policy, batches)
-    progress = Progress(f"{job.label} stage {job.stage}/{job.settings.stages}", updates)
-    rows: list[str] = []
-    since: Score | None = None
-    for update in range(updates):
-        factor = learning_rate_factor(
-            update, updates, training.warmup_updates, training.schedule,
-            training.final_learning_rate_fraction,
-        )  # fmt: skip
-        for group in optimiser.param_groups if optimiser else ():
-            group["lr"] = training.learning_rate * factor
-        score, norm = trainer.update(segments_of(update))
-        score = Score(score.loss.detach(), score.correct, score.steps)
-        since = score if since is None else since + score
-        progress.update(update + 1, loss=float(score.mean_loss), accuracy=score.accuracy)
-        if (update + 1) % training.log_every == 0 or update + 1 == updates:
-            loss, accuracy = float(since.mean_loss), since.accuracy
-            rate = training.learning_rate * factor
-            rows.append(
-                f"{stage.number},{update + 1},{stage.segments},{loss:.6g},{accuracy:.6g},"
-                f"{rate:.6g},{norm:.6g}\n"
-            )
-            since = None
-    return rows
+    what = f"{job.label} stage {job.stage}/{job.settings.stages}"
+    return Course(what, stage, updates, trainer, segments_of, state, started)
+
+
+def _belongs_to(job: Job, device: torch.device) -> dict[str, Any]:
+    """All that shapes the result of a stage, for the eyes of whoever goes on with it."""
+    dataset = read_metadata(job.dataset, _mend(job.dataset))
+    return {
+        "settings": digest(slices.train(job.settings, job.stage)),
+        "source": job.source_digest,
+        "seed": job.seed,
+        "stage": job.stage,
+        "start": None if job.start is None else sha256(job.start),
+        "dataset": [dataset.get("settings_digest"), dataset.get("source_digest")],
+        "device": device.type,
+    }
 
 
 def _optimiser(policy: SequencePolicy, training: Any) -> AdamW | None:

@@ -1,0 +1,313 @@
+"""Snakemake's records travel with the files: a ledger beside them, checked by content.
+
+Snakemake keeps in `.snakemake/metadata` what made each file, and notices by it that parameters have
+changed. A clone that pulls the files lacks these records, and Snakemake then takes any file that is
+there for good, whatever made it. So every start and end of Snakemake writes what it knows into
+ledgers, which lie beside the files and are kept by DVC with them:
+
+    data/datasets/{scale}/{environment}.records.jsonl
+    data/runs/{scale}/{experiment}/records.jsonl
+    reports/{scale}/{tables,figures}/{name}.records.jsonl
+
+and every start gives Snakemake the record of each file whose content is what the ledger says. A
+file that nothing vouches for gets a record that says just this, so that Snakemake makes it anew.
+File times are put in order where contents show that nothing has changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from memdt import paths
+from memdt.errors import UserError
+from memdt.files import sha256, write_text
+
+FOLDER = Path(".snakemake")
+FORMAT = 6  # of Snakemake's records; below it, parameters are not compared
+# What decides whether a file is out of date, and is the same whoever makes it, wherever.
+KEPT = (
+    "rule", "input", "log", "params", "code", "record_format_version", "container_img_url",
+    "software_stack_hash", "input_checksums",
+)  # fmt: skip
+CHANGED = "(nothing vouches for this file: its content is not what was recorded)"
+UNKNOWN = "(nothing vouches for this file: it was not made by this workflow)"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the ledger says of one file."""
+
+    sha256: str
+    inputs: dict[str, str]  # the digest of each input when the file was made
+    record: dict[str, Any]  # Snakemake's, without what differs from run to run
+
+
+@dataclass
+class Summary:
+    """What a look at all files has found."""
+
+    restored: list[Path] = field(default_factory=list)
+    doubted: list[Path] = field(default_factory=list)  # newly, since the last look
+
+    def notes(self) -> list[str]:
+        """In words, for people."""
+        told = []
+        if self.restored:
+            told.append(f"{_files(self.restored)} found as recorded, and taken over")
+        if self.doubted:
+            first = ", ".join(map(str, self.doubted[:3]))
+            more = ", ..." if len(self.doubted) > 3 else ""
+            told.append(f"{_files(self.doubted)} not as recorded, to be made anew: {first}{more}")
+        return told
+
+
+def synchronise(outputs: Iterable[Path], mend: bool) -> Summary:
+    """Bring ledgers up to date and, where ``mend`` is true, Snakemake's records and file times.
+
+    Args:
+        outputs: the files that Snakemake's rules make and that are there.
+        mend: only for whoever is alone in the folder; somebody else's job may just have written a
+            file that Snakemake has yet to record.
+    """
+    digests, summary = Digests(), Summary()
+    ledgers: dict[Path, dict[str, Entry]] = {}
+    found = sorted(outputs)
+    for path in found:
+        ledger = ledgers.setdefault(paths.ledger(path), {})
+        entry = _settle(path, digests, mend, summary)
+        if entry is not None:
+            ledger[path.as_posix()] = entry
+    if mend:
+        _put_times_in_order([e for ledger in ledgers.values() for e in ledger.items()], digests)
+    for file, entries in ledgers.items():
+        write_ledger(file, entries)
+    digests.save()
+    return summary
+
+
+def _settle(path: Path, digests: Digests, mend: bool, summary: Summary) -> Entry | None:
+    """Decide about one file; its entry in the ledger, None where nothing is known of it."""
+    entry = read_ledger(paths.ledger(path)).get(path.as_posix())
+    record = read_record(path)
+    if record is not None and record["endtime"] == path.stat().st_mtime:  # as Snakemake left it
+        doubted = record["params"] in ([CHANGED], [UNKNOWN])
+        return entry if doubted else _noted(path, record, entry, digests)
+    if not mend or is_being_made(path):
+        return entry
+    if entry is not None and digests.of(path) == entry.sha256:
+        write_record(path, entry.record)
+        summary.restored.append(path)
+        return entry
+    write_record(path, {"params": [CHANGED if record or entry else UNKNOWN]})
+    summary.doubted.append(path)
+    return entry
+
+
+def _noted(path: Path, record: dict[str, Any], old: Entry | None, digests: Digests) -> Entry:
+    kept, digest = {key: record.get(key) for key in KEPT}, digests.of(path)
+    if old is not None and (old.sha256, old.record) == (digest, kept):
+        return old
+    inputs = {}
+    for name in record["input"]:
+        known = record["input_checksums"].get(name)  # of small files, taken when the job ended
+        if known is not None:
+            inputs[name] = known.removeprefix("sha256:")
+        elif _time(name) <= record["endtime"]:  # not replaced since
+            inputs[name] = digests.of(Path(name))
+    return Entry(digest, inputs, kept)
+
+
+def _put_times_in_order(entries: list[tuple[str, Entry]], digests: Digests) -> None:
+    """Let file times say what contents say: Snakemake goes by them alone for big files.
+
+    A file made from inputs that are still the same must not be older than they, and one whose input
+    is another now must be.
+    """
+    known = dict(entries)
+    graph = {name: set(entry.inputs) for name, entry in entries}
+    for name in TopologicalSorter(graph).static_order():
+        if name not in known:
+            continue
+        used = {i: digest for i, digest in known[name].inputs.items() if Path(i).is_file()}
+        same = {i: digests.of(Path(i)) == digest for i, digest in used.items()}
+        newest = max((_time(i) for i in used), default=0.0)
+        if not all(same.values()):
+            oldest_change = min(_time(i) for i in used if not same[i])
+            if _time(name) >= oldest_change:
+                _set_time(Path(name), oldest_change - 1, digests)
+        elif newest > _time(name):
+            _set_time(Path(name), newest + 0.001, digests)
+
+
+def _set_time(path: Path, seconds: float, digests: Digests) -> None:
+    record, digest = read_record(path), digests.of(path)
+    os.utime(path, (seconds, seconds))
+    digests.note(path, digest)
+    if record is not None:
+        write_record(path, record)
+
+
+def _time(path: Path | str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return float("inf")
+
+
+# ---- Snakemake's records ---------------------------------------------------------------------
+
+
+def record_path(output: Path | str, kind: str = "metadata") -> Path:
+    """Where Snakemake keeps its record of an output: the name in base 64, in pieces."""
+    name = base64.urlsafe_b64encode(str(output).encode()).decode()
+    longest = os.pathconf(FOLDER, "PC_NAME_MAX") - 1
+    pieces = [name[at : at + longest] for at in range(0, len(name), longest)]
+    return FOLDER.joinpath(kind, *(f"@{piece}" for piece in pieces[:-1]), pieces[-1])
+
+
+def output_of(record: Path) -> Path:
+    """The output that a record is about, from its path below ``metadata`` or ``incomplete``."""
+    name = "".join(part.removeprefix("@") for part in record.parts)
+    return Path(base64.urlsafe_b64decode(name).decode())
+
+
+def is_being_made(output: Path) -> bool:
+    """Whether Snakemake has begun to make this file and not noted that it is done."""
+    return record_path(output, "incomplete").exists()
+
+
+def read_record(output: Path) -> dict[str, Any] | None:
+    """Snakemake's record of a file; None where there is none, or none that can be relied on."""
+    try:
+        record = json.loads(record_path(output).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(record, dict) and record.get("record_format_version") == FORMAT
+    return record if whole and not record.get("incomplete") else None
+
+
+def write_record(output: Path, record: dict[str, Any]) -> None:
+    """Give Snakemake a record of a file as it lies there now."""
+    # Outputs of one job share a number; Snakemake's own differs from process to process.
+    job = hashlib.sha256(json.dumps([record.get("rule"), record.get("log")]).encode())
+    modified = output.stat().st_mtime
+    content = {
+        "input": [], "input_checksums": {}, "record_format_version": FORMAT,
+        "job_hash": int(job.hexdigest()[:12], 16), **record,
+        "starttime": modified, "endtime": modified, "incomplete": False, "external_jobid": None,
+    }  # fmt: skip
+    path = record_path(output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+# ---- ledgers ---------------------------------------------------------------------------------
+
+
+def read_ledger(file: Path) -> dict[str, Entry]:
+    """The entries of a ledger by path; nothing where there is none or it is no ledger."""
+    try:
+        status = file.stat()
+    except OSError:
+        return {}
+    return _read_version(file, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _read_version(file: Path, modified: int, size: int) -> dict[str, Entry]:
+    try:
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return {
+            line["path"]: Entry(line["sha256"], line["inputs"], line["record"]) for line in lines
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # then nothing vouches for the files, which is what a reader has to know
+
+
+def write_ledger(file: Path, entries: dict[str, Entry]) -> None:
+    """Write a ledger, sorted, unless it says the same already."""
+    if read_ledger(file) == entries:
+        return
+    lines = [
+        json.dumps({"path": path, **vars(entries[path])}, sort_keys=True)
+        for path in sorted(entries)
+    ]
+    write_text(file, "".join(f"{line}\n" for line in lines))
+
+
+class Digests:
+    """SHA-256 of files, remembered for as long as size and time of a file stay as they are."""
+
+    FILE = FOLDER / "memdt_digests.json"
+
+    def __init__(self) -> None:
+        """Read what earlier processes have remembered."""
+        try:
+            self._known: dict[str, list[Any]] = json.loads(self.FILE.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._known = {}
+        self._used: dict[str, list[Any]] = {}
+
+    def of(self, path: Path) -> str:
+        """The digest of a file that is there."""
+        name, status = path.as_posix(), path.stat()
+        state = [status.st_size, status.st_mtime_ns, status.st_ino]
+        known = self._used.get(name) or self._known.get(name)
+        if known is None or known[:3] != state:
+            known = [*state, sha256(path)]
+        self._used[name] = known
+        return str(known[3])
+
+    def note(self, path: Path, digest: str) -> None:
+        """Take over a digest after a file's time was changed and nothing else."""
+        status = path.stat()
+        state = [status.st_size, status.st_mtime_ns, status.st_ino]
+        self._used[path.as_posix()] = [*state, digest]
+
+    def save(self) -> None:
+        """Keep what was asked for, and forget the rest."""
+        if self._used != self._known:
+            write_text(self.FILE, json.dumps(self._used))
+
+
+# ---- which files there are -------------------------------------------------------------------
+
+
+def outputs_of(rules: Iterable[Any]) -> Iterator[Path]:
+    """The files that are there and that one of Snakemake's rules makes."""
+    patterns = [output for rule in rules for output in rule.output]
+    roots = {Path(pattern.constant_prefix()) for pattern in patterns}
+    for root in _outermost(roots):
+        for folder, _, names in os.walk(root):
+            for name in names:
+                path = os.path.join(folder, name)
+                if any(pattern.match(path) for pattern in patterns):
+                    yield Path(path)
+
+
+def _outermost(folders: Iterable[Path]) -> list[Path]:
+    found: list[Path] = []
+    for folder in sorted(folders):
+        if not any(folder.is_relative_to(one) for one in found):
+            found.append(folder)
+    return found
+
+
+def require_file_backend() -> None:
+    """UserError where Snakemake keeps its records in a database, which nobody here reads."""
+    if (FOLDER / "metadata.db").exists():
+        remedy = "leave out --persistence-backend, and remove .snakemake/metadata.db"
+        raise UserError("Snakemake's records are in a database", str(FOLDER), remedy)
+
+
+def _files(found: Sequence[Path]) -> str:
+    return f"{len(found):,} file{'' if len(found) == 1 else 's'}"

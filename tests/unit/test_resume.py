@@ -1,0 +1,609 @@
+"""Training that is stopped, killed or out of disk ends, when started again, with the same bytes."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from memdt import guard, stopping
+from memdt.data.collect import collect
+from memdt.data.episodes import write_episodes
+from memdt.environments import tmaze
+from memdt.errors import UserError
+from memdt.files import remove_temporaries
+from memdt.set_aside import FOLDER, set_aside
+from memdt.settings import slices
+from memdt.settings.resolve import digest
+from memdt.settings.schema import RunSettings
+from memdt.training.loop import Trainer
+from memdt.training.resume import EVERY, NAME, save_every_seconds
+from memdt.training.train import Job, train_stage
+
+UPDATES = 6
+SIZES = {"layers": 1, "heads": 2, "width": 8, "head_width": 4, "feed_forward_width": 8}
+RATE = {"name": "rate", "memory_tokens": 2, "dropout": 0.2, **SIZES}
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "full gradient": (RATE, {}),
+    "detached": (RATE, {"gradient_through_memory": "detached"}),
+    "memory noise": (RATE, {"memory_noise": 0.5}),
+    "idle segments": (RATE, {"idle_segments": 2, "memory_noise": 0.1}),
+    "gate and charge": ({**RATE, "memory_update": "binary_gate"}, {"write_cost": 0.1}),
+    "bfloat16": (RATE, {"precision": "bfloat16"}),
+    "windows": ({"name": "decision_transformer", "dropout": 0.2, **SIZES}, {"start": "random"}),
+    "cache": ({"name": "transformer_xl", "cache_length": 9, "dropout": 0.2, **SIZES}, {}),
+    "lstm": ({"name": "behaviour_cloning_lstm", "width": 8}, {"schedule": "cosine"}),
+    "no weights": ({"name": "random"}, {}),
+}
+
+
+class Killed(BaseException):
+    """What a test throws into training; nothing catches it, as nothing catches SIGKILL."""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few short episodes of up to three segments."""
+    run = settings({"name": "random"})
+    content = slices.collect(run)
+    path = tmp_path_factory.mktemp("data") / "dataset.h5"
+    store = collect(tmaze, tmaze.Settings(), run.collection, run.segment_length)
+    write_episodes(store, path, {"settings_digest": digest(content), "source_digest": "s"})
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(EVERY, "0")
+    monkeypatch.setenv("MEMDT_DEVICE", "cpu")
+
+
+def settings(model: dict[str, Any], **training: object) -> RunSettings:
+    return RunSettings.model_validate(
+        {
+            "environment": {
+                "name": "tmaze",
+                "module": "tmaze",
+                "parameters": tmaze.Settings().model_dump(),
+            },
+            "collection": {"segments": (1, 2, 3), "episodes_per_segment_count": 6},
+            "segment_length": 5,
+            "model": model,
+            "training": {
+                "segments": 3, "curriculum": False, "updates_per_stage": (UPDATES,),
+                "batch_size": 4, "learning_rate": 1e-2, "weight_decay": 0.1, "log_every": 4,
+                "warmup_updates": 2, **training,
+            },
+            "evaluation": {"segments": (1,), "episodes": 1, "target_return": 1.0},
+            "seeds": (0,),
+        }
+    )  # fmt: skip
+
+
+def job(case: str, dataset: Path, out: str) -> Job:
+    model, training = CASES[case]
+    return Job(settings(model, **training), 1, 0, dataset, None, Path(out))
+
+
+def result(folder: Path | str) -> dict[str, bytes]:
+    return {name: (Path(folder) / name).read_bytes() for name in ("checkpoint.safetensors",
+            "curve.csv")}  # fmt: skip
+
+
+def killed_after(updates: int, job: Job) -> None:
+    """Train until ``updates`` updates are saved, then die; random numbers are drawn meanwhile."""
+    done = 0
+    update = Trainer.update
+
+    def mortal(self: Trainer, segments: Any) -> Any:
+        nonlocal done
+        if done == updates:
+            raise Killed
+        done += 1
+        return update(self, segments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "update", mortal)
+        with pytest.raises(Killed):
+            train_stage(job)
+    torch.rand(17)
+
+
+@functools.cache
+def undisturbed(case: str, dataset: Path, folder: Path) -> dict[str, bytes]:
+    train_stage(job(case, dataset, str(folder)))
+    return result(folder)
+
+
+@pytest.fixture(scope="module")
+def straight(
+    dataset: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], dict[str, bytes]]:
+    """The outputs of a case that ran without a stop, made once."""
+    root = tmp_path_factory.mktemp("straight")
+    return lambda case: undisturbed(case, dataset, root / case.replace(" ", "_"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_stop_after_any_update_changes_no_byte(case, dataset, straight, capsys):
+    for updates in (1, 3, 4, 5):  # a row of the curve ends at 4
+        again = job(case, dataset, f"stopped_{updates}")
+        killed_after(updates, again)
+        assert not (again.out / "checkpoint.safetensors").exists()
+        train_stage(again)
+        assert result(again.out) == straight(case)
+        assert f"goes on from update {updates}/{UPDATES}" in capsys.readouterr().err
+        assert not (again.out / NAME).exists()
+
+
+def test_many_stops_change_no_byte(dataset, straight):
+    again = job("memory noise", dataset, "out")
+    for _ in range(UPDATES - 1):
+        killed_after(1, again)
+    assert state(again.out)["past"]["resumed"] == UPDATES - 2
+    train_stage(again)
+    assert result(again.out) == straight("memory noise")
+
+
+def test_a_stop_between_the_last_update_and_the_outputs_is_gone_on_with(
+    dataset, straight, monkeypatch
+):
+    again = job("full gradient", dataset, "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("memdt.training.train.write_text", fail)
+        with pytest.raises(Killed):
+            train_stage(again)
+    train_stage(again)
+    assert result(again.out) == straight("full gradient")
+
+
+def fail(*_: object) -> None:
+    raise Killed
+
+
+def test_what_was_spent_before_is_kept(dataset):
+    again = job("full gradient", dataset, "out")
+    killed_after(2, again)
+    first = state(again.out)["past"]["spent"]
+    killed_after(2, again)
+    second = state(again.out)["past"]["spent"]
+    assert 0 < first[0] < second[0]
+    assert 0 < first[1] < second[1]
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """The metadata of a resume state."""
+    with safe_open(folder / NAME, framework="pt") as file:
+        outer = json.loads(file.metadata()["memdt"])
+    found: dict[str, Any] = json.loads(outer["memdt"])
+    return found
+
+
+def with_settings(job: Job) -> Job:
+    return replace(job, settings=settings(RATE, learning_rate=0.5))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (with_settings, "settings"),
+        (lambda job: replace(job, seed=1), "seed"),
+        (lambda job: replace(job, source_digest="another"), "source"),
+    ],
+    ids=["settings", "seed", "source"],
+)
+def test_a_state_of_something_else_is_set_aside(change, word, dataset, straight, capsys):
+    again = job("full gradient", dataset, "data/runs/out")
+    killed_after(3, change(again))
+    left = (again.out / NAME).read_bytes()
+    train_stage(again)
+    assert result(again.out) == straight("full gradient")
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(told) == 1
+    assert f"differs in {word}; it is set aside as {FOLDER}/data/runs/out/{NAME}" in told[0]
+    assert (FOLDER / again.out / NAME).read_bytes() == left
+
+
+def test_a_state_from_another_start_is_set_aside(dataset, capsys):
+    two = settings(RATE, segments=2, curriculum=True)
+    starts = []
+    for seed in (0, 1):
+        train_stage(Job(two, 1, seed, dataset, None, Path(f"start_{seed}")))
+        starts.append(Path(f"start_{seed}/checkpoint.safetensors"))
+    train_stage(Job(two, 2, 0, dataset, starts[0], Path("straight")))
+    killed_after(3, Job(two, 2, 0, dataset, starts[1], Path("out")))
+    train_stage(Job(two, 2, 0, dataset, starts[0], Path("out")))
+    assert result("out") == result("straight")
+    assert "differs in start" in capsys.readouterr().err
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "truncated": lambda content: content[:-100],
+    "empty": lambda content: b"",
+    "a flipped bit": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+    "zeros": lambda content: bytes(len(content)),
+    "text": lambda content: b"not a state",
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "a checkpoint", "pickle"])
+def test_a_damaged_or_foreign_state_is_set_aside(damage, dataset, straight, capsys):
+    again = job("full gradient", dataset, "data/runs/out")
+    killed_after(3, again)
+    path = again.out / NAME
+    if damage in DAMAGES:
+        path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    elif damage == "pickle":
+        torch.save({"a": torch.zeros(1)}, path)
+    else:
+        path.write_bytes(straight("full gradient")["checkpoint.safetensors"])
+    train_stage(again)
+    assert result(again.out) == straight("full gradient")
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(told) == 1
+    assert "resume state" in told[0]
+    assert (FOLDER / again.out / NAME).is_file()
+
+
+def test_setting_aside_keeps_what_is_there_already(tmp_path):
+    for text in ("one", "two", "three"):
+        path = Path("data/runs/file.csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        where = set_aside(path)
+        assert where.read_text() == text
+        assert not path.exists()
+    names = sorted(path.name for path in (FOLDER / "data/runs").iterdir())
+    assert names == ["file.1.csv", "file.2.csv", "file.csv"]
+
+
+def test_a_file_outside_the_project_stays_beside_its_place(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "file.csv").write_text("a")
+    monkeypatch.chdir(tmp_path / "here")
+    assert set_aside(tmp_path / "file.csv") == tmp_path / "file.csv.set_aside"
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
+def test_a_bad_interval_is_one_clear_line(text, monkeypatch):
+    monkeypatch.setenv(EVERY, text)
+    with pytest.raises(UserError, match=f"{EVERY}: '{text}' is no number of seconds"):
+        save_every_seconds()
+
+
+def test_by_default_a_state_is_saved_every_minute(monkeypatch, dataset):
+    monkeypatch.delenv(EVERY)
+    assert save_every_seconds() == 60
+    again = job("full gradient", dataset, "out")
+    killed_after(3, again)
+    assert not (again.out / NAME).exists()
+
+
+def test_a_failing_save_is_told_and_training_goes_on(dataset, straight, monkeypatch, capsys):
+    again = job("full gradient", dataset, "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_disk)
+        killed_after_quietly(again)
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(told) == 3
+    assert "No space left on device" in told[0]
+    assert "training goes on" in told[0]
+    train_stage(again)
+    assert result(again.out) == straight("full gradient")
+
+
+def killed_after_quietly(job: Job) -> None:
+    killed_after(3, job)
+    assert list(job.out.iterdir()) == []
+
+
+def full_disk(_: object) -> None:
+    raise OSError(28, os.strerror(28))
+
+
+def test_what_a_killed_process_was_writing_is_removed(dataset):
+    again = job("no weights", dataset, "out")
+    again.out.mkdir()
+    left = [again.out / f".{name}.ab1_x9yz.safetensors" for name in ("resume.safetensors", "a.b")]
+    for path in [*left, again.out / ".keep", again.out / ".hidden.csv"]:
+        path.write_text("half")
+    train_stage(again)
+    hidden = sorted(path.name for path in again.out.glob(".*"))
+    assert hidden == [".hidden.csv", ".keep"]
+    remove_temporaries(Path("there is none"))
+
+
+# ---- signals, in this process --------------------------------------------------------------
+
+
+def test_a_signal_is_noted_and_the_second_of_its_kind_is_raised():
+    before = [signal.getsignal(number) for number in stopping.SIGNALS]
+
+    def signalled() -> None:
+        with stopping.noted() as signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            stopping.interrupt()  # our own Ctrl-C does not come on top of another's signal
+            assert signals == [signal.SIGTERM, signal.SIGUSR1]
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(stopping.Stopped) as stopped:
+        signalled()
+    assert stopped.value.status == 143
+    assert [signal.getsignal(number) for number in stopping.SIGNALS] == before
+
+
+def test_a_signal_that_comes_too_late_to_be_seen_is_raised_afterwards():
+    def late() -> None:
+        with stopping.noted():
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    with pytest.raises(stopping.Stopped) as stopped:
+        late()
+    assert stopped.value.status == 138
+
+
+def test_what_was_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopping.noted() as signals:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signals == []
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# ---- whole processes -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Stage 1 of a run in a copy of the project, long enough to be met in the middle."""
+
+    project: Any
+    straight: dict[str, bytes]
+
+    def start(self, out: Path, every: str = "0.05", **options: Any) -> subprocess.Popen[str]:
+        command = [
+            sys.executable, "-m", "memdt", "train", "--experiment", "tmaze_table_2",
+            "--variant", "rate-3", "--scale", "smoke", "--out", str(out),
+        ]  # fmt: skip
+        environment = self.project.environment | {EVERY: every, "MEMDT_DEVICE": "cpu"}
+        return subprocess.Popen(
+            command, cwd=self.project.root, env=environment, stderr=subprocess.PIPE, text=True,
+            # Whoever runs the tests in the background ignores SIGINT, and children inherit that.
+            **{"preexec_fn": functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)}
+            | options,
+        )  # fmt: skip
+
+    def run(self, out: Path, **options: Any) -> tuple[int, str]:
+        """To its end: exit status, and what it said."""
+        process = self.start(out, **options)
+        said = process.communicate(timeout=120)[1]
+        return process.returncode, said
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Any]) -> Stage:
+    root = tmp_path_factory.mktemp("project")
+    project = make_project(root / "project")
+    scale = "workflow/config/scales/smoke.yaml"
+    project.edit(scale, "training.updates_per_stage: [2]", "training.updates_per_stage: [250]")
+    project.edit(scale, "model.dropout: 0.0", "model.dropout: 0.1")
+    done = project.memdt("collect", "--environment", "tmaze", "--scale", "smoke")
+    assert done.returncode == 0, done.stderr
+    made = Stage(project, {})
+    status, said = made.run(root / "straight", every="1000")
+    assert status == 0, said
+    return replace(made, straight=result(root / "straight"))
+
+
+def in_the_middle(process: subprocess.Popen[str], out: Path) -> None:
+    """Wait for the first state."""
+    deadline = time.monotonic() + 60
+    while not (out / NAME).exists():
+        assert process.poll() is None, "ended too early"
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "by"),
+    [
+        (signal.SIGTERM, 143, " by SIGTERM"),
+        (signal.SIGUSR1, 138, " by SIGUSR1"),
+        (signal.SIGINT, 130, ""),
+    ],
+)
+def test_a_signal_saves_and_the_same_command_ends_with_the_same_bytes(
+    stage, tmp_path, number, status, by
+):
+    out = tmp_path / "out"
+    process = stage.start(out)
+    in_the_middle(process, out)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == status
+    told = re.fullmatch(
+        rf"memdt: stopped{by}; (\d+)/250 updates are done; "
+        "the same command continues from there",
+        said.splitlines()[-1],
+    )
+    assert told, said
+    assert state(out)["past"]["updates"] == int(told[1])
+    assert [path.name for path in out.iterdir()] == [NAME]
+    status, said = stage.run(out)
+    assert status == 0, said
+    assert f"goes on from update {told[1]}/250" in said
+    assert result(out) == stage.straight
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_python_drops_in_a_destructor_still_ends_the_step():
+    class Dropping:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)  # the handler runs, and what it raises is dropped
+
+    with pytest.raises(stopping.Stopped) as ended, stopping.raised():
+        Dropping()
+    assert ended.value.status == 143
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_before_training_a_signal_ends_the_step_at_once(stage, tmp_path, number, status):
+    """In the first moments it kills as always; a shell gives both the same status."""
+    process = stage.start(tmp_path / "out", every="1000")
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "out").exists():  # the dataset is about to be read
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == status
+    assert said.splitlines()[-1].startswith("memdt: stopped by SIG")
+
+
+def limited(size: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_no_room_for_states_stops_no_training(stage, tmp_path):
+    room = len(stage.straight["curve.csv"]) + len(stage.straight["checkpoint.safetensors"])
+    assert room < 40_000  # a state is larger
+    status, said = stage.run(
+        tmp_path / "out", every="0.5", preexec_fn=functools.partial(limited, 40_000)
+    )
+    assert status == 0, said
+    notes = [line for line in said.splitlines() if line.startswith("note: ")]
+    assert notes
+    assert all(f"{NAME}: cannot be written (File too large)" in line for line in notes)
+    assert result(tmp_path / "out") == stage.straight
+
+
+def stopped_in_the_middle(stage: Stage, out: Path) -> bytes:
+    """Start, stop by a signal; the state that is left."""
+    process = stage.start(out)
+    in_the_middle(process, out)
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143, said
+    return (out / NAME).read_bytes()
+
+
+def goes_on_when_there_is_room(stage: Stage, out: Path, left: bytes, said: str) -> None:
+    last = said.splitlines()[-1]
+    assert re.match(r"memdt: .*(curve\.csv|checkpoint\.safetensors): cannot be written \(", last)
+    assert last.endswith("-> free some space; the same command continues")
+    assert "Traceback" not in said
+    assert (out / NAME).read_bytes() == left
+    assert not list(out.glob(".*"))
+
+
+def test_no_room_for_outputs_is_one_line_and_the_state_is_kept(stage, tmp_path):
+    out = tmp_path / "out"
+    left = stopped_in_the_middle(stage, out)
+    status, said = stage.run(out, every="0.5", preexec_fn=functools.partial(limited, 1000))
+    assert status == 2
+    goes_on_when_there_is_room(stage, out, left, said)
+    assert stage.run(out)[0] == 0
+    assert result(out) == stage.straight
+
+
+def test_a_full_disk_keeps_the_state(stage, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "memdt-test", str(out)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command")
+    if mounted.returncode:
+        pytest.skip(f"mounting a small disk is not allowed: {mounted.stderr.strip()}")
+    try:
+        left = stopped_in_the_middle(stage, out)
+        fill(out / "filler")
+        status, said = stage.run(out, every="0.5")
+        assert status == 2
+        assert f"{NAME}: cannot be written (No space left on device)" in said
+        goes_on_when_there_is_room(stage, out, left, said)
+        (out / "filler").unlink()
+        assert stage.run(out)[0] == 0
+        assert result(out) == stage.straight
+    finally:
+        subprocess.run(["umount", "--lazy", str(out)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with path.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            return
+
+
+def test_a_second_process_on_the_same_stage_refuses(tmp_path, monkeypatch):
+    monkeypatch.setattr(guard, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(guard, "_folders", {})
+    out = tmp_path / "out"
+    code = "import sys, time; from pathlib import Path; from memdt import guard; "
+    code += "guard.hold_stage(Path(sys.argv[1])); print('in', flush=True); time.sleep(60)"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(UserError, match="another process is training this stage") as refused:
+            guard.hold_stage(out)
+        assert refused.value.where == str(out)
+    finally:
+        other.kill()
+        other.wait()
+    assert guard.hold_stage(out)
+    assert guard.hold_stage(out)  # it is ours
+    assert list(out.iterdir()) == []
+
+
+def test_without_locks_training_goes_on(tmp_path, monkeypatch):
+    def none(*_: object) -> None:
+        raise OSError(38, os.strerror(38))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    monkeypatch.setattr(guard, "_folders", {})
+    assert not guard.hold_stage(tmp_path / "out")
+
+
+# ---- a graphics card -----------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_stop_on_a_graphics_card_changes_no_byte(dataset, monkeypatch):
+    monkeypatch.setenv("MEMDT_DEVICE", "cuda")
+    for case in ("memory noise", "detached", "gate and charge"):
+        once = job(case, dataset, f"once {case}")
+        train_stage(once)
+        again = job(case, dataset, f"again {case}")
+        killed_after(3, again)
+        train_stage(again)
+        assert result(again.out) == result(once.out)

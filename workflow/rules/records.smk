@@ -1,0 +1,39 @@
+# Nothing finished is lost. Snakemake's records travel with the files (memdt/records.py): they are looked
+# at when a run begins and ends. What a job replaces is kept under a second name (memdt/set_aside.py).
+KEPT = {}
+
+
+def look_at_records(mend):
+    """Bring ledgers and records together; a full disk is told, and is no reason to stop here."""
+    try:
+        summary = records.synchronise(records.outputs_of(workflow.rules), mend)
+    except OSError as error:
+        print(f"memdt: records of files are not up to date: {error}", file=sys.stderr)
+    else:
+        for note in summary.notes():
+            print(f"memdt: {note}", file=sys.stderr)
+
+
+def keep_what_is_replaced(jobs):
+    """Datasets, runs and evaluations that are there and will be made anew."""
+    worth = [
+        job for job in jobs if not plan.scale_file(job.wildcards.get("scale", SCALE)).meaningless
+    ]
+    found = [Path(output) for job in worth for output in job.output if Path(output).is_file()]
+    KEPT.update(set_aside.keep(path for path in found if path.parts[0] == "data"))
+
+
+def tell_what_is_kept():
+    """That finished files were replaced, where they are now, and how much they take."""
+    kept = set_aside.settle(KEPT)
+    if kept:
+        size = sum(path.stat().st_size for path in kept) / 1e6
+        print(
+            f"memdt: {len(kept):,} replaced files are kept in {set_aside.FOLDER} ({size:,.1f} MB)",
+            file=sys.stderr,
+        )
+
+
+if workflow.is_main_process:
+    look_at_records(mend=guard.is_alone())
+    guard.let_others_in()
