@@ -63,10 +63,12 @@ check: $(environment_stamp) ## check format, style, types and the workflow
 	@echo "snakefmt"; $(in_environment) snakefmt --check Snakefile workflow
 	@echo "snakemake --lint"; $(in_environment) snakemake --lint
 
-format: $(environment_stamp) ## bring Python and Snakemake files into the style that `make check` asks for
+format: $(environment_stamp) ## bring files into the style that `make check` asks for, and write generated ones anew
 	@$(in_environment) ruff check --fix --select I .
 	@$(in_environment) ruff format .
 	@$(in_environment) snakefmt Snakefile workflow
+	@$(in_environment) python -m memdt schema
+	@$(in_environment) python -m memdt pipeline
 
 environment: $(environment_stamp) ## only install what is needed, into .venv
 

@@ -32,7 +32,7 @@ HEADER = """\
 RUN_STEPS = ("train", "evaluate", "attention")
 # Read by Snakemake to decide what to do, so they count for every stage.
 WORKFLOW = ("Snakefile", "workflow/rules")
-PLANNING = ("memdt.plan", "memdt.digest")
+PLANNING = ("memdt.plan", "memdt.digest", "memdt.guard", "memdt.records")
 VERBS = ("memdt.__main__", "memdt.cli", "memdt.steps")
 # What `dvc plots` draws: the columns of a file, and a template of .dvc/plots.
 TABLE = {"x": "segments", "y": "reproduced_mean", "template": "success_against_segments"}

@@ -1,0 +1,63 @@
+"""Files that are replaced or do not fit keep a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memdt import set_aside
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def written(name: str, text: str) -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_name_that_is_taken_gets_a_number():
+    for text in ("one", "two", "three"):
+        set_aside.set_aside(written("data/runs/a.csv", text))
+    folder = set_aside.FOLDER / "data/runs"
+    found = {path.name: path.read_text() for path in folder.iterdir()}
+    assert found == {"a.csv": "one", "a.1.csv": "two", "a.2.csv": "three"}
+    assert not Path("data/runs/a.csv").exists()
+
+
+def test_what_is_kept_costs_nothing_until_it_is_replaced():
+    path = written("data/runs/a.csv", "old")
+    kept = set_aside.keep([path])
+    assert kept[path].samefile(path)
+    assert set_aside.settle(kept) == []
+    assert not kept[path].exists()
+    assert path.read_text() == "old"
+
+
+def test_what_is_replaced_by_other_content_stays():
+    path = written("data/runs/a.csv", "old")
+    kept = set_aside.keep([path])
+    path.unlink()
+    path.write_text("new")
+    assert [second.read_text() for second in set_aside.settle(kept)] == ["old"]
+
+
+def test_what_is_made_again_to_the_same_bytes_needs_no_second_name():
+    path = written("data/runs/a.csv", "same")
+    kept = set_aside.keep([path])
+    path.unlink()
+    path.write_text("same")
+    assert set_aside.settle(kept) == []
+
+
+def test_what_was_deleted_and_not_made_again_stays():
+    path = written("data/runs/a.csv", "old")
+    kept = set_aside.keep([path])
+    path.unlink()
+    assert [second.read_text() for second in set_aside.settle(kept)] == ["old"]
