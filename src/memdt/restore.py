@@ -33,7 +33,8 @@ def restore() -> None:
         print(f"memdt: {kind}: {name}", file=sys.stderr)
     if differing:
         remedy = "dvc pull, or dvc checkout --force for what dvc.lock says, or dvc repro to go on"
-        raise UserError(f"{len(differing)} files are not what dvc.lock says", "dvc.lock", remedy)
+        count = f"{len(differing)} difference{'' if len(differing) == 1 else 's'} from dvc.lock"
+        raise UserError(count, "the work tree", remedy)
     done = run("snakemake", "--dry-run", "--quiet", "rules")
     told = [line for line in done.stderr.splitlines() if line.startswith("memdt:")]
     print(*told, _left(done.stdout + done.stderr), sep="\n", file=sys.stderr)
@@ -42,15 +43,15 @@ def restore() -> None:
 def differences() -> list[tuple[str, str]]:
     """What kind of difference, and which file, between the work tree and dvc.lock."""
     status: dict[str, Any] = json.loads(run("dvc", "data", "status", "--granular", "--json").stdout)
-    found = [
-        (kind, name) for kind, names in status.get("uncommitted", {}).items()
-        for name in names if kind != "unchanged" and _is_file(name)
-    ]  # fmt: skip
-    return sorted(found)
-
-
-def _is_file(name: str) -> bool:
-    return not name.endswith(("/", os.sep))
+    kinds = ("added", "deleted", "modified", "renamed")
+    found = [(k, str(n)) for k in kinds for n in status.get("uncommitted", {}).get(k, [])]
+    files = [name for _, name in found if not name.endswith(os.sep)]
+    # A folder stands for its files, but where DVC knows its digest alone and not what is in it.
+    return sorted(
+        (kind, name)
+        for kind, name in found
+        if name in files or not any(file.startswith(name) for file in files)
+    )
 
 
 def _left(output: str) -> str:

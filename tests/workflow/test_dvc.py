@@ -131,8 +131,22 @@ def test_restore_refuses_what_dvc_does_not_know(clone):
     assert done.returncode == 2
     assert f"memdt: modified: {EPISODES}" in done.stderr
     assert "memdt: deleted: reports/tiny/claims.csv" in done.stderr
-    assert "2 files are not what dvc.lock says" in done.stderr.splitlines()[-1]
+    assert "2 differences from dvc.lock" in done.stderr.splitlines()[-1]
     assert not (clone.root / ".snakemake/metadata").exists()  # nothing was taken over
+
+
+def test_restore_takes_over_files_that_came_another_way_than_by_pulling(kept, tmp_path):
+    """DVC then knows what a folder should amount to, and has no list of what is in it."""
+    kept.done("git", "clone", "--quiet", str(kept.root), str(tmp_path / "clone"))
+    project = type(kept)(tmp_path / "clone")
+    for part in ("data/datasets", "data/runs", "reports/tiny"):
+        shutil.copytree(kept.root / part, project.root / part)  # not even the times are kept
+    assert "memdt: nothing is left to do" in project.done("memdt", "restore")
+    with (project.root / EPISODES).open("a", encoding="utf-8") as file:
+        file.write("\n")
+    done = project.memdt("restore")
+    assert done.returncode == 2
+    assert f"memdt: modified: {RUNS}/" in done.stderr
 
 
 def test_the_lock_is_the_same_without_any_record_of_snakemake(copy):
