@@ -143,6 +143,24 @@ class Restore:
         restore()
 
 
+@dataclass(frozen=True)
+class CancelJobs:
+    """Cancel the jobs in SLURM that a Snakemake of this folder, now gone, has left behind."""
+
+    def run(self) -> None:
+        """Cancel, wait until they are gone, and tell how many there were."""
+        from memdt import guard, slurm
+
+        found = slurm.jobs()
+        if found is None:
+            raise UserError("squeue gives no answer here", "SLURM", "go to a login node")
+        if guard.is_anyone_here():
+            what = "Snakemake is at work in this folder and would submit them again"
+            raise UserError(what, "", "stop it by Ctrl-C: it cancels its jobs")
+        slurm.cancel(found)
+        print(f"{slurm.count(found)} cancelled")
+
+
 VERBS: dict[str, Any] = {
     "collect": steps.Collect,
     "train": steps.Train,
@@ -161,6 +179,7 @@ VERBS: dict[str, Any] = {
     "pipeline": Pipeline,
     "tidy": Tidy,
     "restore": Restore,
+    "cancel-jobs": CancelJobs,
 }
 
 

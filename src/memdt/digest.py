@@ -38,6 +38,7 @@ ASSETS = {"report": "reporting"}
 EXEMPT = (
     "memdt.__main__",  # parses the command line and passes it on
     "memdt.cli",
+    "memdt.device",  # where a step computes: the manifest names it, no digest foresees it
     "memdt.digest",  # this file: it says what is stale, it computes nothing
     "memdt.discovery",  # finds the named module, which counts itself
     "memdt.doctor",  # looks at the machine
@@ -50,6 +51,7 @@ EXEMPT = (
     "memdt.provenance",  # describes a result
     "memdt.records",  # says whose file is whose, not what is in it
     "memdt.screen",  # tables for people
+    "memdt.slurm",  # asks a cluster which jobs there are
     "memdt.set_aside",  # where a file goes that is not used
     "memdt.settings",  # the values themselves are params of every rule, cut for each step
     "memdt.status",

@@ -19,9 +19,10 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
-from memdt import stopping
+from memdt import slurm, stopping
 from memdt.errors import UserError
 from memdt.records import output_of
 
@@ -29,16 +30,18 @@ STARTED_BY = "MEMDT_STARTED_BY"  # the process id of the Snakemake that a job be
 PATIENCE_SECONDS = 30.0  # for an interrupted job to tidy up
 WAIT_SECONDS = 10.0  # for a job whose Snakemake was killed to notice
 
+FOLDER = Path(".snakemake")
+
 _held: list[IO[str]] = []  # open for as long as this process lives
 _folders: dict[tuple[int, int], int] = {}  # likewise; the file descriptors of folders
 
 
-def enter(folder: Path = Path(".snakemake")) -> list[str]:
+def enter(folder: Path = FOLDER) -> list[str]:
     """Take the lock of this project's folder, clearing up after a run that was killed.
 
     Returns what was cleared up, in words. Several Snakemakes may be in the folder at once; which
     files each may touch is Snakemake's own business. Whoever is alone holds the lock alone until
-    `let_others_in`.
+    `let_others_in`. UserError where jobs on a cluster have lost their Snakemake and still run.
     """
     enter_as_job()
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +49,12 @@ def enter(folder: Path = Path(".snakemake")) -> list[str]:
     _held.append(file)
     if not is_alone():
         return []
-    return clear_up(folder)
+    left = slurm.jobs()
+    if not left:
+        return clear_up(folder, whatever_is_marked=left is not None)
+    told = slurm.settle(left)
+    gone = slurm.jobs() == []
+    return [told, *(clear_up(folder, whatever_is_marked=True) if gone else [])]
 
 
 def is_alone() -> bool:
@@ -56,6 +64,18 @@ def is_alone() -> bool:
     except OSError:  # somebody is at work here, or the file system has no locks
         return False
     return True
+
+
+def is_anyone_here(folder: Path = FOLDER) -> bool:
+    """Whether a Snakemake is at work in this folder, seen from another process."""
+    try:
+        with (folder / "memdt.lock").open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no folder, or the file system has no locks
+        return False
+    return False
 
 
 def let_others_in() -> None:
@@ -98,6 +118,21 @@ def _lock(handle: int, folder: Path) -> bool:
             return True
 
 
+def let_sigterm_in() -> None:
+    """Let SIGTERM end Snakemake whenever it comes; for when its scheduler is there.
+
+    Its handler waits for a lock. Where the signal comes while the main thread holds that lock,
+    nobody gives it back: Snakemake 9.27 stays for ever. Another thread may wait.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler):
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            threading.Thread(target=handler, args=(number, frame), daemon=True).start()
+
+        signal.signal(signal.SIGTERM, handle)
+
+
 def enter_as_job() -> None:
     """What jobs inherit: whom they belong to, and the Python and code that Snakemake runs with.
 
@@ -113,15 +148,18 @@ def _put_first(variable: str, folder: Path) -> None:
     os.environ[variable] = os.pathsep.join([str(folder), *([others] if others else [])])
 
 
-def clear_up(folder: Path) -> list[str]:
+def clear_up(folder: Path, whatever_is_marked: bool = False) -> list[str]:
     """Remove what is left of a run that was stopped: its lock, and the outputs it was at.
 
     Outputs are written whole or not at all, but Snakemake has no record of what made these. A
-    cluster's jobs go on without their Snakemake: where there are any, nothing is touched.
+    cluster's jobs go on without their Snakemake: where an output is marked as such a job's, nothing
+    is touched, unless ``whatever_is_marked``: somebody has asked the cluster, and they are gone.
     """
     markers = [path for path in sorted((folder / "incomplete").rglob("*")) if path.is_file()]
     locked = any((folder / "locks").glob("*.lock"))
-    if not (locked or markers) or any(_on_a_cluster(marker) for marker in markers):
+    if not (locked or markers):
+        return []
+    if not whatever_is_marked and any(_on_a_cluster(marker) for marker in markers):
         return []
     removed = 0
     for marker in markers:

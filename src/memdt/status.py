@@ -7,6 +7,7 @@ project's folder, and works beside a run on a cluster as it does on a laptop.
 from __future__ import annotations
 
 import csv
+import json
 import re
 import time
 from collections import Counter
@@ -15,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memdt import paths, plan
+from memdt import paths, plan, records
 from memdt.__main__ import STOPPED  # a step that is stopped has not failed
 from memdt.progress import duration
 
 LOGS = Path("data/logs")
 # A job writes a line every ten seconds. One that has been silent for so long is taken for dead.
 SILENT_SECONDS = 120.0
+PLACE = re.compile(r"\| (node \S+, job \S+)$")  # how the first line of a cluster's job ends
 # How a step's log ends where it failed: our one line, or a traceback.
 FAILURE_LINE = re.compile(r"^(memdt: |Traceback \(most recent|\w*(Error|Exception|Killed)\b)")
 
@@ -69,6 +71,9 @@ def state_of(scale: str, run: plan.Run, now: float | None = None) -> State:
 
 
 def _unfinished(job: Job, before: int, now: float) -> State:
+    queued = _submitted_as(job)
+    if queued:
+        return State("waiting", f"{job.name}: job {queued} of the cluster has not begun")
     if not job.log.is_file():
         return State("waiting", f"for {job.name}" if before else "")
     lines = _last_lines(job.log)
@@ -79,7 +84,25 @@ def _unfinished(job: Job, before: int, now: float) -> State:
         return State("failed", f"{told} ({job.log})")
     if now - job.log.stat().st_mtime > SILENT_SECONDS:
         return State("stopped", f"{job.name}, no sign of life ({job.log})")
-    return State("running", told)
+    return State("running", f"{told}{_place(job.log)}")
+
+
+def _submitted_as(job: Job) -> str:
+    """The number of a job that a cluster has and that has written nothing since; else nothing."""
+    try:
+        marker = records.record_path(job.output, "incomplete")
+        number = json.loads(marker.read_text(encoding="utf-8")).get("external_jobid")
+        begun = job.log.is_file() and job.log.stat().st_mtime >= marker.stat().st_mtime
+    except (OSError, ValueError):
+        return ""
+    return "" if begun or number is None else str(number)
+
+
+def _place(log: Path) -> str:
+    """`` (node gpu1, job 17)`` where the first line of a log says so (`device.py`)."""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        found = PLACE.search(file.readline())
+    return f" ({found[1]})" if found else ""
 
 
 def _last_lines(log: Path, count: int = 30) -> list[str]:

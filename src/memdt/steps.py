@@ -147,22 +147,24 @@ class Train(RunStep):
                 f"train {resolved.experiment}/{resolved.variant}",
             )
         self.refuse_change(slices.train(resolved.settings, self.stage))
+        from memdt import device
         from memdt.training.train import Job, train_stage
 
+        device.prepare(f"{self.label} stage {self.stage}", resolved.settings.training.precision)
         place = (self.scale_name, self.experiment, self.variant, self.seed)
         start = self.start or (paths.checkpoint(*place, self.stage - 1),)
-        train_stage(
-            Job(
-                settings=resolved.settings,
-                stage=self.stage,
-                seed=self.seed,
-                dataset=self.dataset or plan.dataset(*place[:3]),
-                start=start[0] if self.stage > 1 else None,
-                out=self.out or paths.stage(*place, self.stage),
-                source_digest=self.source("train", **self.names()),
-                label=self.label,
-            )
+        job = Job(
+            settings=resolved.settings,
+            stage=self.stage,
+            seed=self.seed,
+            dataset=self.dataset or plan.dataset(*place[:3]),
+            start=start[0] if self.stage > 1 else None,
+            out=self.out or paths.stage(*place, self.stage),
+            source_digest=self.source("train", **self.names()),
+            label=self.label,
         )
+        with device.room_told("training.batch_size"):
+            train_stage(job)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,20 +183,22 @@ class Evaluate(RunStep):
 
         settings = self.resolve().settings
         self.refuse_change(slices.evaluate(settings))
+        from memdt import device
         from memdt.evaluation.evaluate import Job, evaluate_run
 
+        device.prepare(f"{self.label} evaluation")
         run = plan.Run(self.experiment, self.variant, self.seed)
         scale = self.scale_name
-        evaluate_run(
-            Job(
-                settings=settings,
-                seed=self.seed,
-                checkpoint=self.checkpoint or plan.last_checkpoint(scale, run),
-                out=self.out or paths.episodes(scale, self.experiment, self.variant, self.seed),
-                source_digest=self.source("evaluate", **self.names()),
-                label=self.label,
-            )
+        job = Job(
+            settings=settings,
+            seed=self.seed,
+            checkpoint=self.checkpoint or plan.last_checkpoint(scale, run),
+            out=self.out or paths.episodes(scale, self.experiment, self.variant, self.seed),
+            source_digest=self.source("evaluate", **self.names()),
+            label=self.label,
         )
+        with device.room_told("evaluation.episodes"):
+            evaluate_run(job)
 
 
 @dataclass(frozen=True, kw_only=True)

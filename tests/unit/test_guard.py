@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from memdt import guard
+from memdt import guard, slurm
+from memdt.errors import UserError
 
 
 @pytest.fixture
@@ -20,6 +23,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     """A folder as a killed Snakemake leaves it: locked, in the middle of one output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(guard, "_held", [])
+    monkeypatch.setattr(slurm, "jobs", lambda: None)
     for name in ("PATH", guard.STARTED_BY):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     (tmp_path / "data").mkdir()
@@ -63,6 +67,40 @@ def test_jobs_on_a_cluster_go_on_so_nothing_is_touched(folder):
     mark(folder, "data/other.csv", "4711")
     assert guard.enter(folder) == []
     assert Path("data/half.csv").exists()
+
+
+def test_once_they_are_gone_what_they_left_is_cleared_up(folder, monkeypatch):
+    mark(folder, "data/other.csv", "4711")
+    monkeypatch.setattr(slurm, "jobs", list)
+    assert guard.enter(folder)[0].startswith("the last run was stopped")
+    assert not Path("data/half.csv").exists()
+
+
+def test_a_start_beside_jobs_without_their_snakemake_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(slurm, "jobs", lambda: [slurm.Job("4711", "RUNNING")])
+    with pytest.raises(UserError, match="SLURM: 1 job of a Snakemake that is gone"):
+        guard.enter(folder)
+    assert Path("data/half.csv").exists()
+
+
+def test_sigterm_does_not_wait_in_the_main_thread():
+    seen = []
+    lock = threading.Lock()
+
+    def handler(number: int, frame: object) -> None:
+        with lock:
+            seen.append(number)
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        guard.let_sigterm_in()
+        with lock:  # as Snakemake's scheduler holds it, now and then
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+        time.sleep(0.1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIGTERM]
 
 
 def test_a_living_run_is_left_alone(folder):

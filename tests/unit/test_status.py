@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from memdt import plan, status
+from memdt import plan, records, status
 from memdt.__main__ import STOPPED
 
 RUN = plan.Run("tmaze_table_2", "rate-3", 0)
@@ -48,6 +49,19 @@ def test_nothing_yet_is_waiting(jobs):
 def test_between_two_stages_it_waits_for_the_next(jobs):
     make(jobs[0])
     assert status.state_of("quick", RUN) == status.State("waiting", "for stage 2/3")
+
+
+def test_on_a_cluster_a_job_waits_until_it_writes_and_then_says_where_it_is(jobs):
+    Path(".snakemake").mkdir()
+    log(jobs[0], "memdt: a failure of the attempt before\n", age=5)
+    marker = records.record_path(jobs[0].output, "incomplete")
+    marker.parent.mkdir()
+    marker.write_text('{"external_jobid": "17"}')
+    told = "stage 1/3: job 17 of the cluster has not begun"
+    assert status.state_of("quick", RUN) == status.State("waiting", told)
+    log(jobs[0], f"a run | cpu: some, 1 thread | node gpu1, job 17\n{PROGRESS}\n", age=-1)
+    told = f"stage 1/3: {PROGRESS} (node gpu1, job 17)"
+    assert status.state_of("quick", RUN) == status.State("running", told)
 
 
 def test_the_last_line_of_the_log_is_shown_while_it_runs(jobs):

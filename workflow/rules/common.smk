@@ -1,6 +1,7 @@
 # What the rules ask of the settings. Answers come from memdt.plan; bad input ends here, in one line,
 # before any job starts.
 import functools
+import os
 import sys
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 # This folder's code, also where .venv holds another clone: DVC runs experiments in copies.
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from memdt import digest, guard, paths, plan, records, set_aside, status
+from memdt import costs, digest, guard, paths, plan, records, set_aside, status
 from memdt.errors import UserError
 from memdt.settings import slices
 from memdt.settings.layers import available
@@ -62,7 +63,7 @@ def select():
 SCALE, EXPERIMENTS, LEFT_OUT = select()
 
 if workflow.is_main_process:
-    for note in guard.enter():
+    for note in told(guard.enter)():
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
         print(f"memdt: {name} is left out: {lacks[0]} is not installed", file=sys.stderr)
@@ -224,16 +225,47 @@ def runs_asked():
     return [str(path) for of in found for path in of(SCALE, names)]
 
 
+# ---- what a job asks of a cluster ------------------------------------------------------------
+# A second attempt asks for more: memory or time may be why the first one failed.
+
+
 def gpus_of(wildcards):
-    """A graphics card where sizes are published ones; without a limit Snakemake ignores it."""
+    """A graphics card where sizes are published ones; without `--resources gpu=` all may run."""
     return int(not plan.scale_file(wildcards.scale).reduced)
 
 
+def partition_of(wildcards):
+    """Where jobs with and without a graphics card go; nothing leaves it to the cluster."""
+    usual = os.environ.get("MEMDT_SLURM_PARTITION") or None
+    return os.environ.get("MEMDT_SLURM_GPU_PARTITION") or usual if gpus_of(wildcards) else usual
+
+
 def memory_of(wildcards, attempt):
-    """Megabytes; more at each attempt."""
-    return attempt * (1500 if plan.scale_file(wildcards.scale).reduced else 8000)
+    """Megabytes, with the two Snakemakes that a SLURM job starts beside its step."""
+    return attempt * 2000
+
+
+def memory_of_model(wildcards, attempt):
+    return attempt * costs.memory(wildcards.scale)
 
 
 def minutes_of(wildcards, attempt):
-    """Minutes; more at each attempt."""
-    return attempt * (60 if plan.scale_file(wildcards.scale).reduced else 480)
+    """Minutes of steps that are short at every scale."""
+    return attempt * 60
+
+
+def minutes_by(estimate):
+    """A resources function: minutes by the names of the run, times MEMDT_SLURM_TIME_FACTOR."""
+    minutes = by_wildcards(estimate)
+    factor = float(os.environ.get("MEMDT_SLURM_TIME_FACTOR") or 1)
+    return lambda wildcards, attempt: round(attempt * factor * minutes(wildcards))
+
+
+@minutes_by
+def training_minutes(scale, experiment, variant, stage):
+    return costs.training_minutes(scale, experiment, variant, int(stage))
+
+
+@minutes_by
+def evaluation_minutes(scale, experiment, variant):
+    return costs.evaluation_minutes(scale, experiment, variant)

@@ -16,8 +16,9 @@ rule evaluate:
     threads: 1
     resources:
         gpu=gpus_of,
-        mem_mb=memory_of,
-        runtime=minutes_of,
+        mem_mb=memory_of_model,
+        runtime=evaluation_minutes,
+        slurm_partition=partition_of,
     params:
         settings=evaluate_settings,
         source=evaluate_source,
@@ -43,7 +44,7 @@ rule attention:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=memory_of,
+        mem_mb=memory_of_model,
         runtime=minutes_of,
     params:
         settings=evaluate_settings,

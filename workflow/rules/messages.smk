@@ -2,6 +2,7 @@
 
 
 onstart:
+    guard.let_sigterm_in()
     keep_what_is_replaced(workflow.dag.needrun_jobs())
     print(status.plan_in_words(workflow.dag.needrun_jobs()), file=sys.stderr)
 

@@ -1,4 +1,5 @@
-# From episodes to tables, claims, figures and the report.
+# From episodes to tables, claims, figures and the report: seconds each, so on a cluster they are made
+# where Snakemake runs, and not sent to a node.
 
 
 rule table:
@@ -15,6 +16,7 @@ rule table:
         "data/logs/table/{scale}/{experiment}.log",
     benchmark:
         "data/benchmarks/table/{scale}/{experiment}.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     threads: 1
@@ -45,6 +47,7 @@ rule claims:
         "data/logs/claims/{scale}.log",
     benchmark:
         "data/benchmarks/claims/{scale}.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     threads: 1
@@ -76,6 +79,7 @@ rule figure:
         "data/logs/figure/{scale}/{figure}.log",
     benchmark:
         "data/benchmarks/figure/{scale}/{figure}.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     threads: 1
@@ -103,6 +107,7 @@ rule metrics:
         "data/logs/metrics/{scale}.log",
     benchmark:
         "data/benchmarks/metrics/{scale}.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     threads: 1
@@ -133,6 +138,7 @@ rule report:
         "data/logs/report/{scale}.log",
     benchmark:
         "data/benchmarks/report/{scale}.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     threads: 1

@@ -19,8 +19,9 @@ rule train:
     threads: 1
     resources:
         gpu=gpus_of,
-        mem_mb=memory_of,
-        runtime=minutes_of,
+        mem_mb=memory_of_model,
+        runtime=training_minutes,
+        slurm_partition=partition_of,
     params:
         settings=train_settings,
         source=train_source,

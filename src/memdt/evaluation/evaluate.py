@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from memdt.device import default_device
 from memdt.environments import interface as environments
 from memdt.evaluation.rollout import Outcomes, Protocol, Rollout
 from memdt.files import write_text
@@ -22,7 +23,7 @@ from memdt.settings import slices
 from memdt.settings.resolve import digest
 from memdt.settings.schema import Condition, RunSettings
 from memdt.training.checkpoints import load_checkpoint
-from memdt.training.train import build_policy, default_device
+from memdt.training.train import build_policy
 
 HEADER = "condition,segments,episode,environment_seed,return,steps,success\n"
 

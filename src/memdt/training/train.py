@@ -19,6 +19,7 @@ from memdt import discovery, guard
 from memdt.data.batches import Batches
 from memdt.data.episodes import read_episodes, read_metadata
 from memdt.data.segments import EpisodeTensors, Segment
+from memdt.device import default_device
 from memdt.environments import interface as environments
 from memdt.files import remove_temporaries, sha256, write_text
 from memdt.models.interface import SequencePolicy, Spaces
@@ -90,12 +91,6 @@ def _metadata(job: Job) -> dict[str, Any]:
         "source_digest": job.source_digest,
         "settings": content,
     }
-
-
-def default_device() -> torch.device:
-    """A GPU where there is one, else the CPU; MEMDT_DEVICE says otherwise."""
-    wanted = os.environ.get("MEMDT_DEVICE", "")
-    return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def be_deterministic(device: torch.device) -> None:

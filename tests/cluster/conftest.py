@@ -1,0 +1,213 @@
+"""One cluster for a session of tests, and projects that are run on it beside one run without it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+SELECTED = ("--config", "scale=tiny", "experiments=tiny")
+# As a user gives it, but for seconds that a test need not wait.
+COMMAND = (
+    sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/slurm",
+    "--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "20",
+)  # fmt: skip
+# Both sides run with this, so the bytes are the same; what it does is up to the environment.
+FAULTS = '''\
+def _fault(what: str) -> None:
+    """Let an update take longer, fail, or take memory, where a test asks for it."""
+    import os
+
+    name, _, value = os.environ.get("LAB_FAULT", "").partition("=")
+    if name == "slow":
+        time.sleep(float(value))
+    if name == "fail" and value in what:
+        raise RuntimeError("a fault that a test asked for")
+    if name == "memory" and value in what and not _held:
+        _held.append(os.urandom(2**20) * 1200)
+
+
+_held: list[bytes] = []
+
+
+@dataclass
+class Course:
+'''
+UPDATES = 200
+
+
+def load(name: str, path: Path) -> ModuleType:
+    """A file beside the tests as a module."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+laboratory = load("memdt_test_lab", HERE / "lab.py")
+tiny = load("memdt_test_tiny", HERE.parent / "workflow" / "conftest.py")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Any]:
+    """A cluster of four nodes."""
+    os.environ["PATH"] += os.pathsep + "/usr/sbin"
+    why = laboratory.missing()
+    if why:
+        pytest.skip(why)
+    # Not pytest's own folder, which other users may not enter: daemons run as their own users.
+    with tempfile.TemporaryDirectory(prefix="memdt-lab-", ignore_cleanup_errors=True) as folder:
+        lab = laboratory.Lab(Path(folder))
+        try:
+            lab.up()
+            yield lab
+        finally:
+            lab.down()
+
+
+def make_lab_project(target: Path, make_project: Callable[[Path], Any]) -> Any:
+    """The tiny experiment with stages that can be made to last, fail or grow."""
+    project = tiny.make_tiny(make_project(target))
+    scale = "workflow/config/scales/tiny.yaml"
+    project.edit(scale, "reduced: true", "reduced: false")  # so cards are asked for
+    text = (target / scale).read_text(encoding="utf-8")
+    changed = text.replace("  - 2\n", f"  - {UPDATES}\n", 1).replace("log_every: 1", "log_every: 7")
+    assert str(UPDATES) in changed, text
+    project.write(scale, changed)
+    course = "src/memdt/training/course.py"
+    project.edit(course, "@dataclass\nclass Course:\n", FAULTS)
+    project.edit(
+        course, "        past, every =", "        _fault(self.what)\n        past, every ="
+    )
+    return project
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A project, and the cluster that it is run on."""
+
+    project: Any
+    lab: Any
+    extra: tuple[tuple[str, str], ...] = ()  # of the environment
+
+    @property
+    def root(self) -> Path:
+        root: Path = self.project.root
+        return root
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """As docs/cluster.md tells to set it, for this cluster."""
+        site = {
+            "MEMDT_SLURM_ACCOUNT": "lab", "MEMDT_SLURM_PARTITION": "cpu",
+            "MEMDT_SLURM_GPU_PARTITION": "gpu", "MEMDT_SAVE_EVERY_SECONDS": "1",
+        }  # fmt: skip
+        environment: dict[str, str] = self.project.environment
+        return environment | self.lab.environment | site | dict(self.extra)
+
+    def having(self, **variables: str) -> Cluster:
+        """The same with more environment variables."""
+        return replace(self, extra=(*self.extra, *variables.items()))
+
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
+        """Snakemake on the cluster; what it says goes to run.log."""
+        command = [*COMMAND, *options, *(SELECTED if "--config" not in options else ())]
+        with (self.root / "run.log").open("ab") as log:
+            return subprocess.Popen(
+                command, cwd=self.root, env=self.environment, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def run(self, *options: str, timeout: float = 400) -> int:
+        """The exit status of Snakemake on the cluster."""
+        process = self.start(*options)
+        try:
+            return process.wait(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            pytest.fail(f"Snakemake hangs\n{self.said()}")
+
+    def said(self) -> str:
+        """All that Snakemake has said so far."""
+        log = self.root / "run.log"
+        return log.read_text(encoding="utf-8") if log.exists() else ""
+
+    def accounts(self) -> list[tuple[str, str, str, str]]:
+        """Every job of this project: what it was, state, resources and node, from accounting."""
+        told = self.lab.run(
+            "sacct", "-X", "-n", "-P", "-S", "now-3hours",
+            "-o", "Comment,State,AllocTRES,NodeList,WorkDir",
+        )  # fmt: skip
+        rows = [line.split("|") for line in told.splitlines()]
+        return [(r[0], r[1], r[2], r[3]) for r in rows if r[4] == str(self.root)]
+
+    def running(self, rule: str) -> list[tuple[str, str]]:
+        """Number and node of each running job of a rule."""
+        told = self.lab.run("squeue", "-h", "-t", "RUNNING", "-o", "%i|%N|%k|%Z")
+        rows = [line.split("|") for line in told.splitlines()]
+        mine = [r for r in rows if r[3] == str(self.root) and r[2].startswith(f"rule_{rule}")]
+        return [(r[0], r[1]) for r in mine]
+
+    def wait_for(self, done: Callable[[], Any], process: Any = None, seconds: float = 120) -> Any:
+        """What ``done`` returns once it is something."""
+        deadline = time.monotonic() + seconds
+        while not (found := done()):
+            alive = process is None or process.poll() is None
+            assert alive, f"ended too early\n{self.said()}"
+            assert time.monotonic() < deadline, f"it never came\n{self.said()}"
+            time.sleep(0.3)
+        return found
+
+    def saved(self, stage: str) -> bool:
+        """Whether a stage has saved a state."""
+        return (self.root / "data/runs/tiny/tiny" / stage / "resume.safetensors").exists()
+
+    def results(self) -> dict[str, bytes]:
+        """Everything but what is measured."""
+        return kept(self.root)
+
+
+def kept(root: Path) -> dict[str, bytes]:
+    """Every file that is a result, ledgers too, by its path."""
+    folders = (root / name for name in ("data/datasets", "data/runs", "reports"))
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(("measured.json", "cost.html"))
+    }
+
+
+@pytest.fixture(scope="session")
+def laptop(
+    tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Any], lab: Any
+) -> dict[str, bytes]:
+    """The results of the same experiment, run without a cluster."""
+    folder = tmp_path_factory.mktemp("laptop") / "project"
+    project = make_lab_project(folder, make_project)
+    done = project.snakemake("--cores", "2", *SELECTED, timeout=400)
+    assert done.returncode == 0, done.stderr
+    return kept(folder)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, make_project: Callable[[Path], Any], lab: Any) -> Iterator[Cluster]:
+    """A fresh project on the cluster, which is left without jobs and with all of its nodes."""
+    found = Cluster(make_lab_project(tmp_path / "project", make_project), lab)
+    yield found
+    lab.run("scancel", "--user", "root", check=False)
+    found.wait_for(lambda: lab.idle() == set(laboratory.NODES), seconds=60)

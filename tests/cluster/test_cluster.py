@@ -1,0 +1,160 @@
+"""On a real SLURM: the bytes of a laptop, and what becomes of each fault. `make test-cluster`."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+STAGE = "memory/seed_0/stage_1"
+ONE_STAGE = f"data/runs/tiny/tiny/{STAGE}/checkpoint.safetensors"
+SLOW = "slow=0.15"  # 200 updates last half a minute
+EACH_JOB = {
+    "rule_collect_dataset_wildcards_tiny_tmaze",
+    "rule_train_wildcards_tiny_tiny_memory_0_1",
+    "rule_train_wildcards_tiny_tiny_memory_0_2",
+    "rule_train_wildcards_tiny_tiny_cloning_0_1",
+    "rule_evaluate_wildcards_tiny_tiny_memory_0",
+    "rule_evaluate_wildcards_tiny_tiny_cloning_0",
+}
+
+
+def completed(cluster) -> Counter[str]:
+    """How often each job has succeeded."""
+    return Counter(name for name, state, _, _ in cluster.accounts() if state == "COMPLETED")
+
+
+def assert_each_once(cluster) -> None:
+    cluster.wait_for(lambda: sum(completed(cluster).values()) >= len(EACH_JOB), seconds=20)
+    assert completed(cluster) == Counter(EACH_JOB)
+
+
+def stage_results(results: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: found for name, found in results.items() if f"/{STAGE}/" in name}
+
+
+def test_a_run_over_four_nodes_leaves_the_bytes_of_a_laptop(cluster, laptop):
+    assert cluster.run() == 0, cluster.said()
+    assert cluster.results() == laptop
+    assert_each_once(cluster)
+    for name, _, resources, node in cluster.accounts():
+        trains_or_plays = name.startswith(("rule_train", "rule_evaluate"))
+        assert ("gres/gpu=1" in resources) == trains_or_plays, name
+        assert node.startswith("gpu" if trains_or_plays else "cpu")
+    left = [path for path in (cluster.root / "data/logs/slurm").rglob("*") if path.is_file()]
+    assert left == []
+
+
+def test_a_cancelled_job_is_reported_and_nothing_hangs(cluster):
+    cluster = cluster.having(LAB_FAULT=SLOW)
+    process = cluster.start("--retries", "0")
+    cluster.wait_for(lambda: cluster.saved(STAGE), process)
+    jobs = [name for name, _, _, _ in cluster.accounts()]
+    assert "rule_train_wildcards_tiny_tiny_memory_0_1" in jobs
+    told = cluster.lab.run("squeue", "-h", "-o", "%i|%k")
+    number = next(n for n, k in (r.split("|") for r in told.split()) if k.endswith("memory_0_1"))
+    cluster.lab.run("scancel", number)
+    assert process.wait(timeout=200) == 1
+    assert re.search(rf"SLURM-job '{number}' failed, SLURM status is: 'CANCELLED'", cluster.said())
+    assert completed(cluster)["rule_evaluate_wildcards_tiny_tiny_cloning_0"] == 1  # others went on
+    assert cluster.saved(STAGE)  # for the next start
+
+
+def test_after_sigterm_nothing_finished_is_repeated(cluster, laptop):
+    slow = cluster.having(LAB_FAULT=SLOW)
+    process = slow.start()
+    slow.wait_for(lambda: slow.saved(STAGE), process)
+    process.terminate()
+    assert process.wait(timeout=120) != 0  # once the jobs that run have ended
+    assert "Will exit after finishing currently running jobs" in slow.said()
+    assert cluster.run() == 0, cluster.said()
+    assert cluster.results() == laptop
+    assert_each_once(cluster)
+
+
+def kill_in_mid_run(cluster) -> None:
+    process = cluster.start()
+    cluster.wait_for(lambda: cluster.saved(STAGE), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=20)
+
+
+def test_after_sigkill_a_start_is_refused_until_the_jobs_are_gone(cluster, laptop):
+    kill_in_mid_run(cluster.having(LAB_FAULT=SLOW))
+    before = cluster.said()
+    assert cluster.run(timeout=60) == 2
+    last = cluster.said()[len(before) :].splitlines()[-1]
+    assert re.fullmatch(r"memdt: SLURM: \d jobs? of a Snakemake that is gone .*cancel-jobs", last)
+    assert cluster.having(MEMDT_ORPHANS="wait").run() == 0, cluster.said()
+    assert cluster.results() == laptop
+    assert_each_once(cluster)
+
+
+def test_after_sigkill_jobs_are_cancelled_by_name_and_gone_on_with(cluster, laptop):
+    slow = cluster.having(LAB_FAULT="slow=0.5")
+    kill_in_mid_run(slow)
+    done = subprocess.run(
+        [sys.executable, "-m", "memdt", "cancel-jobs"], cwd=cluster.root, timeout=120,
+        env=cluster.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert re.fullmatch(r"\d jobs? cancelled\n", done.stdout), done.stderr
+    assert cluster.run() == 0, cluster.said()
+    log = cluster.root / f"data/logs/train/tiny/tiny/{STAGE}.log"
+    assert "goes on from update" in log.read_text()
+    assert cluster.results() == laptop
+    assert_each_once(cluster)
+
+
+def test_a_job_at_its_time_limit_goes_on_to_the_same_bytes(cluster, laptop):
+    cluster = cluster.having(LAB_FAULT="slow=0.6")  # two minutes
+    assert cluster.run("--set-resources", "train:runtime=attempt", "--", ONE_STAGE) == 0
+    states = [state for name, state, _, _ in cluster.accounts() if name.endswith("memory_0_1")]
+    assert states == ["TIMEOUT", "COMPLETED"]
+    log = cluster.root / f"data/logs/train/tiny/tiny/{STAGE}.log"
+    assert "goes on from update" in log.read_text()
+    found, wanted = stage_results(cluster.results()), stage_results(laptop)
+    assert found == wanted
+    assert len(found) == 3
+
+
+def test_where_one_job_fails_the_others_go_on(cluster):
+    cluster = cluster.having(LAB_FAULT="fail=memory")
+    assert cluster.run("--retries", "0") == 1
+    assert completed(cluster)["rule_evaluate_wildcards_tiny_tiny_cloning_0"] == 1
+    assert "RuntimeError: a fault that a test asked for" in cluster.said()
+    assert f"log: data/logs/train/tiny/tiny/{STAGE}.log" in cluster.said()
+    status = cluster.project.memdt("status", "--scale", "tiny", "--experiments", "tiny")
+    assert "failed: tiny/memory seed 0: stage 1/2: RuntimeError: a fault" in status.stdout
+
+
+def test_a_job_on_a_node_that_dies_runs_on_another(cluster, laptop):
+    slow = cluster.having(LAB_FAULT="slow=0.3")
+    process = slow.start("--", ONE_STAGE)
+    slow.wait_for(lambda: slow.saved(STAGE), process)
+    ((_, node),) = slow.running("train")
+    slow.lab.break_node(node)
+    try:
+        assert process.wait(timeout=300) == 0, slow.said()
+    finally:
+        slow.lab.start_node(node)
+    rows = [row for row in slow.accounts() if row[0].endswith("memory_0_1")]
+    assert [row[1] for row in rows] == ["NODE_FAIL", "COMPLETED"]
+    assert rows[1][3] != node
+    assert stage_results(slow.results()) == stage_results(laptop)
+
+
+def test_a_job_without_enough_memory_gets_more(cluster, laptop):
+    cluster = cluster.having(LAB_FAULT="memory=memory")
+    assert cluster.run("--set-resources", "train:mem_mb=attempt*1200", "--", ONE_STAGE) == 0
+    rows = [row for row in cluster.accounts() if row[0].endswith("memory_0_1")]
+    assert [row[1] for row in rows] in (["OUT_OF_MEMORY", "COMPLETED"], ["FAILED", "COMPLETED"])
+    assert "mem=1200M" in rows[0][2]
+    assert "mem=2400M" in rows[1][2]
+    assert stage_results(cluster.results()) == stage_results(laptop)
