@@ -41,7 +41,7 @@ ifneq ($(made_for),$(CURDIR))
 .PHONY: $(packages_stamp)
 endif
 
-.PHONY: help reproduce smoke test check format environment clean-environment lock
+.PHONY: help reproduce smoke test test-cluster check format environment clean-environment lock
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z-]+:[^#]*## / {printf "  make %-18s  %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ smoke: $(environment_stamp) ## run every part once, tiny, to see that all of it 
 test: $(environment_stamp) ## install what is needed, then run the tests but for slow and cluster ones
 	@$(in_environment) python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile \
 	    -m "$(MARKERS)" $(TESTS)
+
+test-cluster: $(environment_stamp) ## test on a real SLURM cluster of its own (Debian's packages, as root; skips where they lack)
+	@$(in_environment) python -m pytest -m cluster tests/cluster
 
 check: $(environment_stamp) ## check format, style, types and the workflow
 	@echo "ruff format"; $(in_environment) ruff format --check .

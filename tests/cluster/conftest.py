@@ -125,7 +125,7 @@ class Cluster:
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         """Snakemake on the cluster; what it says goes to run.log."""
-        command = [*COMMAND, *options, *(SELECTED if "--config" not in options else ())]
+        command = [*COMMAND, *SELECTED, *options]
         with (self.root / "run.log").open("ab") as log:
             return subprocess.Popen(
                 command, cwd=self.root, env=self.environment, stdout=log, stderr=log,

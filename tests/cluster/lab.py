@@ -63,6 +63,8 @@ DefMemPerCPU=500
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=2,sched_interval=5,batch_sched_delay=0
 PriorityType=priority/basic
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
 KillWait=15
 SlurmdTimeout=10
 MinJobAge=300
@@ -242,6 +244,8 @@ class Lab:
         for partition, default in (("cpu", " Default=YES"), ("gpu", "")):
             nodes = ",".join(node for node in NODES if node.startswith(partition))
             lines.append(f"PartitionName={partition} Nodes={nodes}{default} MaxTime=12:00:00\n")
+        # What is sent here puts an end to what runs on these nodes.
+        lines.append("PartitionName=urgent Nodes=gpu1,gpu2 PriorityTier=10 MaxTime=1:00:00\n")
         texts = (
             "".join(lines),
             "".join(cards),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,8 +57,6 @@ def test_a_cancelled_job_is_reported_and_nothing_hangs(cluster):
     cluster = cluster.having(LAB_FAULT=SLOW)
     process = cluster.start("--retries", "0")
     cluster.wait_for(lambda: cluster.saved(STAGE), process)
-    jobs = [name for name, _, _, _ in cluster.accounts()]
-    assert "rule_train_wildcards_tiny_tiny_memory_0_1" in jobs
     told = cluster.lab.run("squeue", "-h", "-o", "%i|%k")
     number = next(n for n, k in (r.split("|") for r in told.split()) if k.endswith("memory_0_1"))
     cluster.lab.run("scancel", number)
@@ -113,7 +112,8 @@ def test_after_sigkill_jobs_are_cancelled_by_name_and_gone_on_with(cluster, lapt
 
 
 def test_a_job_at_its_time_limit_goes_on_to_the_same_bytes(cluster, laptop):
-    cluster = cluster.having(LAB_FAULT="slow=0.6")  # two minutes
+    # Two minutes; only SIGTERM saves a state.
+    cluster = cluster.having(LAB_FAULT="slow=0.6", MEMDT_SAVE_EVERY_SECONDS="10000")
     assert cluster.run("--set-resources", "train:runtime=attempt", "--", ONE_STAGE) == 0
     states = [state for name, state, _, _ in cluster.accounts() if name.endswith("memory_0_1")]
     assert states == ["TIMEOUT", "COMPLETED"]
@@ -122,6 +122,18 @@ def test_a_job_at_its_time_limit_goes_on_to_the_same_bytes(cluster, laptop):
     found, wanted = stage_results(cluster.results()), stage_results(laptop)
     assert found == wanted
     assert len(found) == 3
+
+
+def test_a_job_that_is_pre_empted_goes_on_when_its_node_is_free(cluster, laptop):
+    slow = cluster.having(LAB_FAULT="slow=0.3")
+    process = slow.start("--", ONE_STAGE)
+    slow.wait_for(lambda: slow.saved(STAGE), process)
+    urgent = ("--partition=urgent", "--account=lab", "--nodes=2", "--exclusive", "--time=1")
+    slow.lab.run("sbatch", *urgent, "--output=/dev/null", "--wrap", "sleep 20")
+    assert process.wait(timeout=300) == 0, slow.said()
+    states = [state for name, state, _, _ in slow.accounts() if name.endswith("memory_0_1")]
+    assert states == ["PREEMPTED", "COMPLETED"]
+    assert stage_results(slow.results()) == stage_results(laptop)
 
 
 def test_where_one_job_fails_the_others_go_on(cluster):
@@ -158,3 +170,25 @@ def test_a_job_without_enough_memory_gets_more(cluster, laptop):
     assert "mem=1200M" in rows[0][2]
     assert "mem=2400M" in rows[1][2]
     assert stage_results(cluster.results()) == stage_results(laptop)
+
+
+def test_dvc_writes_the_same_lock_from_the_cluster(cluster, tmp_path):
+    project = cluster.project
+    project.edit("workflow/config/config.yaml", "scale: quick", "scale: tiny")
+    chosen = "experiments: [tmaze_table_2, tmaze_figure_5]"
+    project.edit("workflow/config/config.yaml", chosen, "experiments: [tiny]")
+    profile = "workflow/profiles/slurm/profile.yaml"
+    project.edit(profile, "before-status-checks: 20", "before-status-checks: 3")
+    project.done("memdt", "pipeline")
+    project.done("git", "init", "--quiet")
+    laptop = type(project)(tmp_path / "laptop")
+    shutil.copytree(project.root, laptop.root)
+    laptop.done("dvc", "repro", timeout=600)
+    environment = cluster.having(SNAKEMAKE_PROFILE="workflow/profiles/slurm").environment
+    done = subprocess.run(
+        ["dvc", "repro"], cwd=cluster.root, env=environment, timeout=900,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (cluster.root / "dvc.lock").read_bytes() == (laptop.root / "dvc.lock").read_bytes()
+    assert_each_once(cluster)

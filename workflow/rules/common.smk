@@ -9,7 +9,7 @@ from pathlib import Path
 # This folder's code, also where .venv holds another clone: DVC runs experiments in copies.
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from memdt import costs, digest, guard, paths, plan, records, set_aside, status
+from memdt import costs, digest, guard, paths, plan, records, set_aside, slurm, status
 from memdt.errors import UserError
 from memdt.settings import slices
 from memdt.settings.layers import available
@@ -63,12 +63,14 @@ def select():
 SCALE, EXPERIMENTS, LEFT_OUT = select()
 
 if workflow.is_main_process:
+    slurm.mend_plugin()
     for note in told(guard.enter)():
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
         print(f"memdt: {name} is left out: {lacks[0]} is not installed", file=sys.stderr)
 else:
     guard.enter_as_job()
+    slurm.let_jobs_record()
 
 
 wildcard_constraints:
