@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -103,6 +104,7 @@ class Cluster:
     project: Any
     lab: Any
     extra: tuple[tuple[str, str], ...] = ()  # of the environment
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def root(self) -> Path:
@@ -127,10 +129,12 @@ class Cluster:
         """Snakemake on the cluster; what it says goes to run.log."""
         command = [*COMMAND, *SELECTED, *options]
         with (self.root / "run.log").open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command, cwd=self.root, env=self.environment, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
+        self.started.append(process)
+        return process
 
     def run(self, *options: str, timeout: float = 400) -> int:
         """The exit status of Snakemake on the cluster."""
@@ -209,5 +213,12 @@ def cluster(tmp_path: Path, make_project: Callable[[Path], Any], lab: Any) -> It
     """A fresh project on the cluster, which is left without jobs and with all of its nodes."""
     found = Cluster(make_lab_project(tmp_path / "project", make_project), lab)
     yield found
+    for process in found.started:
+        if process.poll() is None:  # the test has failed
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=20)
+    jobs = lab.run("squeue", "-h", "-o", "%i").split()
     lab.run("scancel", "--user", "root", check=False)
     found.wait_for(lambda: lab.idle() == set(laboratory.NODES), seconds=60)
+    for job in jobs:  # without control groups SLURM leaves some processes behind
+        laboratory.kill_job(job)
