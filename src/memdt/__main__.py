@@ -19,8 +19,6 @@ from memdt.files import NO_SPACE
 if TYPE_CHECKING:
     from memdt.stopping import Stopped
 
-STOPPED = "memdt: stopped"  # how the last line of a step begins that a signal has ended
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the verb; returns the exit status."""
@@ -63,7 +61,7 @@ def _refused(error: UserError) -> int:
 
 
 def _stopped(stopped: Stopped) -> int:
-    print(f"{STOPPED}{stopped.by}; {stopped.how_far}", file=sys.stderr)
+    print(stopped.line(), file=sys.stderr)
     return stopped.status
 
 

@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 from memdt import paths
-from memdt.errors import UserError
 from memdt.files import sha256, write_text
 
 FOLDER = Path(".snakemake")
@@ -300,13 +299,6 @@ def _outermost(folders: Iterable[Path]) -> list[Path]:
         if not any(folder.is_relative_to(one) for one in found):
             found.append(folder)
     return found
-
-
-def require_file_backend() -> None:
-    """UserError where Snakemake keeps its records in a database, which nobody here reads."""
-    if (FOLDER / "metadata.db").exists():
-        remedy = "leave out --persistence-backend, and remove .snakemake/metadata.db"
-        raise UserError("Snakemake's records are in a database", str(FOLDER), remedy)
 
 
 def _files(found: Sequence[Path]) -> str:

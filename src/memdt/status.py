@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from memdt import paths, plan, records
-from memdt.__main__ import STOPPED  # a step that is stopped has not failed
 from memdt.progress import duration
+from memdt.stopping import STOPPED  # a step that is stopped has not failed
 
 LOGS = Path("data/logs")
 # A job writes a line every ten seconds. One that has been silent for so long is taken for dead.

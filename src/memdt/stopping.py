@@ -16,6 +16,8 @@ from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
+STOPPED = "memdt: stopped"  # how the last line of a step begins that a signal has ended
+
 _noted: list[int] = []  # in the order of their coming, by a step that saves its work first
 # Python drops an exception that a signal raises in a destructor or a callback: these are asked for.
 _raised: list[int] = []
@@ -33,11 +35,11 @@ class Stopped(BaseException):
         """The exit status that shells give to whoever is ended by this signal."""
         return 128 + self.number
 
-    @property
-    def by(self) -> str:
-        """``by SIGTERM``, where it was not Ctrl-C."""
+    def line(self) -> str:
+        """The last words of the step; the signal is named where it was not Ctrl-C."""
         name = signal.Signals(self.number).name
-        return "" if self.number == signal.SIGINT else f" by {name}"
+        by = "" if self.number == signal.SIGINT else f" by {name}"
+        return f"{STOPPED}{by}; {self.how_far}"
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from memdt import plan, records, status
-from memdt.__main__ import STOPPED
+from memdt.stopping import STOPPED
 
 RUN = plan.Run("tmaze_table_2", "rate-3", 0)
 PROGRESS = "tmaze_table_2/rate-3 seed 0 stage 2/3 | 50/100 | loss 0.2 | 10 updates/s | 5 s left"
