@@ -87,6 +87,7 @@ def test_a_clone_redoes_what_an_edit_changes_even_after_a_touch(clone, reruns):
     clone.edit(EXPERIMENT, "{training.segments: 2}", "{training.segments: 2, training.beta_1: 0.5}")
     expected = {"train memory 1", "train memory 2", "evaluate memory"}
     assert {job for job in reruns(clone) if "memory" in job or "cloning" in job} == expected
+    assert "jobs are left to do" in clone.done("memdt", "restore")  # and it does not hide it
     told = clone.done("dvc", "repro")
     assert "replaced files are kept in data/set_aside" in told
     assert (clone.root / CHECKPOINT).read_bytes() != before[CHECKPOINT]
