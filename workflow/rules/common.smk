@@ -1,6 +1,8 @@
 # What the rules ask of the settings. Answers come from memdt.plan; bad input ends here, in one line,
 # before any job starts.
 import functools
+import gc
+import inspect
 import os
 import sys
 import time
@@ -18,6 +20,9 @@ from memdt.settings.resolve import digest as settings_digest
 from memdt.settings.resolve import experiment_file, figures, resolve_dataset, selection
 
 STARTED = time.time()
+
+# A plan makes objects by the million and drops few. Looking for those was a tenth of its time.
+gc.set_threshold(50_000, 20, 50)
 
 
 def refuse(error):
@@ -40,11 +45,17 @@ def told(function):
     return wrapper
 
 
+def signed(function):
+    """The function with its signature at hand: Snakemake asks for it each time that it calls."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def by_wildcards(function):
     """An input or params function of a rule: called with the values of the named wildcards."""
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     answer = told(function)
-    return lambda wildcards: answer(*(wildcards.get(name, None) for name in names))
+    return signed(lambda wildcards: answer(*(wildcards.get(name, None) for name in names)))
 
 
 @told
@@ -197,7 +208,7 @@ def figure_source(figure):
 def source_of(step):
     """A params function: the code of a step that is given neither model nor environment."""
     answer = told(digest.source_digest)
-    return lambda wildcards: answer(step)
+    return signed(lambda wildcards: answer(step))
 
 
 @by_wildcards
@@ -231,26 +242,31 @@ def runs_asked():
 # A second attempt asks for more: memory or time may be why the first one failed.
 
 
+@signed
 def gpus_of(wildcards):
     """A graphics card where sizes are published ones; without `--resources gpu=` all may run."""
     return int(not plan.scale_file(wildcards.scale).reduced)
 
 
+@signed
 def partition_of(wildcards):
     """Where jobs with and without a graphics card go; nothing leaves it to the cluster."""
     usual = os.environ.get("MEMDT_SLURM_PARTITION") or None
     return os.environ.get("MEMDT_SLURM_GPU_PARTITION") or usual if gpus_of(wildcards) else usual
 
 
+@signed
 def memory_of(wildcards, attempt):
     """Megabytes, with the two Snakemakes that a SLURM job starts beside its step."""
     return attempt * 2000
 
 
+@signed
 def memory_of_model(wildcards, attempt):
     return attempt * costs.memory(wildcards.scale)
 
 
+@signed
 def minutes_of(wildcards, attempt):
     """Minutes of steps that are short at every scale."""
     return attempt * 60
@@ -260,7 +276,7 @@ def minutes_by(estimate):
     """A resources function: minutes by the names of the run, times MEMDT_SLURM_TIME_FACTOR."""
     minutes = by_wildcards(estimate)
     factor = float(os.environ.get("MEMDT_SLURM_TIME_FACTOR") or 1)
-    return lambda wildcards, attempt: round(attempt * factor * minutes(wildcards))
+    return signed(lambda wildcards, attempt: round(attempt * factor * minutes(wildcards)))
 
 
 @minutes_by
