@@ -87,6 +87,25 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """Say what a scale takes before it runs: jobs, GPU and CPU hours, and disk."""
+
+    scale: str = ""
+    """A file under workflow/config/scales; that of config.yaml if not given."""
+    experiments: tuple[str, ...] = ()
+    """Files under workflow/config/experiments; all of them if not given."""
+
+    def run(self) -> None:
+        """Count, estimate and print."""
+        from memdt.forecast_table import all_experiments, show
+        from memdt.settings.resolve import selection
+
+        overrides = {"scale": self.scale} if self.scale else {}
+        asked = selection({**overrides, "experiments": self.experiments or all_experiments()})
+        show(asked.scale, tuple(asked.experiments))
+
+
+@dataclass(frozen=True)
 class Verify:
     """Name every file that is not what was written; exit status 1 where there is one."""
 
@@ -174,6 +193,7 @@ VERBS: dict[str, Any] = {
     "settings": Settings,
     "schema": Schema,
     "doctor": Doctor,
+    "plan": Plan,
     "status": Status,
     "verify": Verify,
     "pipeline": Pipeline,

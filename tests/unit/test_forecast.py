@@ -1,0 +1,154 @@
+"""`memdt plan`: jobs, hours and bytes before anything runs, and what was measured after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from memdt import costs, disk, forecast, forecast_table, paths, provenance
+from memdt.settings.remembered import resolve
+from memdt.training.train import build_policy
+
+EXPERIMENT = """\
+title: two variants, and one that is evaluated from another's checkpoints
+answers: {paper: rate, item: none}
+environment: tmaze
+set: {seeds: [0, 1]}
+variants:
+  memory: {model: rate, set: {training.segments: 2}}
+  cloning: {model: behaviour_cloning_mlp, set: {training.segments: 1}}
+"""
+BORROWED = """\
+title: evaluated only
+answers: {paper: rate, item: none}
+environment: tmaze
+set: {seeds: [0, 1]}
+variants:
+  again: {checkpoint_of: pair/memory}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _experiments(config):
+    (config / "experiments/pair.yaml").write_text(EXPERIMENT)
+    (config / "experiments/borrowed.yaml").write_text(BORROWED)
+
+
+def finish(stage: int, seed: int, seconds: float, device: str = "cuda") -> None:
+    """Leave what a finished stage of pair/memory leaves."""
+    folder = paths.stage("paper", "pair", "memory", seed, stage)
+    folder.mkdir(parents=True)
+    made = provenance.manifest(seed, "cpu", ()) | {"device": device}
+    provenance.write_manifest(folder / "manifest.json", made, {"wall_seconds": seconds})
+
+
+def by_kind(found: list[forecast.Job]) -> Counter[str]:
+    return Counter(job.kind for job in found)
+
+
+def test_every_job_is_counted_once():
+    found = forecast.jobs("paper", ["pair"])
+    # Two seeds of two stages and of one; claims, metrics and report beside the table.
+    assert by_kind(found) == Counter(dataset=1, training=6, evaluation=4, other=4)
+    assert len({job.output for job in found}) == len(found)
+
+
+def test_training_is_counted_where_only_checkpoints_of_others_are_asked_for():
+    found = forecast.jobs("paper", ["borrowed"])
+    assert by_kind(found) == Counter(dataset=1, training=4, evaluation=2, other=4)
+    assert {job.row for job in found if job.kind == "training"} == {"pair"}
+    both = by_kind(forecast.jobs("paper", ["borrowed", "pair"]))
+    assert (both["training"], both["evaluation"]) == (6, 6)
+
+
+def test_only_published_sizes_take_gpu_hours():
+    paper = forecast.summed("all", forecast.jobs("paper", ["pair"]))
+    assert 0 < paper.gpu_seconds < paper.seconds
+    assert forecast.summed("all", forecast.jobs("quick", ["pair"])).gpu_seconds == 0
+
+
+def test_what_was_measured_replaces_the_estimate_and_corrects_that_of_other_seeds():
+    before = {job.output: job.seconds for job in forecast.jobs("paper", ["pair"])}
+    one, two = (paths.stage("paper", "pair", "memory", 0, k) / "manifest.json" for k in (1, 2))
+    finish(1, seed=0, seconds=3 * before[one])
+    found = {job.output: job for job in forecast.jobs("paper", ["pair"])}
+    assert found[one].measured
+    assert found[one].seconds == pytest.approx(3 * before[one])
+    assert found[two].seconds == pytest.approx(3 * before[two])
+    cloning = paths.stage("paper", "pair", "cloning", 0, 1) / "manifest.json"
+    assert found[cloning].seconds == before[cloning]
+    rows = forecast.summed("pair", [job for job in found.values() if job.row == "pair"])
+    assert (rows.done, rows.hours_from) == (1, "1 of 10 measured")
+
+
+def test_hours_of_a_finished_job_are_those_of_the_device_that_it_ran_on():
+    finish(1, seed=0, seconds=7200.0, device="cpu")
+    finish(2, seed=0, seconds=3600.0)
+    done = [job for job in forecast.jobs("paper", ["pair"]) if job.done]
+    assert forecast.summed("done", done).gpu_seconds == 3600.0
+    assert forecast.summed("done", done).seconds == 10800.0
+
+
+def test_a_manifest_from_elsewhere_counts_as_done_and_not_as_measured():
+    finish(1, seed=0, seconds=1.0)
+    paths.stage("paper", "pair", "memory", 0, 1).joinpath("measured.json").unlink()
+    (job,) = (job for job in forecast.jobs("paper", ["pair"]) if job.done)
+    assert not job.measured
+    assert job.seconds == costs.training_seconds("paper", "pair", "memory", 1)
+
+
+def test_the_longest_chain_is_a_run_with_its_stages_and_its_evaluation():
+    found = forecast.jobs("paper", ["pair"])
+    mine = [job for job in found if job.run == ("pair", "memory", 0)]
+    seconds, run = forecast.longest_chain(found)
+    assert run == "pair/memory seed 0"
+    assert seconds == pytest.approx(sum(job.seconds for job in mine))
+    finish(1, seed=0, seconds=3600.0)
+    finish(2, seed=0, seconds=3600.0)
+    assert forecast.longest_chain(forecast.jobs("paper", ["pair"]))[1] == "pair/memory seed 1"
+
+
+def test_weights_are_those_of_the_model_that_is_trained():
+    for variant in ("memory", "cloning"):
+        settings = resolve("pair", variant, "quick").settings
+        counted = sum(p.numel() for p in build_policy(settings, 0).parameters())
+        assert disk.parameters(settings) == counted
+        assert disk.checkpoint_bytes(settings) == 4 * counted
+        assert disk.resume_bytes(settings) == 12 * counted
+
+
+def test_a_dataset_takes_what_its_file_takes_or_else_what_is_collected():
+    (job,) = (job for job in forecast.jobs("smoke", ["pair"]) if job.kind == "dataset")
+    # 8 episodes of 6 and 8 of 12 steps; four numbers are seen, an action and a reward.
+    assert job.bytes == 8 * (6 + 12) * 6 * 4
+    job.output.parent.mkdir(parents=True)
+    job.output.write_bytes(b"x" * 123)
+    (job,) = (job for job in forecast.jobs("smoke", ["pair"]) if job.kind == "dataset")
+    assert (job.done, job.bytes) == (True, 123)
+
+
+def test_a_row_an_experiment_a_sum_and_what_the_hours_rest_on(capsys):
+    forecast_table.show("paper", ["pair"])
+    told = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in told.splitlines() if line.strip()}
+    assert rows["pair"][2:6] == ["6", "4", "1", "11"]
+    assert rows["all"][1:6] == ["1", "6", "4", "4", "15"]
+    assert "estimated, no GPU has been measured" in told
+    assert "longest chain:" in told
+    assert "left" not in rows
+    finish(1, seed=0, seconds=1.0)
+    forecast_table.show("paper", ["pair"])
+    assert "left to do" in capsys.readouterr().out
+
+
+def test_snakemake_has_noted_how_long_a_dataset_took():
+    (job,) = (job for job in forecast.jobs("smoke", ["pair"]) if job.kind == "dataset")
+    timing = Path("data/benchmarks/collect/smoke/tmaze.tsv")
+    timing.parent.mkdir(parents=True)
+    timing.write_text("s\th:m:s\n12.5\t0:00:12\n")
+    job.output.parent.mkdir(parents=True)
+    job.output.touch()
+    (job,) = (job for job in forecast.jobs("smoke", ["pair"]) if job.kind == "dataset")
+    assert job.seconds == 12.5
