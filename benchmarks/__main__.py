@@ -11,14 +11,18 @@ set_threads(1)  # before torch is imported: figures are for one thread unless sa
 
 from benchmarks.measuring import show  # noqa: E402
 
-NAMES = ("training", "rollout", "memory", "start_up", "threads")
+NAMES = ("training", "rollout", "memory", "start_up", "threads", "planning")
 
 
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="|".join(NAMES))
-    parser.add_argument("--long", action="store_true", help="episodes of 100,000 steps too")
+    parser.add_argument(
+        "--long",
+        action="store_true",
+        help="episodes of 100,000 steps, and plans of 10,000 jobs, too",
+    )
     options = parser.parse_args()
     for name in options.names or NAMES:
         show(import_module(f"benchmarks.{name}").measure(long=options.long))

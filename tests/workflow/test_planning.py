@@ -1,0 +1,57 @@
+"""`memdt plan` counts what Snakemake plans, and planning is measured by a command that works."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KINDS = {"collect_dataset": "datasets", "train": "training", "evaluate": "evaluations"}
+COLUMNS = ("datasets", "training", "evaluations", "others", "jobs")
+
+
+def planned(output: str) -> Counter[str]:
+    """Snakemake's table of jobs, in our words; `all` is no job."""
+    table = output.split("Job stats:")[1].split("total")[0]
+    found = {rule: int(n) for rule, n in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)}
+    del found["all"]
+    counts: Counter[str] = Counter(jobs=sum(found.values()))
+    for rule, number in found.items():
+        counts[KINDS.get(rule, "others")] += number
+    return counts
+
+
+def forecast(output: str) -> Counter[str]:
+    """The row over all experiments."""
+    (row,) = (line for line in output.splitlines() if line.startswith("all "))
+    numbers = [int(text.replace(",", "").replace("·", "0")) for text in row.split()[1:6]]
+    return Counter(dict(zip(COLUMNS, numbers, strict=True)))
+
+
+@pytest.mark.parametrize("experiments", ["all", "tmaze_figure_5"])
+@pytest.mark.parametrize("scale", ["smoke", "paper"])
+def test_plan_counts_the_jobs_that_snakemake_plans(project, scale, experiments):
+    dry = project.snakemake("-n", "--config", f"scale={scale}", f"experiments={experiments}")
+    assert dry.returncode == 0, dry.stderr
+    named = () if experiments == "all" else ("--experiments", experiments)
+    told = project.memdt("plan", "--scale", scale, *named)
+    assert told.returncode == 0, told.stderr
+    assert forecast(told.stdout) == planned(dry.stdout)
+
+
+@pytest.mark.slow
+def test_the_measurement_of_planning_counts_jobs_and_files(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    planning = importlib.import_module("benchmarks.planning")
+    table = planning.measure(sizes=(100,), experiments="tmaze_memory_tokens")
+    assert [row["plan"] for row in table.rows] == [
+        "nothing done", "nothing done, SLURM", "all finished",
+    ]  # fmt: skip
+    assert len({row["jobs"] for row in table.rows}) == 1
+    assert table.rows[0]["jobs"] >= 100
+    assert table.rows[-1]["files"] > 3 * table.rows[0]["jobs"]
+    assert all(row["CPU-s"] > 0.5 and 50 < row["MB"] < 2000 for row in table.rows)
