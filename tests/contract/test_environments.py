@@ -160,10 +160,10 @@ def test_a_random_episode_ends(module, settings):
 
 
 def test_the_collection_policy_succeeds(module, settings):
-    vector = interface.make_vector(module, settings, ROWS)
+    vector = interface.make_collection_vector(module, settings, ROWS)
     policy = module.collection_policy(settings)
     store = play(vector, policy, range(ROWS), SEGMENT_LENGTH)
-    solved = module.success(store.returns)
+    solved = module.success(store.returns, store.terminated)
     assert solved.shape == (ROWS,)
     assert solved.dtype == bool
     assert solved.mean() > 0.5

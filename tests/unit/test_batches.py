@@ -30,6 +30,8 @@ def tensors_of(lengths: list[int]) -> EpisodeTensors:
             seeds=np.arange(len(lengths)),
             segments=np.ones(len(lengths), dtype=np.int64),
             terminated=np.ones(len(lengths), dtype=bool),
+            later_steps=np.zeros(len(lengths), dtype=np.int64),
+            later_returns=np.zeros(len(lengths)),
         )
     )
 

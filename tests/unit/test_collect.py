@@ -17,11 +17,14 @@ from memdt.settings.schema import CollectionSettings
 LENGTH = 10
 
 
-def wanted(segments=(1, 2, 3), episodes=12, only_successful=True, seed=0) -> CollectionSettings:
+def wanted(
+    segments=(1, 2, 3), episodes=12, only_successful=True, seed=0, keep_segments=None
+) -> CollectionSettings:
     return CollectionSettings(
         segments=segments,
         episodes_per_segment_count=episodes,
         only_successful=only_successful,
+        keep_segments=keep_segments,
         seed=seed,
     )
 
@@ -37,14 +40,14 @@ def variation(**names: object) -> ModuleType:
 class AlwaysUp(tmaze.Oracle):
     """Knows the way but not the hint: every second episode fails."""
 
-    def act(self, observations):
-        return np.where(super().act(observations) == RIGHT, RIGHT, UP)
+    def act(self, observations, info):
+        return np.where(super().act(observations, info) == RIGHT, RIGHT, UP)
 
 
 class Idle(tmaze.Oracle):
     """Never arrives."""
 
-    def act(self, observations):
+    def act(self, observations, info):
         return np.full(len(observations), UP)
 
 
@@ -55,6 +58,17 @@ def test_each_length_is_collected_as_often_as_asked():
     assert store.lengths.tolist() == [9] * 12 + [19] * 12 + [29] * 12
     assert (store.returns == 1).all()
     assert store.terminated.all()
+
+
+def test_of_a_long_episode_the_first_segments_are_kept_and_the_rest_is_counted():
+    whole = collect(tmaze, Settings(), wanted(segments=(3,)), LENGTH)
+    store = collect(tmaze, Settings(), wanted(segments=(3,), keep_segments=2), LENGTH)
+    assert store.lengths.tolist() == [20] * 12
+    assert store.played.tolist() == whole.lengths.tolist() == [29] * 12
+    assert (store.segments == 2).all()
+    assert store.rewards.sum() == 0
+    np.testing.assert_array_equal(store.returns, whole.returns)
+    np.testing.assert_array_equal(store.observations[:20], whole.observations[:20])
 
 
 def test_hints_of_each_length_are_balanced():

@@ -23,6 +23,8 @@ STORE = EpisodeStore(
     seeds=np.array([4, 5, 6]),
     segments=np.array([1, 1, 2]),
     terminated=np.array([True, False, True]),
+    later_steps=np.zeros(3, dtype=np.int64),
+    later_returns=np.zeros(3),
 )
 
 

@@ -31,12 +31,23 @@ def store_of(lengths: list[int], frames: bool = False, continuous: bool = False)
         seeds=np.arange(len(lengths)),
         segments=np.ones(len(lengths), dtype=np.int64),
         terminated=np.ones(len(lengths), dtype=bool),
+        later_steps=np.zeros(len(lengths), dtype=np.int64),
+        later_returns=np.zeros(len(lengths)),
     )
 
 
 def test_returns_to_go_worked_out_by_hand():
     rewards = np.array([1.0, 0.0, 2.0, -4.0], dtype=np.float32)
     np.testing.assert_array_equal(returns_to_go(rewards), [-1, -2, -2, -4])
+
+
+def test_what_is_earned_after_the_kept_steps_is_still_to_be_earned_in_them():
+    rewards = np.array([1.0, 0.0, 2.0], dtype=np.float32)
+    np.testing.assert_array_equal(returns_to_go(rewards, later=10.0), [13, 12, 12])
+    whole, kept = store_of([5]), store_of([3])
+    kept = EpisodeStore(**{**vars(kept), "later_returns": whole.rewards[3:].sum(keepdims=True)})
+    ours, theirs = (EpisodeTensors.from_store(store).returns_to_go for store in (kept, whole))
+    torch.testing.assert_close(ours, theirs[:3])
 
 
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=50))

@@ -210,7 +210,7 @@ def test_both_forms_draw_the_same_noise_past_a_chunk():
 def test_the_oracle_solves_every_maze_by_the_shortest_way(options):
     policy = tmaze.collection_policy(options)
     store = play(tmaze.make_vector(options, 8), policy, range(8), segment_length=10)
-    assert tmaze.success(store.returns).all()
+    assert tmaze.success(store.returns, store.terminated).all()
     assert (store.lengths <= options.corridor_length + 1).all()
     if options.corridor == "fixed":
         assert (store.lengths == options.corridor_length + 1).all()
@@ -218,14 +218,14 @@ def test_the_oracle_solves_every_maze_by_the_shortest_way(options):
 
 def test_the_oracle_needs_the_hint():
     class Blind(tmaze.Oracle):
-        def act(self, observations):
+        def act(self, observations, info):
             hidden = observations.copy()
             hidden[:, HINT] = 0
-            return super().act(hidden)
+            return super().act(hidden, info)
 
     options = Settings(corridor_length=4)
     store = play(tmaze.make_vector(options, 10), Blind(options), range(10), segment_length=10)
-    assert tmaze.success(store.returns).sum() == 5
+    assert tmaze.success(store.returns, store.terminated).sum() == 5
 
 
 # Settings and registration.

@@ -29,6 +29,7 @@ def files(config: Path) -> list[Path]:
         observations=np.zeros((4, 2), np.float32), actions=np.zeros(4, np.int64),
         rewards=np.zeros(4, np.float32), offsets=np.array([0, 2, 4]), seeds=np.array([0, 1]),
         segments=np.array([1, 1]), terminated=np.array([True, True]),
+        later_steps=np.zeros(2, np.int64), later_returns=np.zeros(2),
     )  # fmt: skip
     write_episodes(store, paths.dataset("tiny", "maze"), dict(DIGESTS))
     save_checkpoint(torch.nn.Linear(2, 2), STAGE / "checkpoint.safetensors", dict(DIGESTS))

@@ -50,7 +50,7 @@ def collect(
     stores: list[EpisodeStore] = []
     for segments in collection.segments:
         spanning = module.parameters_for(settings, segments, segment_length)
-        player = _Player(module, spanning, segment_length, collection.only_successful)
+        player = _Player(module, spanning, segment_length, collection)
         store, seed = player.collect(wanted, seed, progress, sum(map(len, stores)))
         stores.append(store)
     return concatenate(stores)
@@ -63,7 +63,7 @@ class _Player:
     module: EnvironmentModule
     settings: Any
     segment_length: int
-    only_successful: bool
+    collection: CollectionSettings
 
     def collect(
         self, wanted: int, seed: int, progress: Progress, done: int
@@ -77,18 +77,20 @@ class _Player:
             rows = min(wanted - have, interface.rows_at_once(self.module))
             store = self._play(range(seed, seed + rows))
             seed += rows
-            if self.only_successful:
-                store = store.select(self.module.success(store.returns))
+            if self.collection.only_successful:
+                store = store.select(self.module.success(store.returns, store.terminated))
             kept.append(store)
             have += len(store)
             progress.update(done + have)
         return concatenate(kept), seed
 
     def _play(self, seeds: Sequence[int]) -> EpisodeStore:
-        environment = interface.make_vector(self.module, self.settings, len(seeds))
+        environment = interface.make_collection_vector(self.module, self.settings, len(seeds))
         try:
             policy = self.module.collection_policy(self.settings)
-            return play(environment, policy, seeds, self.segment_length)
+            kept = self.collection.keep_segments
+            most = None if kept is None else kept * self.segment_length
+            return play(environment, policy, seeds, self.segment_length, most)
         finally:
             environment.close()
 
@@ -102,26 +104,39 @@ class _Player:
 
 
 def play(
-    environment: VectorEnv, policy: CollectionPolicy, seeds: Sequence[int], segment_length: int
+    environment: VectorEnv,
+    policy: CollectionPolicy,
+    seeds: Sequence[int],
+    segment_length: int,
+    most: int | None = None,
 ) -> EpisodeStore:
-    """One whole episode in every row, as a store; row i begins with ``seeds[i]``."""
-    observations, _ = environment.reset(seed=seeds)  # type: ignore[arg-type]
+    """One whole episode in every row, as a store; row i begins with ``seeds[i]``.
+
+    Of an episode longer than ``most`` steps only these are kept; the others are counted.
+    """
+    observations, info = environment.reset(seed=seeds)  # type: ignore[arg-type]
     policy.reset(len(seeds))
     running = np.ones(len(seeds), dtype=bool)
+    later_steps, later_returns = np.zeros(len(seeds), dtype=np.int64), np.zeros(len(seeds))
     steps: list[tuple[np.ndarray, ...]] = []
     while running.any():
-        actions = policy.act(observations)
-        following, rewards, terminated, truncated, _ = environment.step(actions)
-        rows = np.flatnonzero(running)
-        steps.append((rows, observations[rows], actions[rows], rewards[rows]))
+        actions = policy.act(observations, info)
+        following, rewards, terminated, truncated, info = environment.step(actions)
+        if most is None or len(steps) < most:
+            rows = np.flatnonzero(running)
+            steps.append((rows, observations[rows], actions[rows], rewards[rows]))
+        else:
+            later_steps += running
+            later_returns += np.where(running, rewards, 0.0)
         observations, running = following, ~(terminated | truncated)
-    return _store(steps, np.asarray(seeds), terminated, segment_length)
+    ends = (terminated.copy(), later_steps, later_returns)
+    return _store(steps, np.asarray(seeds), ends, segment_length)
 
 
 def _store(
     steps: list[tuple[np.ndarray, ...]],
     seeds: Shaped[np.ndarray, " rows"],
-    terminated: Shaped[np.ndarray, " rows"],
+    ends: tuple[np.ndarray, np.ndarray, np.ndarray],
     segment_length: int,
 ) -> EpisodeStore:
     """Steps recorded side by side, put one episode after the other."""
@@ -137,5 +152,7 @@ def _store(
         offsets=np.append(0, np.cumsum(lengths)),
         seeds=seeds.astype(np.int64),
         segments=-(-lengths // segment_length),
-        terminated=terminated.copy(),
+        terminated=ends[0],
+        later_steps=ends[1],
+        later_returns=ends[2],
     )

@@ -24,7 +24,7 @@ from memdt.errors import UserError
 from memdt.files import atomic_path
 
 FORMAT = "memdt episodes"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CHUNK_BYTES = 2**20  # an HDF5 chunk, before compression
 
 
@@ -62,6 +62,8 @@ class EpisodeStore:
     seeds: Int[np.ndarray, " episodes"]  # of the environment
     segments: Int[np.ndarray, " episodes"]  # the short last one counted
     terminated: Bool[np.ndarray, " episodes"]  # False: cut by the time limit
+    later_steps: Int[np.ndarray, " episodes"]  # played after the last one that is kept
+    later_returns: Float[np.ndarray, " episodes"]  # earned in them, undiscounted
 
     def __len__(self) -> int:
         """Episodes."""
@@ -93,9 +95,17 @@ class EpisodeStore:
         return np.diff(self.offsets)
 
     @property
+    def played(self) -> Int[np.ndarray, " episodes"]:
+        """Steps of each episode to its end, those not kept included."""
+        played: np.ndarray = self.lengths + self.later_steps
+        return played
+
+    @property
     def returns(self) -> Float[np.ndarray, " episodes"]:
-        """Undiscounted sum of rewards of each episode, in float64."""
-        return np.add.reduceat(self.rewards.astype(np.float64), self.offsets[:-1])
+        """Undiscounted sum of rewards of each episode to its end, in float64."""
+        kept = np.add.reduceat(self.rewards.astype(np.float64), self.offsets[:-1])
+        returns: np.ndarray = kept + self.later_returns
+        return returns
 
     def select(self, chosen: Bool[np.ndarray, " episodes"]) -> EpisodeStore:
         """The episodes marked true, in the same order."""
@@ -108,6 +118,8 @@ class EpisodeStore:
             seeds=self.seeds[chosen],
             segments=self.segments[chosen],
             terminated=self.terminated[chosen],
+            later_steps=self.later_steps[chosen],
+            later_returns=self.later_returns[chosen],
         )
 
 
@@ -232,7 +244,8 @@ def _check_arrays(store: dict[str, Shaped[np.ndarray, "rows ..."]]) -> None:
     """That lengths agree and offsets grow from 0 to the number of steps."""
     offsets, steps, episodes = store["offsets"], len(store["rewards"]), len(store["seeds"])
     agree = all(len(store[name]) == steps for name in ("observations", "actions"))
-    agree &= all(len(store[name]) == episodes for name in ("segments", "terminated"))
+    of_episodes = ("segments", "terminated", "later_steps", "later_returns")
+    agree &= all(len(store[name]) == episodes for name in of_episodes)
     agree &= offsets.dtype.kind == "i"
     borders = len(offsets) == episodes + 1 and offsets[0] == 0 and offsets[-1] == steps
     if not (agree and borders and episodes > 0 and (np.diff(offsets) > 0).all()):

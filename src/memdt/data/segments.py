@@ -53,15 +53,18 @@ class Segment:
         return Segment(*(getattr(self, f.name)[:count] for f in fields(self)))
 
 
-def returns_to_go(rewards: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
+def returns_to_go(
+    rewards: Float[np.ndarray, " steps"], later: float = 0.0
+) -> Float[np.ndarray, " steps"]:
     """What is still to be earned at each step of one episode, this step's reward included.
 
-    Undiscounted; summed in float64. Source: RATE section 3.
+    Undiscounted; summed in float64; ``later``: earned after these steps. Source: RATE section 3.
 
     >>> returns_to_go(np.array([1.0, 0.0, 2.0], dtype=np.float32))
     array([3., 2., 2.], dtype=float32)
     """
-    return np.cumsum(rewards[::-1], dtype=np.float64)[::-1].astype(np.float32)
+    remaining = np.cumsum(rewards[::-1], dtype=np.float64)[::-1] + later
+    return remaining.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,9 @@ class EpisodeTensors:
     @classmethod
     def from_store(cls, store: EpisodeStore, device: torch.device | str = "cpu") -> EpisodeTensors:
         """Copy a dataset to ``device``: frames stay uint8, choices become int64, others float32."""
-        remaining = [returns_to_go(r) for r in np.split(store.rewards, store.offsets[1:-1])]
+        parts = np.split(store.rewards, store.offsets[1:-1])
+        pairs = zip(parts, store.later_returns.tolist(), strict=True)
+        remaining = [returns_to_go(rewards, later) for rewards, later in pairs]
         return cls(
             observations=_observations(store.observations).to(device),
             actions=_actions(store.actions).to(device),

@@ -7,7 +7,9 @@ reset: its reward is 0, its flags and its observation stay, its action is ignore
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -25,12 +27,18 @@ Seeds = int | Sequence[int] | Int[np.ndarray, " rows"] | None
 
 @runtime_checkable
 class CollectionPolicy(Protocol):
-    """Who plays when a dataset is collected; sees observations only, many rows at once."""
+    """Who plays when a dataset is collected, many rows at once.
+
+    It sees observations, and what the environment's ``make_collection_vector`` tells beside them
+    (``info``, a list of a value for every row under each name).
+    """
 
     def reset(self, count: int) -> None:
         """Forget everything; ``count`` new episodes begin."""
 
-    def act(self, observations: Shaped[np.ndarray, "rows ..."]) -> Shaped[np.ndarray, "rows ..."]:
+    def act(
+        self, observations: Shaped[np.ndarray, "rows ..."], info: dict[str, Any]
+    ) -> Shaped[np.ndarray, "rows ..."]:
         """An action for every row."""
 
 
@@ -38,8 +46,13 @@ class CollectionPolicy(Protocol):
 class EnvironmentModule(Protocol):
     """A module of ``memdt.environments``.
 
-    Two more names are optional: ``make_vector(settings, count)``, a faster vector environment than
-    :class:`SerialVector`, and ``ROWS_AT_ONCE``, how many episodes may be played side by side.
+    Optional names:
+
+    - ``make_vector(settings, count)``: a faster vector environment than :class:`SerialVector`;
+    - ``make_collection_vector(settings, count)``: the one that the collection policy plays in;
+    - ``ROWS_AT_ONCE``: how many episodes may be played side by side;
+    - ``MEASURES``: whole numbers of ``info`` that an evaluation keeps beside return and steps;
+    - ``group(seeds)``: a word for each episode, by which results are also told apart.
     """
 
     __name__: str
@@ -55,8 +68,10 @@ class EnvironmentModule(Protocol):
     def collection_policy(self, settings: Any) -> CollectionPolicy:
         """Who plays when a dataset is collected."""
 
-    def success(self, returns: Float[np.ndarray, " episodes"]) -> Bool[np.ndarray, " episodes"]:
-        """Which episodes solve the task, judged by their return."""
+    def success(
+        self, returns: Float[np.ndarray, " episodes"], terminated: Bool[np.ndarray, " episodes"]
+    ) -> Bool[np.ndarray, " episodes"]:
+        """Which episodes solve the task, by their return and by whether time cut them (False)."""
 
 
 def load(name: str) -> EnvironmentModule:
@@ -80,6 +95,25 @@ def make_vector(module: EnvironmentModule, settings: BaseModel, count: int) -> V
     if own is not None:
         return own(settings, count)
     return SerialVector([module.make(settings) for _ in range(count)])
+
+
+def make_collection_vector(module: EnvironmentModule, settings: BaseModel, count: int) -> VectorEnv:
+    """The vector environment in which a dataset is collected."""
+    own: Callable[[BaseModel, int], VectorEnv] | None = getattr(
+        module, "make_collection_vector", None
+    )
+    return make_vector(module, settings, count) if own is None else own(settings, count)
+
+
+def measures(module: EnvironmentModule) -> tuple[str, ...]:
+    """What an evaluation keeps of ``info``."""
+    return tuple(getattr(module, "MEASURES", ()))
+
+
+def groups(module: EnvironmentModule, seeds: Sequence[int]) -> list[str]:
+    """The group of each episode; ``all`` in an environment that knows none."""
+    own: Callable[[Any], list[str]] | None = getattr(module, "group", None)
+    return ["all"] * len(seeds) if own is None else own(np.asarray(seeds))
 
 
 def row_seeds(seed: Seeds, count: int) -> list[int | None]:
@@ -112,11 +146,16 @@ class SerialVector(VectorEnv):
     ) -> tuple[Shaped[np.ndarray, "rows ..."], dict[str, Any]]:
         """Begin an episode in every row."""
         seeds = row_seeds(seed, self.num_envs)
-        pairs = zip(self.environments, seeds, strict=True)
-        self._observations = np.stack([e.reset(seed=s, options=options)[0] for e, s in pairs])
+
+        def begin(row: int) -> tuple[np.ndarray, dict[str, Any]]:
+            return self.environments[row].reset(seed=seeds[row], options=options)
+
+        results = list(self._map(begin, range(self.num_envs)))
+        self._observations = np.stack([observation for observation, _ in results])
+        self._infos = [info for _, info in results]
         self._terminated = np.zeros(self.num_envs, dtype=bool)
         self._truncated = np.zeros(self.num_envs, dtype=bool)
-        return self._observations.copy(), {}
+        return self._observations.copy(), self._info()
 
     def step(
         self, actions: Shaped[np.ndarray, "rows ..."]
@@ -129,14 +168,51 @@ class SerialVector(VectorEnv):
     ]:
         """One step of every row that has not ended."""
         rewards = np.zeros(self.num_envs)
-        for row in np.flatnonzero(~(self._terminated | self._truncated)):
-            result = self.environments[row].step(deepcopy(actions[row]))
+        running = np.flatnonzero(~(self._terminated | self._truncated))
+
+        def move(row: int) -> tuple[Any, ...]:
+            return self.environments[row].step(deepcopy(actions[row]))
+
+        for row, result in zip(running, self._map(move, running), strict=True):
             self._observations[row], rewards[row] = result[0], result[1]
             self._terminated[row], self._truncated[row] = result[2], result[3]
+            self._infos[row] = result[4]
         flags = self._terminated.copy(), self._truncated.copy()
-        return self._observations.copy(), rewards, *flags, {}
+        return self._observations.copy(), rewards, *flags, self._info()
+
+    def render(self) -> tuple[Any, ...]:
+        """What every row shows."""
+        return tuple(environment.render() for environment in self.environments)
+
+    def _map(self, function: Callable[[int], Any], rows: Iterable[int]) -> Iterable[Any]:
+        """``function`` of every row, in order."""
+        return map(function, rows)
+
+    def _info(self) -> dict[str, Any]:
+        """A list of a value for every row under each name."""
+        return {name: [info[name] for info in self._infos] for name in self._infos[0]}
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close every environment."""
         for environment in self.environments:
             environment.close()
+
+
+class ThreadedVector(SerialVector):
+    """The same, rows stepped side by side: for simulators that compute outside of Python.
+
+    Four at a time on one core too: while one's answer is under way the next one computes.
+    """
+
+    def __init__(self, environments: Sequence[gymnasium.Env[Any, Any]]) -> None:
+        super().__init__(environments)
+        threads = min(self.num_envs, 2 * len(os.sched_getaffinity(0)))
+        self._threads = ThreadPoolExecutor(max(threads, 4), thread_name_prefix="environment")
+
+    def _map(self, function: Callable[[int], Any], rows: Iterable[int]) -> Iterable[Any]:
+        return self._threads.map(function, rows)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close every environment, then the threads."""
+        super().close_extras(**kwargs)
+        self._threads.shutdown()

@@ -91,7 +91,9 @@ def collection_policy(settings: Settings) -> Oracle:
     return Oracle(settings)
 
 
-def success(returns: Float[np.ndarray, " episodes"]) -> Bool[np.ndarray, " episodes"]:
+def success(
+    returns: Float[np.ndarray, " episodes"], terminated: Bool[np.ndarray, " episodes"]
+) -> Bool[np.ndarray, " episodes"]:
     """A return of 1: the turn was the right one."""
     return returns >= 1.0
 
@@ -113,7 +115,7 @@ class Oracle:
         self._hint = np.zeros(count, dtype=np.float32)
         self._flagged = np.zeros(count, dtype=bool)
 
-    def act(self, observations: Observations) -> Int[np.ndarray, " rows"]:
+    def act(self, observations: Observations, info: dict[str, Any]) -> Int[np.ndarray, " rows"]:
         """Right, or the turn that the hint asked for."""
         self._hint += observations[:, HINT]  # 0 in all observations but the first
         flagged = observations[:, FLAG] == 1

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from memdt.device import default_device
 from memdt.environments import interface as environments
@@ -25,7 +24,7 @@ from memdt.settings.schema import Condition, RunSettings
 from memdt.training.checkpoints import load_checkpoint
 from memdt.training.train import build_policy
 
-HEADER = "condition,segments,episode,environment_seed,return,steps,success\n"
+COLUMNS = "condition,segments,episode,environment_seed,return,steps,success,group"
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,9 @@ def evaluate_run(job: Job) -> None:
     policy = load_policy(job.settings, job.checkpoint)
     rows = [row for case in _cases(job.settings) for row in _rows(job, policy, *case)]
     content = slices.evaluate(job.settings)
-    write_text(job.out, HEADER + "".join(rows))
+    module = environments.load(job.settings.environment.module)
+    header = ",".join((COLUMNS, *environments.measures(module))) + "\n"
+    write_text(job.out, header + "".join(rows))
     made = manifest(
         job.seed, str(default_device()), [job.out],
         settings_digest=digest(content), source_digest=job.source_digest, settings=content,
@@ -72,14 +73,25 @@ def _rows(
     job: Job, policy: SequencePolicy, name: str, condition: Condition, segments: int
 ) -> list[str]:
     """The rows of one condition at one length."""
-    first, episodes = job.settings.evaluation.first_seed, job.settings.evaluation.episodes
-    seeds = range(first, first + episodes)
-    outcomes, successes = play(job.settings, policy, condition, segments, job.seed, job.label)
+    module = environments.load(job.settings.environment.module)
+    seeds = evaluation_seeds(job.settings)
+    ends = play(job.settings, policy, condition, segments, job.seed, job.label)
+    successes = module.success(ends.returns, ends.terminated)
+    groups = environments.groups(module, seeds)
+    told = [ends.measures[measure] for measure in environments.measures(module)]
     return [
-        f"{name},{segments},{episode},{seed},{outcomes.returns[episode]:.6g},"
-        f"{outcomes.steps[episode]},{int(successes[episode])}\n"
+        f"{name},{segments},{episode},{seed},{ends.returns[episode]:.6g},"
+        f"{ends.steps[episode]},{int(successes[episode])},{groups[episode]}"
+        + "".join(f",{values[episode]}" for values in told)
+        + "\n"
         for episode, seed in enumerate(seeds)
     ]
+
+
+def evaluation_seeds(settings: RunSettings) -> range:
+    """The environment seeds of an evaluation's episodes."""
+    first = settings.evaluation.first_seed
+    return range(first, first + settings.evaluation.episodes)
 
 
 def play(
@@ -89,15 +101,19 @@ def play(
     segments: int,
     seed: int,
     label: str,
-) -> tuple[Outcomes, Any]:
-    """Outcomes and successes of all evaluation episodes that span ``segments`` segments."""
-    first, episodes = settings.evaluation.first_seed, settings.evaluation.episodes
-    rollout = rollout_of(settings, policy, condition, segments, seed, episodes)
-    total = segments * settings.segment_length
+) -> Outcomes:
+    """What came of all evaluation episodes that span ``segments`` segments."""
+    seeds = evaluation_seeds(settings)
+    rows = environments.rows_at_once(environments.load(settings.environment.module))
+    total = segments * settings.segment_length * -(-len(seeds) // rows)
     progress = Progress(f"{label} {segments} segments", total, unit="steps")
-    outcomes = rollout.play(list(range(first, first + episodes)), progress)
-    rollout.environment.close()
-    return outcomes, environments.load(settings.environment.module).success(outcomes.returns)
+    ends = []
+    for batch, first in enumerate(range(0, len(seeds), rows)):
+        some = seeds[first : first + rows]
+        rollout = rollout_of(settings, policy, condition, segments, seed, len(some), batch)
+        ends.append(rollout.play(list(some), progress, batch * total // -(-len(seeds) // rows)))
+        rollout.environment.close()
+    return Outcomes.joined(ends)
 
 
 def rollout_of(
@@ -107,8 +123,12 @@ def rollout_of(
     segments: int,
     seed: int,
     episodes: int,
+    batch: int = 0,
 ) -> Rollout:
-    """A rollout of ``episodes`` side by side, each of ``segments`` segments."""
+    """A rollout of ``episodes`` side by side, each of ``segments`` segments.
+
+    ``batch`` counts those that are played one after the other, each with draws of its own.
+    """
     evaluation = settings.evaluation
     module = environments.load(settings.environment.module)
     parameters = module.Settings(**settings.environment.parameters)
@@ -119,7 +139,7 @@ def rollout_of(
         greedy=evaluation.action_selection == "greedy",
         condition=condition,
         context_steps=_context_steps(settings, condition, policy),
-        seed=stream(seed, "rollout", evaluation.seed, segments),
+        seed=stream(seed, "rollout", evaluation.seed, segments, *([batch] if batch else [])),
     )
     return Rollout(policy, environments.make_vector(module, parameters, episodes), protocol)
 

@@ -30,6 +30,18 @@ class Outcomes:
 
     returns: NDArray[np.float64]
     steps: NDArray[np.int64]
+    terminated: NDArray[np.bool_]  # False: cut by the time limit
+    measures: dict[str, list[Any]]  # what the environment told at the end, by its name
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outcomes]) -> Outcomes:
+        """Those of several batches of seeds, in order."""
+        return cls(
+            np.concatenate([part.returns for part in parts]),
+            np.concatenate([part.steps for part in parts]),
+            np.concatenate([part.terminated for part in parts]),
+            {name: sum((p.measures[name] for p in parts), []) for name in parts[0].measures},
+        )
 
 
 @dataclass(frozen=True)
@@ -56,8 +68,10 @@ class Rollout:
         self.observe: Callable[[Step, Tensor], None] | None = None
 
     @torch.inference_mode()
-    def play(self, seeds: Sequence[int], progress: Progress | None = None) -> Outcomes:
-        """Play one episode for each environment seed."""
+    def play(
+        self, seeds: Sequence[int], progress: Progress | None = None, done: int = 0
+    ) -> Outcomes:
+        """Play one episode for each environment seed; the progress has ``done`` steps before."""
         count = len(seeds)
         returns, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
         space = self.environment.single_action_space
@@ -75,18 +89,18 @@ class Rollout:
             if self.observe is not None:
                 self.observe(question, previous)
             actions[alive] = previous.cpu().numpy()
-            observations, rewards, terminated, truncated, _ = self.environment.step(actions)
+            observations, rewards, terminated, truncated, info = self.environment.step(actions)
             step += 1
             returns[alive] += rewards[alive]
             lengths[alive] = step
             if progress is not None:
-                progress.update(step, episodes=alive.size)
+                progress.update(done + step, episodes=alive.size)
             ended = (terminated | truncated)[alive]
             if ended.any():
                 keep = torch.from_numpy(~ended).to(self.device)
                 alive, state, previous = alive[~ended], state.rows(keep), previous[keep]
                 self.edit.rows(keep)
-        return Outcomes(returns, lengths)
+        return Outcomes(returns, lengths, terminated.copy(), info)
 
     def _begin(self, count: int) -> DecodeState:
         return self.policy.begin_segment(
@@ -107,7 +121,9 @@ class Rollout:
     ) -> Step:
         """What the policy sees now: the target return falls by what has been received."""
         received = 0.0 if self.protocol.condition.return_to_go_held else returns[alive]
-        left = np.full(alive.size, self.protocol.target_return) - received
+        asked = self.protocol.condition.target_return
+        asked = self.protocol.target_return if asked is None else asked
+        left = np.full(alive.size, asked) - received
         seen = torch.from_numpy(observations[alive]).to(self.device)
         return Step(seen, torch.from_numpy(left.astype(np.float32)).to(self.device), previous)
 

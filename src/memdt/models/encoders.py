@@ -75,9 +75,12 @@ class StepTokens(nn.Module):
 
     def __init__(self, spaces: Spaces, width: int, dropout: float) -> None:
         super().__init__()
-        self.return_to_go = nn.Linear(1, width)
+        self.return_to_go: nn.Module = nn.Linear(1, width)
         self.observation = observation_encoder(spaces.observation, width)
         self.action = action_encoder(spaces.action, width)
+        if len(spaces.observation.shape or ()) == 3:  # as the public code beside frames
+            self.return_to_go = nn.Sequential(self.return_to_go, nn.Tanh())
+            self.action = nn.Sequential(self.action, nn.Tanh())
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, segment: Segment) -> Float[Tensor, "batch token width"]:

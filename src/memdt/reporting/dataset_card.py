@@ -74,7 +74,9 @@ def by_length(store: EpisodeStore, module: str) -> pd.DataFrame:
             "segments": store.segments,
             "length": store.lengths,
             "return": store.returns,
-            "success": np.asarray(interface.load(module).success(store.returns), dtype=float),
+            "success": np.asarray(
+                interface.load(module).success(store.returns, store.terminated), dtype=float
+            ),
         }
     )
     return (

@@ -31,6 +31,11 @@ class CollectionSettings(Frozen):
     segments: tuple[int, ...] = Field(description="lengths, in segments, of the episodes collected")
     episodes_per_segment_count: int = Field(gt=0, description="episodes of each of these lengths")
     only_successful: bool = Field(default=True, description="keep only episodes that succeed")
+    keep_segments: int | None = Field(
+        default=None,
+        gt=0,
+        description="keep the first segments of an episode, which is played to its end; null: all",
+    )
     seed: int = Field(default=0, ge=0, description="seed of the collection")
 
 
@@ -103,6 +108,9 @@ class Condition(Frozen):
     )
     noise_scale: float = Field(default=1.0, ge=0, description="standard deviation of the noise")
     return_to_go_held: bool = Field(default=False, description="feed the target return throughout")
+    target_return: float | None = Field(
+        default=None, description="asked for at the first step; null: that of the evaluation"
+    )
     context_segments: int | None = Field(
         default=None,
         gt=0,
@@ -143,6 +151,7 @@ class RunSettings(Frozen):
     @model_validator(mode="after")
     def _long_enough(self) -> RunSettings:
         longest = max(self.collection.segments)
+        longest = min(longest, self.collection.keep_segments or longest)
         if self.training.segments > longest:
             raise ValueError(
                 f"training.segments is {self.training.segments} ({self.training.segments} x "
@@ -176,9 +185,19 @@ class Variant(Frozen):
 class TableSettings(Frozen):
     """The shape of the experiment's table."""
 
-    rows: str = "segments"
-    columns: str = "variant"
-    metric: str = "success"
+    rows: str = Field(
+        default="segments", description="one of variant, condition, segments and metric"
+    )
+    columns: str = Field(default="variant", description="another one of them")
+    metric: str | tuple[str, ...] = Field(
+        default="success",
+        description="one or more; docs/output.md says how they are written",
+    )
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics as a tuple, also where there is one."""
+        return self.metric if isinstance(self.metric, tuple) else (self.metric,)
 
 
 class Answers(Frozen):
