@@ -6,9 +6,11 @@ which of its modules are none; names that begin with an underscore are private.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 from memdt.errors import UserError, closest
@@ -30,3 +32,18 @@ def load(package: str, name: str) -> ModuleType:
         folder = f"src/{package.replace('.', '/')}"
         raise UserError(f"no {name!r} among the {kind}", folder, closest(name, names(package)))
     return importlib.import_module(f"{package}.{name}")
+
+
+def constant(package: str, name: str, of: str) -> tuple[str, ...]:
+    """The tuple ``of`` of a component, read and not imported: it may not be importable here.
+
+    Empty where the component has none.
+    """
+    folder = Path(importlib.import_module(package).__path__[0])
+    source = folder / f"{name}.py"
+    text = source.read_text(encoding="utf-8") if source.is_file() else ""
+    for node in ast.parse(text).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == of for target in targets):
+            return tuple(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+    return ()

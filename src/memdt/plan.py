@@ -5,7 +5,6 @@ Everything here follows from the settings; nothing looks at what has been made a
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from memdt import discovery, paths
 from memdt.errors import UserError, closest
+from memdt.reporting.metric_names import EVERYWHERE, measures_of, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.layers import available, read_yaml
 from memdt.settings.remembered import keep, resolve
@@ -28,8 +28,6 @@ from memdt.settings.resolve import (
     variants_of,
 )
 from memdt.settings.schema import FigureSettings, Selection
-
-ENVIRONMENTS = Path(__file__).parent / "environments"
 
 
 @dataclass(frozen=True)
@@ -215,26 +213,21 @@ def default_experiments(scale: str) -> tuple[str, ...]:
 
 def missing_simulators(experiment: str) -> list[str]:
     """What an experiment's environment needs and this installation lacks; nothing is imported."""
+    needed = required_simulators(environment_module(experiment))
+    return [name for name in needed if importlib.util.find_spec(name) is None]
+
+
+def environment_module(experiment: str) -> str:
+    """The module of an experiment's environment."""
     environment = experiment_file(experiment).environment
     content = read_yaml(paths.CONFIG / "environments" / f"{environment}.yaml")
     block = content.get("environment") or {}
-    module = content.get("environment.module") or block.get("module") or environment
-    return [n for n in required_simulators(module) if importlib.util.find_spec(n) is None]
+    return content.get("environment.module") or block.get("module") or environment
 
 
 def required_simulators(module: str) -> tuple[str, ...]:
     """``REQUIRES`` of an environment's module, read and not imported: it may not be importable."""
-    source = ENVIRONMENTS / f"{module}.py"
-    return _literal(source, "REQUIRES") if source.is_file() else ()
-
-
-def _literal(source: Path, name: str) -> tuple[str, ...]:
-    """The value of a constant in a module that may not be importable here."""
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            return tuple(ast.literal_eval(node.value))  # type: ignore[attr-defined]
-    return ()
+    return discovery.constant("memdt.environments", module, "REQUIRES")
 
 
 def check(scale: str, experiments: Iterable[str]) -> None:
@@ -243,7 +236,7 @@ def check(scale: str, experiments: Iterable[str]) -> None:
     Files that nobody asked for are read too: a slip in them would be told much later otherwise.
     """
     for experiment in available("experiments"):
-        experiment_file(experiment)
+        _check_table(experiment)
     for name in available("scales"):
         scale_file(name)
     wanted = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
@@ -252,6 +245,17 @@ def check(scale: str, experiments: Iterable[str]) -> None:
     keep(wanted)
     for name, figure in figures().items():
         _check_figure(name, figure)
+
+
+def _check_table(experiment: str) -> None:
+    """UserError where a table shows what nobody measures in its environment."""
+    columns = (*EVERYWHERE, *measures_of(environment_module(experiment)))
+    try:
+        for name in experiment_file(experiment).table.metrics:
+            refuse_unknown(name, parse(name), columns)
+    except UserError as error:
+        where = f"{paths.CONFIG / 'experiments' / experiment}.yaml: table.metric"
+        raise UserError(error.what, where, error.remedy) from None
 
 
 def _check_figure(name: str, figure: FigureSettings) -> None:

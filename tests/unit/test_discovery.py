@@ -39,6 +39,17 @@ def test_listing_imports_no_component():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_constant_is_read_without_importing(tmp_path, monkeypatch):
+    package = tmp_path / "aviary"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "eagle.py").write_text("import nowhere\nPREY: tuple[str, ...] = ('hare', 'fish')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert discovery.constant("aviary", "eagle", "PREY") == ("hare", "fish")
+    assert discovery.constant("aviary", "eagle", "YOUNG") == ()
+    assert discovery.constant("aviary", "owl", "PREY") == ()
+
+
 def test_a_package_lists_its_new_files(tmp_path, monkeypatch):
     package = tmp_path / "zoo"
     package.mkdir()

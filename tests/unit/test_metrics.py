@@ -13,7 +13,7 @@ from memdt.errors import UserError
 from memdt.reporting import metrics
 from memdt.reporting.claim_tests import VERDICTS
 from memdt.reporting.claims import CLAIM_COLUMNS, write_claims
-from memdt.reporting.tables import TABLE_COLUMNS, _typed, write_table
+from memdt.reporting.tables import TABLE_COLUMNS, _typed, read_table, write_table
 
 CELLS = [
     # variant, condition, segments, reproduced
@@ -53,6 +53,17 @@ def test_verdicts_are_counted_and_variants_averaged_over_plain_cells(results: Pa
     assert list(found["claims"]) == list(VERDICTS)
     assert found["walk"] == {"near": 0.533333, "far": 0.25}
     assert list(found["walk"]) == ["near", "far"]
+
+
+def test_a_table_of_several_metrics_is_told_metric_by_metric(results: Path) -> None:
+    path = paths.table("tiny", "walk")
+    table = read_table(path)
+    longer = table.assign(metric="steps", reproduced_mean=10 * table["reproduced_mean"])
+    write_table(pd.concat([table, longer], ignore_index=True), path)
+    found = metrics.metrics("tiny", ["walk"])["walk"]
+    assert found == {
+        "success": {"near": 0.533333, "far": 0.25}, "steps": {"near": 5.333333, "far": 2.5},
+    }  # fmt: skip
 
 
 def test_the_same_tables_give_the_same_bytes(results: Path) -> None:

@@ -31,6 +31,7 @@ from memdt.reporting.table_view import blocks
 from memdt.reporting.tables import build_table, write_table
 from memdt.reporting.verdicts import RULES
 from memdt.settings import layers, resolve
+from memdt.settings.schema import TableSettings
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ("walk", "later")
@@ -189,10 +190,10 @@ def run(scale: str, seeds: tuple[int, ...]) -> None:
 
 def run_once(scale: str, variant: str, seed: int) -> None:
     folder = paths.run(scale, "walk", variant, seed)
-    episodes = "condition,segments,episode,environment_seed,return,steps,success\n"
+    episodes = "condition,segments,episode,environment_seed,return,steps,success,group\n"
     for segments in (1, 2):
         good = 8 + seed % 2
-        rows = (f"as_published,{segments},{e},{e},1,6,{int(e < good)}\n" for e in range(10))
+        rows = (f"as_published,{segments},{e},{e},1,6,{int(e < good)},all\n" for e in range(10))
         episodes += "".join(rows)
     put(folder / "episodes.csv", episodes)
     job = {
@@ -555,6 +556,26 @@ def test_a_table_has_a_block_for_what_its_dimensions_leave_open(project: Path) -
     assert [block.printed for block in found] == [True, False]
     assert found[0].columns == ("near",)
     assert [name for name, _ in found[0].rows] == ["1", "2"]
+
+
+def test_only_what_varies_names_a_block(project: Path) -> None:
+    episodes = load_episodes("tiny", "walk", {"near": (0, 1, 2)})
+
+    def titles(settings: TableSettings, frame: pd.DataFrame) -> list[str]:
+        table = build_table("walk", settings, frame, ())
+        return [block.title for block in blocks(table, settings, {})]
+
+    both = ("steps", "success")
+    assert titles(TableSettings(metric=both), episodes) == ["steps", "success"]
+    by_metric = TableSettings(rows="metric", metric=both)
+    assert titles(by_metric, episodes) == ["segments 1", "segments 2"]
+    one = episodes[episodes["segments"] == 2]
+    assert titles(by_metric, one) == [""]
+    assert titles(by_metric, one.assign(condition="with_noise")) == ["with noise"]
+    noisy = pd.concat([one, one.assign(condition="with_noise")])
+    assert titles(TableSettings(metric=both), noisy) == [
+        "as published, steps", "as published, success", "with noise, steps", "with noise, success",
+    ]  # fmt: skip
 
 
 def test_the_newest_commit_dates_the_report(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -17,11 +18,12 @@ from memdt.reporting.results import (
     load_curves,
     load_episodes,
     load_manifests,
+    measures_in,
     per_seed,
 )
 
-EPISODES = "condition,segments,episode,environment_seed,return,steps,success\n"
-ROWS = "as_published,1,0,17,1.0,29,1\nas_published,1,1,18,0.0,30,0\n"
+EPISODES = "condition,segments,episode,environment_seed,return,steps,success,group\n"
+ROWS = "as_published,1,0,17,1.0,29,1,all\nas_published,1,1,18,0.0,30,0,all\n"
 
 
 def put(root: Path, variant: str, seed: int, text: str) -> Path:
@@ -74,9 +76,11 @@ def test_nothing_run_gives_an_empty_frame_with_all_columns(tmp_path):
         ("loss,accuracy\n1,2\n", "expected the columns"),
         (EPISODES.replace("steps,success", "success,steps") + ROWS, "expected the columns"),
         (EPISODES + ROWS.replace("\n", ",9\n"), "expected the columns"),
-        (EPISODES + ROWS + "as_published,1,2,19,1.0,29,1,5,5\n", "no table"),
+        (EPISODES + ROWS + "as_published,1,2,19,1.0,29,1,all,5\n", "no table"),
+        (EPISODES.replace("\n", ",tics\n") + ROWS.replace("\n", ",many\n"), "no number"),
+        (EPISODES.replace("\n", ",tics\n") + ROWS, "missing"),
         (EPISODES + ROWS.replace("29", "many"), "no number"),
-        (EPISODES + ROWS.replace(",1\n", ",0.5\n"), "0 or 1"),
+        (EPISODES + ROWS.replace(",1,all", ",0.5,all"), "0 or 1"),
         (EPISODES + ROWS + ROWS, "twice"),
     ],
 )
@@ -108,9 +112,83 @@ def test_per_seed_is_the_naive_mean_over_episodes():
     assert found.groupby(["variant", "segments"])["seed"].apply(list).tolist() == [[0, 3]] * 4
 
 
-def test_an_unknown_metric_is_refused():
-    with pytest.raises(UserError, match="success"):
-        per_seed(pd.DataFrame(), "sucess")
+def test_what_an_environment_measures_comes_after_the_columns_of_all(tmp_path):
+    header = EPISODES.replace("\n", ",tics,right_items\n")
+    put(tmp_path, "rate", 0, header + "as_published,1,0,17,1.0,29,1,red,58,3\n")
+    put(tmp_path, "dt", 0, header + "as_published,1,0,17,1.0,29,1,red,60,2\n")
+    frame = load_episodes("quick", "task", ["rate", "dt"], tmp_path)
+    assert list(frame.columns[-3:]) == ["group", "tics", "right_items"]
+    assert measures_in(frame) == ["tics", "right_items"]
+    assert per_seed(frame, "tics")["value"].tolist() == [58, 60]
+
+
+# Seed 0: red 10 and 20, green 2 and 4. Seed 1: red 7, green 9.
+GROUPED = pd.DataFrame(
+    [
+        ("task", "rate", "as_published", 1, seed, group, value, right, wrong)
+        for seed, group, value, right, wrong in (
+            (0, "red", 10.0, 3, 1), (0, "red", 20.0, 5, 0), (0, "green", 2.0, 1, 2),
+            (0, "green", 4.0, 0, 0), (1, "red", 7.0, 0, 0), (1, "green", 9.0, 0, 0),
+        )
+    ],
+    columns=[
+        "experiment", "variant", "condition", "segments", "seed", "group", "return",
+        "right_items", "wrong_items",
+    ],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "values"),
+    [
+        ("return", [9.0, 8.0]),
+        ("return (red)", [15.0, 7.0]),
+        ("return (green)", [3.0, 9.0]),
+        ("return imbalance", [12.0, 2.0]),
+        ("share of right_items against wrong_items", [9 / 12, math.nan]),
+        ("share of right_items against wrong_items (green)", [1 / 3, math.nan]),
+        ("share of right_items against wrong_items imbalance", [8 / 9 - 1 / 3, math.nan]),
+    ],
+)
+def test_metrics_of_groups_and_shares_by_hand(metric, values):
+    found = per_seed(GROUPED, metric)
+    assert found["seed"].tolist() == [0, 1]
+    assert found["value"].tolist() == pytest.approx(values, nan_ok=True)
+    assert found["episodes"].tolist() == ([2, 1] if "(" in metric else [4, 2])
+
+
+def test_a_seed_that_lacks_a_group_has_no_imbalance():
+    lacking = GROUPED[(GROUPED["seed"] == 0) | (GROUPED["group"] == "red")]
+    values = per_seed(lacking, "return imbalance")["value"].tolist()
+    assert values == pytest.approx([12.0, math.nan], nan_ok=True)
+
+
+def test_episodes_of_an_environment_that_does_not_measure_it_are_left_out():
+    other = pd.DataFrame({**GROUPED.iloc[0].to_dict(), "experiment": "maze"}, index=[0])
+    both = pd.concat([other.drop(columns=["right_items", "wrong_items"]), GROUPED])
+    assert set(per_seed(both, "right_items")["experiment"]) == {"task"}
+    assert set(per_seed(both, "return")["experiment"]) == {"task", "maze"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [
+        ("sucess", "unknown metric 'sucess'.*did you mean 'success'"),
+        ("tics", "unknown metric 'tics'.*allowed: return, right_items"),
+        ("return (rad)", "no group 'rad'.*did you mean 'red'"),
+        ("return (red", "unknown metric.*write it like"),
+        ("share of right_items against lives", "no 'lives'.*allowed"),
+        ("episode", "unknown metric"),
+    ],
+)
+def test_an_unknown_metric_is_refused_in_one_line(metric, told):
+    with pytest.raises(UserError, match=told):
+        per_seed(GROUPED, metric)
+
+
+def test_one_group_has_no_imbalance():
+    with pytest.raises(UserError, match="only one group"):
+        per_seed(GROUPED[GROUPED["group"] == "red"], "return imbalance")
 
 
 def test_curves_of_all_stages_in_order(tmp_path):

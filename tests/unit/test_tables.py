@@ -22,7 +22,9 @@ from memdt.settings.schema import TableSettings
 
 
 def shape(
-    rows: str = "segments", columns: str = "variant", metric: str = "success"
+    rows: str = "segments",
+    columns: str = "variant",
+    metric: str | tuple[str, ...] = "success",
 ) -> TableSettings:
     return TableSettings(rows=rows, columns=columns, metric=metric)
 
@@ -172,6 +174,29 @@ def test_another_metric_has_its_own_published_number():
     cell_found = one(found, "dt-3", "as_published", 2)
     assert (cell_found["published_mean"], cell_found["reproduced_mean"]) == (29.0, 9.0)
     assert cell_found["verdict"] == "lower"
+
+
+def test_several_metrics_are_a_dimension_of_their_own():
+    metrics = ("success", "steps")
+    found = build_table("task", shape("metric", metric=metrics), episodes(), PUBLISHED)
+    at_two = found[(found["segments"] == 2) & (found["condition"] == "as_published")]
+    assert at_two[["row", "column", "published_mean", "verdict"]].to_numpy().tolist() == [
+        ["success", "rate-3", 1.0, "reproduced"],
+        ["steps", "rate-3", pytest.approx(math.nan, nan_ok=True), "no published number"],
+        ["success", "dt-3", 0.5, "reproduced"],
+        ["steps", "dt-3", 29.0, "lower"],
+    ]
+    alone = wide(build_table("task", shape("metric", metric=metrics), at(2), PUBLISHED[1:2]))
+    assert alone.index.tolist() == ["success", "steps"]
+    assert alone.columns.tolist() == ["rate-3", "dt-3", "dt-3 (full_context, ours)"]
+    assert alone.loc["steps", "dt-3"] == 9.0
+    open_metric = wide(build_table("task", shape(metric=metrics), at(2), []))
+    assert open_metric.columns[:2].tolist() == ["rate-3 (success)", "rate-3 (steps)"]
+
+
+def at(segments: int) -> pd.DataFrame:
+    frame = episodes()
+    return frame[frame["segments"] == segments]
 
 
 def test_nothing_run_and_nothing_printed(table):

@@ -12,7 +12,7 @@ from scipy import stats
 from memdt.errors import UserError
 from memdt.evaluation.statistics import Interval
 from memdt.reporting.published import Cell
-from memdt.reporting.verdicts import METRICS, MINIMUM_SEEDS, RULES, metric_settings, verdict
+from memdt.reporting.verdicts import MINIMUM_SEEDS, RULES, metric_settings, verdict
 
 NAN = math.nan
 WORDS = [rule.verdict for rule in RULES]
@@ -122,19 +122,36 @@ def test_nothing_broken_wide_or_far_is_ever_reproduced(mean, low, high, publishe
         assert not math.isnan(mean + low + high)
         assert low - 1e-9 <= published <= high + 1e-9 or abs(mean - published) <= 0.05 + 1e-8
         overlaps = cell(published, 0.05).interval().overlaps(Interval(mean, low, high, seeds))
-        assert not (overlaps and max(high - mean, mean - low) > METRICS["success"].limit + 1e-8)
+        limit = metric_settings("success").limit
+        assert not (overlaps and max(high - mean, mean - low) > limit + 1e-8)
 
 
 def test_the_limit_admits_the_papers_own_precision_but_not_chance_and_solved_at_once():
     widest = cell(0.453, 0.082).interval()  # RATE-3 at 12 segments, Table 2
-    limit = METRICS["success"].limit_for(0.453)
+    limit = metric_settings("success").limit_for(0.453)
     assert widest.reach < limit
     assert 2 * limit < 1.0 - 0.5
 
 
 def test_relative_limits_scale_with_the_published_number():
-    assert METRICS["return"].limit_for(-50.0) == pytest.approx(10.0)
-    assert METRICS["success"].limit_for(0.0) == METRICS["success"].limit
+    assert metric_settings("return").limit_for(-50.0) == pytest.approx(10.0)
+    assert metric_settings("success").limit_for(0.0) == metric_settings("success").limit
+
+
+@pytest.mark.parametrize(
+    ("metric", "bounds"),
+    [
+        ("success (red)", (0.0, 1.0)),
+        ("share of right_items against wrong_items imbalance", (0.0, 1.0)),
+        ("return imbalance", (0.0, math.inf)),
+        ("tics (red)", None),
+    ],
+)
+def test_a_metric_cannot_leave_what_it_is(metric, bounds):
+    judged = metric_settings(metric)
+    assert judged.bounds == bounds
+    precise = 0.20 if bounds == (0.0, 1.0) else 10.0  # of a published 50: a fifth of it
+    assert judged.limit_for(50.0) == pytest.approx(precise)
 
 
 def test_an_undeclared_metric_is_refused_with_the_closest():

@@ -30,6 +30,8 @@ def refused(done) -> str:
          ("workflow/config/config.yaml", "not valid YAML")),
         ("workflow/config/figures.yaml", "module: memory_edits", "module: memory_edit",
          ("figures.yaml", "memory_edit", "did you mean 'memory_edits'?")),
+        (TABLE, "metric: success}", "metric: [success, tics]}",
+         (f"{TABLE}: table.metric", "unknown metric 'tics'", "return, steps, success")),
     ],
 )  # fmt: skip
 def test_a_slip_in_a_file(project, name, old, new, told):

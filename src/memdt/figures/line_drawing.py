@@ -22,6 +22,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from memdt.figures import style
 from memdt.figures.lines import LineOptions
+from memdt.reporting import metric_names
 
 Shift = Callable[[pd.Series], Float[np.ndarray, " marks"]]
 
@@ -37,7 +38,10 @@ class Axis:
 
 def y_label(options: LineOptions) -> str:
     """What the y axis shows."""
-    return "success rate" if options.metric == "success" else f"mean {options.metric}"
+    if options.metric == "success":
+        return "success rate"
+    averaged = not metric_names.parse(options.metric).is_share
+    return "mean " * averaged + style.words(options.metric)
 
 
 def is_log(data: pd.DataFrame, options: LineOptions) -> bool:
@@ -76,7 +80,7 @@ def _panel(
         one = data[data["series"] == name]
         _series(axes, one, series.index(name), _shift(data["x"], rank, len(present), axis.log))
     _trained_marks(axes, data[data["source"] == "trained"], series)
-    if options.metric == "success":
+    if metric_names.parse(options.metric).is_share:
         axes.set_ylim(-0.05, 1.05)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
 

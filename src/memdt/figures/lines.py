@@ -22,6 +22,7 @@ from pydantic import Field
 from memdt.evaluation.statistics import interval
 from memdt.figures import style
 from memdt.figures.interface import FigureInputs, VariantFacts
+from memdt.reporting.metric_names import MetricText
 from memdt.reporting.results import CELL_KEYS, per_seed
 from memdt.reporting.verdicts import metric_settings
 from memdt.settings.schema import Frozen
@@ -40,7 +41,7 @@ class LineOptions(Frozen):
         default={}, description="title of each panel and its variants; none: one panel for all"
     )
     labels: dict[str, str] = Field(default={}, description="other words for a variant or condition")
-    metric: Literal["success", "return", "steps"] = "success"
+    metric: MetricText = "success"
     chance: float | None = Field(default=None, description="where guessing lies: a dotted line")
     x_scale: Literal["linear", "log"] | None = Field(default=None, description="null: by the range")
     published: bool = Field(default=True, description="draw the published numbers, faintly")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from memdt.reporting.metric_names import MetricText
 from memdt.reporting.results import per_seed
 
 
@@ -27,7 +27,7 @@ class Quantity(Data):
     variant: str
     segments: int | tuple[int, ...]
     condition: str = "as_published"
-    metric: Literal["success", "return", "steps"] = "success"
+    metric: MetricText = "success"
     experiment: str = ""  # blank: the experiment of the claim
 
     @property

@@ -31,15 +31,24 @@ def write_metrics(scale: str, experiments: Sequence[str], path: Path) -> None:
 def metrics(scale: str, experiments: Sequence[str]) -> dict[str, Any]:
     """How often each verdict fell; then by experiment and variant the mean over its cells.
 
-    Verdicts and experiments keep their order, variants that of the table. A variant without a
-    reproduced cell of the plain condition is left out.
+    A table of several metrics has a level more, metric by metric. Verdicts and experiments keep
+    their order, variants that of the table. A variant without a reproduced cell of the plain
+    condition is left out.
     """
     verdicts = read_claims(paths.claims(scale))["verdict"]
-    means = {name: variant_means(read_table(paths.table(scale, name))) for name in experiments}
+    means = {name: table_means(read_table(paths.table(scale, name))) for name in experiments}
     return {
         "claims": {word: int((verdicts == word).sum()) for word in VERDICTS},
         **{name: of_variants for name, of_variants in means.items() if of_variants},
     }
+
+
+def table_means(table: pd.DataFrame) -> dict[str, Any]:
+    """The means of a table, by variant; of several metrics by metric first."""
+    if table["metric"].nunique() < 2:
+        return dict(variant_means(table))
+    found = {str(name): variant_means(one) for name, one in table.groupby("metric", sort=False)}
+    return {name: means for name, means in found.items() if means}
 
 
 def variant_means(table: pd.DataFrame) -> dict[str, float]:

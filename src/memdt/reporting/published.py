@@ -118,12 +118,12 @@ def cells_frame(cells: Iterable[Cell]) -> pd.DataFrame:
     return pd.DataFrame([cell.model_dump() for cell in cells], columns=list(Cell.model_fields))
 
 
-def in_scope(cells: Iterable[Cell], experiment: str, metric: str) -> dict[Key, Cell]:
+def in_scope(cells: Iterable[Cell], experiment: str, metrics: Collection[str]) -> dict[Key, Cell]:
     """The published counterparts of one experiment's cells, by their key."""
     return {
         cell.key: cell
         for cell in cells
-        if cell.in_scope and cell.experiment == experiment and cell.metric == metric
+        if cell.in_scope and cell.experiment == experiment and cell.metric in metrics
     }
 
 

@@ -7,8 +7,9 @@ a file that is there but broken is an error, never a smaller sample.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pandas as pd
 from memdt import paths
 from memdt.errors import UserError, closest
 from memdt.provenance import read_manifest
+from memdt.reporting import metric_names
+from memdt.reporting.metric_names import MetricName
 
 EPISODE_COLUMNS = (
     "condition",
@@ -27,7 +30,9 @@ EPISODE_COLUMNS = (
     "return",
     "steps",
     "success",
+    "group",
 )
+TEXTS = ("condition", "group")
 CURVE_COLUMNS = (
     "stage",
     "update",
@@ -39,7 +44,6 @@ CURVE_COLUMNS = (
 )
 CELL_KEYS = ("experiment", "variant", "condition", "segments")
 MANIFEST_KEYS = ("experiment", "variant", "seed", "step", "path")
-METRIC_COLUMNS = ("success", "return", "steps")
 
 Variants = Mapping[str, Sequence[int]] | Sequence[str]
 
@@ -77,12 +81,20 @@ def load_episodes(
 ) -> pd.DataFrame:
     """One row an evaluation episode: experiment, variant, seed, then the columns of episodes.csv.
 
-    ``success`` is 0 or 1, ``return`` undiscounted, ``steps`` counted in environment steps.
-    UserError where a file is truncated, foreign, or holds an episode twice.
+    ``success`` is 0 or 1, ``return`` undiscounted, ``steps`` counted in environment steps; after
+    ``group`` comes what else the environment measures. UserError where a file is truncated,
+    foreign, or holds an episode twice.
     """
     runs = find_runs(scale, experiment, variants, root)
     found = [_episodes_of(run) for run in runs if _episodes_path(run).is_file()]
-    return _joined(found, ("experiment", "variant", "seed", *EPISODE_COLUMNS))
+    measures = dict.fromkeys(measure for frame in found for measure in measures_in(frame))
+    return _joined(found, ("experiment", "variant", "seed", *EPISODE_COLUMNS, *measures))
+
+
+def measures_in(episodes: pd.DataFrame) -> list[str]:
+    """What the environment measured, beside the columns that all episodes have."""
+    known = {"experiment", "variant", "seed", *EPISODE_COLUMNS}
+    return [column for column in episodes.columns if column not in known]
 
 
 def load_curves(
@@ -119,22 +131,50 @@ def load_manifests(
 
 
 def per_seed(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Mean of ``metric`` over the episodes of each seed: the sample behind every interval.
+    """The value of ``metric`` (`metric_names.py`) in each seed: the sample behind every interval.
 
     Columns: experiment, variant, condition, segments, seed, value, episodes (their number). Cells
-    keep the order of their first appearance, seeds ascend.
+    keep the order of their first appearance, seeds ascend. A share of nothing is NaN, and so is an
+    imbalance where a group has no episode. UserError where the frame lacks a column or a group.
     """
-    if metric not in METRIC_COLUMNS:
-        raise UserError(f"unknown metric {metric!r}", "metric", closest(metric, METRIC_COLUMNS))
+    name = metric_names.parse(metric)
     keys = [*CELL_KEYS, "seed"]
     if frame.empty:
         return pd.DataFrame(columns=[*keys, "value", "episodes"])
-    grouped = (
-        frame.groupby(keys, sort=False)[metric].agg(value="mean", episodes="size").reset_index()
-    )
-    order = grouped.groupby(list(CELL_KEYS), sort=False).ngroup()
-    ordered = grouped.assign(_cell=order).sort_values(["_cell", "seed"], kind="stable")
+    found = _values(_asked(frame, metric, name), name, keys)
+    order = found.groupby(list(CELL_KEYS), sort=False).ngroup()
+    ordered = found.assign(_cell=order).sort_values(["_cell", "seed"], kind="stable")
     return ordered.drop(columns="_cell").reset_index(drop=True)
+
+
+def _asked(frame: pd.DataFrame, metric: str, name: MetricName) -> pd.DataFrame:
+    """The episodes that a metric is about; environments that do not measure it have none."""
+    present = (*metric_names.EVERYWHERE, *measures_in(frame))
+    metric_names.refuse_unknown(metric, name, present)
+    frame = frame.dropna(subset=list(name.columns))
+    if not (name.group or name.imbalance):
+        return frame
+    groups = list(frame["group"].unique())
+    if name.group and name.group not in groups:
+        raise UserError(f"no group {name.group!r}", f"metric {metric}", closest(name.group, groups))
+    if name.imbalance and len(groups) < 2:
+        raise UserError("there is only one group", f"metric {metric}", "leave it out here")
+    return frame[frame["group"] == name.group] if name.group else frame
+
+
+def _values(frame: pd.DataFrame, name: MetricName, keys: list[str]) -> pd.DataFrame:
+    """Columns ``keys``, value and episodes."""
+    if name.imbalance:
+        groups = _values(frame, replace(name, imbalance=False), [*keys, "group"])
+        sides = groups.groupby(keys, sort=False)
+        value = sides["value"].max() - sides["value"].min()
+        value[sides["value"].count() < frame["group"].nunique()] = math.nan
+        return pd.DataFrame({"value": value, "episodes": sides["episodes"].sum()}).reset_index()
+    grouped = frame.groupby(keys, sort=False)
+    value = grouped[name.column].mean()
+    if name.against:
+        value = value / (value + grouped[name.against].mean())
+    return pd.DataFrame({"value": value, "episodes": grouped.size()}).reset_index()
 
 
 def _with_seeds(
@@ -159,7 +199,8 @@ def _episodes_path(run: Run) -> Path:
 
 def _episodes_of(run: Run) -> pd.DataFrame:
     path = _episodes_path(run)
-    frame = _numbers(path, EPISODE_COLUMNS, EPISODE_COLUMNS)
+    frame = _numbers(path, EPISODE_COLUMNS, EPISODE_COLUMNS, further=True)
+    _refuse(bool(frame.isna().any(axis=None)), path, "a value is missing")
     _refuse(not frame["success"].isin((0, 1)).all(), path, "success must be 0 or 1")
     twice = frame.duplicated(["condition", "segments", "episode"]).any()
     _refuse(bool(twice), path, "an episode is there twice")
@@ -177,14 +218,18 @@ def _stage_number(folder: Path) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def read_csv(path: Path | str, columns: Sequence[str], **options: Any) -> pd.DataFrame:
-    """A CSV file with exactly these columns; ``options`` are those of `pandas.read_csv`.
+def read_csv(
+    path: Path | str, columns: Sequence[str], further: bool = False, **options: Any
+) -> pd.DataFrame:
+    """A CSV file with these columns, and others after them only where ``further`` is true.
 
-    UserError, with the command that makes it anew, where it is truncated or foreign.
+    ``options`` are those of `pandas.read_csv`. UserError, with the command that makes it anew,
+    where it is truncated or foreign.
     """
     place = Path(path)
     frame = _parse(place, options)
-    shaped = list(frame.columns) == list(columns) and isinstance(frame.index, pd.RangeIndex)
+    found = list(frame.columns)[: len(columns) if further else None]
+    shaped = found == list(columns) and isinstance(frame.index, pd.RangeIndex)
     _refuse(not shaped, place, f"expected the columns {','.join(columns)}")
     return frame
 
@@ -198,14 +243,15 @@ def _parse(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
         raise UserError(f"no table of values: {error}", str(path), _remedy(path)) from error
 
 
-def _numbers(path: Path, columns: Sequence[str], filled: Sequence[str]) -> pd.DataFrame:
+def _numbers(
+    path: Path, columns: Sequence[str], filled: Sequence[str], further: bool = False
+) -> pd.DataFrame:
     """A CSV with numbers where they belong, ``filled`` without gaps."""
-    frame = read_csv(path, columns)
+    frame = read_csv(path, columns, further, dtype=dict.fromkeys(TEXTS, str))
     _refuse(frame.empty, path, "the file has no rows")
     _refuse(bool(frame[list(filled)].isna().any(axis=None)), path, "a value is missing")
-    numeric = map(
-        pd.api.types.is_numeric_dtype, frame.drop(columns="condition", errors="ignore").dtypes
-    )
+    numbers = frame.drop(columns=list(TEXTS), errors="ignore")
+    numeric = map(pd.api.types.is_numeric_dtype, numbers.dtypes)
     _refuse(not all(numeric), path, "a value is no number")
     return frame
 

@@ -1,7 +1,7 @@
 """Lay a table of cells out as the paper printed it, every number as the text that readers see.
 
 Between `reporting/tables.py` and the template. The paper's table has two dimensions; what varies
-beside them (a condition, say) makes a block of its own:
+beside them (a condition, say, or a metric) makes a block of its own:
 
     block "as published"        dt-3                rate-3
         segments 1              published / here    published / here
@@ -12,7 +12,7 @@ beside them (a condition, say) makes a block of its own:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -76,18 +76,22 @@ Runs = Mapping[tuple[str, str], RunView]  # variant, seed
 
 def blocks(table: pd.DataFrame, settings: TableSettings, runs: Runs) -> list[BlockView]:
     """The cells of a table (`tables.read_table`) as blocks; absent cells are None."""
-    (dimension,) = (name for name in DIMENSIONS if name not in (settings.rows, settings.columns))
+    left = [name for name in DIMENSIONS if name not in (settings.rows, settings.columns)]
+    varying = [name for name in left if table[name].nunique() > 1]
     return [
-        _block(cells, _title(dimension, str(value), table), runs)
-        for value, cells in table.groupby(dimension, sort=False)
+        _block(cells, _title(dict(zip(left, values, strict=True)), varying), runs)
+        for values, cells in table.groupby(left, sort=False)
     ]
 
 
-def _title(dimension: str, value: str, table: pd.DataFrame) -> str:
-    """What sets a block apart; nothing where there is only one."""
-    if table[dimension].nunique() == 1:
-        return "" if value == AS_PUBLISHED else words(value)
-    return words(value) if dimension == "condition" else f"{dimension} {value}"
+def _title(values: Mapping[str, object], varying: Sequence[str]) -> str:
+    """What sets a block apart: what varies, and a condition that the paper does not have."""
+    named = [
+        words(str(value)) if name in ("condition", "metric") else f"{name} {value}"
+        for name, value in values.items()
+        if name in varying or (name == "condition" and value != AS_PUBLISHED)
+    ]
+    return ", ".join(named)
 
 
 def _block(cells: pd.DataFrame, title: str, runs: Runs) -> BlockView:

@@ -7,7 +7,7 @@ is tidy, one row a cell; `wide` lays it out with the rows and columns that the p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +20,7 @@ from memdt.reporting.results import CELL_KEYS, per_seed, read_csv
 from memdt.reporting.verdicts import Metric, metric_settings, verdict
 from memdt.settings.schema import TableSettings
 
-DIMENSIONS = ("variant", "condition", "segments")
+DIMENSIONS = ("variant", "condition", "segments", "metric")
 AS_PUBLISHED = "as_published"
 TABLE_COLUMNS = (
     "experiment", "row", "column", "variant", "condition", "segments", "metric", "origin",
@@ -41,23 +41,24 @@ def build_table(
 
     ``origin`` is `ours` for a condition of which the paper says nothing. ``per_seed`` and
     ``seed_numbers`` are texts joined by `;`, seeds ascending. `as_published` comes first, then
-    conditions and variants as in the published rows and the episodes; segments ascend. Missing
-    numbers are missing values. UserError for an impossible shape or an unknown metric.
+    conditions and variants as in the published rows and the episodes; segments ascend, metrics are
+    in the order of the settings. Missing numbers are missing values. UserError for an impossible
+    shape or an unknown metric.
     """
     _refuse_shape(settings)
-    metric = metric_settings(settings.metric)
+    judged = {name: metric_settings(name) for name in settings.metrics}
     printed = [cell for cell in published if cell.experiment == experiment]
-    cells = in_scope(printed, experiment, settings.metric)
-    samples = _samples(experiment, settings.metric, episodes)
+    cells = in_scope(printed, experiment, settings.metrics)
+    samples = _samples(experiment, settings.metrics, episodes)
     reported = {AS_PUBLISHED, *(cell.condition for cell in printed)}
     rows = [
         {
             "row": str(_dimensions(key)[settings.rows]),
             "column": str(_dimensions(key)[settings.columns]),
             "origin": "paper" if key[2] in reported else "ours",
-            **_compared(key, cells.get(key), samples.get(key), metric),
+            **_compared(key, cells.get(key), samples.get(key), judged[key[4]]),
         }
-        for key in _ordered({**cells, **samples})
+        for key in _ordered({**cells, **samples}, settings.metrics)
     ]
     return _typed(pd.DataFrame(rows, columns=list(TABLE_COLUMNS)))
 
@@ -115,27 +116,40 @@ def _refuse_shape(settings: TableSettings) -> None:
         )
 
 
-def _samples(experiment: str, metric: str, episodes: pd.DataFrame) -> dict[Key, pd.Series]:
-    """Key -> per-seed means, indexed by seed."""
-    means = per_seed(episodes, metric)
-    means = means[means["experiment"] == experiment]
-    groups = means.groupby(list(CELL_KEYS), sort=False)
-    return {
-        (name, variant, condition, int(segments), metric): group.set_index("seed")["value"]
-        for (name, variant, condition, segments), group in groups
-    }
+def _samples(
+    experiment: str, metrics: Sequence[str], episodes: pd.DataFrame
+) -> dict[Key, pd.Series]:
+    """Key -> the value of each seed, indexed by seed."""
+    found: dict[Key, pd.Series] = {}
+    for metric in metrics:
+        values = per_seed(episodes, metric)
+        values = values[values["experiment"] == experiment]
+        for (name, variant, condition, segments), group in values.groupby(
+            list(CELL_KEYS), sort=False
+        ):
+            key = (name, variant, condition, int(segments), metric)
+            found[key] = group.set_index("seed")["value"]
+    return found
 
 
-def _ordered(keys: Mapping[Key, object]) -> list[Key]:
+def _ordered(keys: Mapping[Key, object], metrics: Sequence[str]) -> list[Key]:
     """Segments ascend inside every variant and condition; these keep their first appearance."""
     variants = {key[1]: None for key in keys}
     conditions = {AS_PUBLISHED: None, **{key[2]: None for key in keys}}
-    places = [{name: place for place, name in enumerate(names)} for names in (variants, conditions)]
-    return sorted(keys, key=lambda key: (places[1][key[2]], places[0][key[1]], key[3] or 0))
+    places = [
+        {name: place for place, name in enumerate(names)}
+        for names in (conditions, variants, metrics)
+    ]
+    return sorted(
+        keys,
+        key=lambda key: (
+            places[0][key[2]], places[1][key[1]], key[3] or 0, places[2][key[4]],
+        ),
+    )  # fmt: skip
 
 
 def _dimensions(key: Key) -> dict[str, str | int | None]:
-    return {"variant": key[1], "condition": key[2], "segments": key[3]}
+    return {"variant": key[1], "condition": key[2], "segments": key[3], "metric": key[4]}
 
 
 def _compared(
@@ -146,7 +160,6 @@ def _compared(
     return {
         "experiment": key[0],
         **_dimensions(key),
-        "metric": key[4],
         **_published(cell),
         **_reproduced(found, sample),
         "difference": judged.difference,

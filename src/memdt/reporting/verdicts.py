@@ -7,11 +7,10 @@ prints RULES word for word, so the sentences here are the definition that reader
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 
-from memdt.errors import UserError, closest
 from memdt.evaluation.statistics import Bounds, Interval
+from memdt.reporting.metric_names import parse
 from memdt.reporting.published import Cell
 
 MINIMUM_SEEDS = 3
@@ -38,13 +37,8 @@ class Metric:
 # 0.20: the widest interval that RATE Table 2 itself prints reaches 0.082 · t(9) = 0.186, so an
 # experiment as precise as the paper passes; and no interval that narrow holds both chance (0.5) and
 # a solved task (1.0).
-METRICS = MappingProxyType(
-    {
-        "success": Metric(bounds=(0.0, 1.0), limit=0.20, relative_limit=0.0),
-        "return": Metric(bounds=None, limit=0.0, relative_limit=0.20),
-        "steps": Metric(bounds=None, limit=0.0, relative_limit=0.20),
-    }
-)
+_SHARE = Metric(bounds=(0.0, 1.0), limit=0.20, relative_limit=0.0)
+_AMOUNT = Metric(bounds=None, limit=0.0, relative_limit=0.20)
 
 
 @dataclass(frozen=True)
@@ -85,10 +79,15 @@ class Verdict:
 
 
 def metric_settings(name: str) -> Metric:
-    """How the metric ``name`` is judged; UserError for one that nobody declared."""
-    if name not in METRICS:
-        raise UserError(f"unknown metric {name!r}", "metric", closest(name, METRICS))
-    return METRICS[name]
+    """How the metric ``name`` (`metric_names.py`) is judged; UserError for one that nobody knows.
+
+    A share lies between 0 and 1, an imbalance is never negative; of all else only the mean counts.
+    """
+    metric = parse(name)
+    judged = _SHARE if metric.is_share else _AMOUNT
+    if metric.imbalance and not metric.is_share:
+        return replace(judged, bounds=(0.0, math.inf))
+    return judged
 
 
 def verdict(
