@@ -46,16 +46,35 @@ Means = Mapping[tuple[str, str, int], Sequence[float]]
 
 
 def frame(means: Means, experiment: str = "task") -> pd.DataFrame:
-    """(variant, condition, segments) -> the mean of each seed, as 20 episodes a seed."""
+    """(variant, condition, segments) -> the mean of each seed, as 20 episodes a seed.
+
+    Whatever else is measured goes with success; the first half of the episodes is one group.
+    """
     rows = [
-        (experiment, variant, seed, condition, segments, episode, 0, won, 29, won)
+        (
+            experiment,
+            variant,
+            seed,
+            condition,
+            segments,
+            episode,
+            0,
+            won,
+            29,
+            won,
+            "red" if episode < 10 else "green",
+            won,
+            won,
+            1 - won,
+        )
         for (variant, condition, segments), seeds in means.items()
         for seed, mean in enumerate(seeds)
         for episode in range(20)
         for won in [int(episode < round(20 * mean))]
     ]
     names = (
-        "experiment variant seed condition segments episode environment_seed return steps success"
+        "experiment variant seed condition segments episode environment_seed return steps success "
+        "group tics right_items wrong_items"
     )
     return pd.DataFrame(rows, columns=names.split())
 

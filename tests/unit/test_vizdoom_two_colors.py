@@ -94,7 +94,7 @@ def test_items_are_where_they_are_whatever_the_colour():
         engine.begin(f"map{number + 1:02}", 7, 2100)
         found = [
             (label.object_name[-3:], label.object_position_x, label.object_position_y)
-            for label in engine.labels()
+            for label in engine.look()[1]
             if not label.object_name.endswith("Pillar")
         ]
         places.append(sorted(found))

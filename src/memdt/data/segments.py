@@ -79,6 +79,7 @@ class EpisodeTensors:
     @classmethod
     def from_store(cls, store: EpisodeStore, device: torch.device | str = "cpu") -> EpisodeTensors:
         """Copy a dataset to ``device``: frames stay uint8, choices become int64, others float32."""
+        # Deviation D35: what is earned after the kept steps counts.
         parts = np.split(store.rewards, store.offsets[1:-1])
         pairs = zip(parts, store.later_returns.tolist(), strict=True)
         remaining = [returns_to_go(rewards, later) for rewards, later in pairs]

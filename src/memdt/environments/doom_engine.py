@@ -59,8 +59,8 @@ class Engine:
         self.busy_since: float | None = None
         self.process: psutil.Process | None = None
         folder = tempfile.mkdtemp(prefix="memdt_doom_")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._game = _configured(vizdoom, wad, Path(folder), screen)
+        self._end = weakref.finalize(self, _end, self._game, folder)
         with Engine._starting:  # so that the new child is this engine
             end_orphans()
             before = set(psutil.Process().children())
@@ -90,15 +90,10 @@ class Engine:
         """Whether it ended with the player's death."""
         return bool(self._game.is_player_dead())
 
-    def frame(self) -> UInt8[np.ndarray, "height width 3"] | None:
-        """What is on the screen; None after the end."""
+    def look(self) -> tuple[UInt8[np.ndarray, "height width 3"], list[Any]] | None:
+        """What is on the screen, and vizdoom's labels of what is in view; None after the end."""
         state = self._game.get_state()
-        return None if state is None else state.screen_buffer
-
-    def labels(self) -> list[Any]:
-        """What is in view: vizdoom's labels; none after the end."""
-        state = self._game.get_state()
-        return [] if state is None else list(state.labels)
+        return None if state is None else (state.screen_buffer, list(state.labels or ()))
 
     def variable(self, name: str) -> float:
         """A variable of the game, by its name in vizdoom.GameVariable."""
@@ -119,7 +114,7 @@ class Engine:
     def close(self) -> None:
         """End the engine."""
         _WATCH.discard(self)
-        self._game.close()
+        self._end()
 
     def _call(self, function: Any, *arguments: Any) -> None:
         """A call into the engine, watched."""
@@ -167,6 +162,12 @@ def _configured(vizdoom: Any, wad: bytes, folder: Path, screen: Screen) -> Any:
     game.set_sound_enabled(False)
     game.set_mode(vizdoom.Mode.PLAYER)
     return game
+
+
+def _end(game: Any, folder: str) -> None:
+    """End an engine, which writes to its folder once more, then remove the folder."""
+    game.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Watch:

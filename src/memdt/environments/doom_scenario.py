@@ -28,7 +28,7 @@ MARGIN = 40  # items keep away from the walls
 # Damage of a sector to whoever stands in it, in health points every 32 tics: special of the map.
 ACID = {5: 71, 8: 83}
 
-# Sprites of Freedoom.
+# Deviation D37: sprites of Freedoom.
 _PILLARS = {"red": "COL3", "green": "COL1"}
 _ARMOURS = {"red": "ARM2", "green": "ARM1"}
 FULL_HEALTH = 100

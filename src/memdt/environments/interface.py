@@ -52,7 +52,8 @@ class EnvironmentModule(Protocol):
     - ``make_collection_vector(settings, count)``: the one that the collection policy plays in;
     - ``ROWS_AT_ONCE``: how many episodes may be played side by side;
     - ``MEASURES``: whole numbers of ``info`` that an evaluation keeps beside return and steps;
-    - ``group(seeds)``: a word for each episode, by which results are also told apart.
+    - ``group(seeds)``: a word for each episode, by which results are also told apart;
+    - ``hint_steps(settings)``: the steps in which what must be remembered is seen.
     """
 
     __name__: str
@@ -114,6 +115,21 @@ def groups(module: EnvironmentModule, seeds: Sequence[int]) -> list[str]:
     """The group of each episode; ``all`` in an environment that knows none."""
     own: Callable[[Any], list[str]] | None = getattr(module, "group", None)
     return ["all"] * len(seeds) if own is None else own(np.asarray(seeds))
+
+
+def hint_steps(module: EnvironmentModule, settings: BaseModel) -> range:
+    """The steps in which what must be remembered is seen; the first one where nothing is said."""
+    own: Callable[[Any], range] | None = getattr(module, "hint_steps", None)
+    return range(1) if own is None else own(settings)
+
+
+def screens(environment: VectorEnv) -> list[Any]:
+    """What every row shows people, height x width x 3; None where there is nothing to show."""
+    try:
+        shown: Any = environment.render()
+    except NotImplementedError:
+        shown = None
+    return [None] * environment.num_envs if shown is None else list(shown)
 
 
 def row_seeds(seed: Seeds, count: int) -> list[int | None]:

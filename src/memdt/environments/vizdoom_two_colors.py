@@ -125,6 +125,7 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
     ) -> tuple[Frame, dict[str, Any]]:
         """Back to the start, looking at the pillar; the parity of the seed is its colour."""
         super().reset(seed=seed)
+        # Deviation D38: the parity of a seed is the colour.
         side = int(self.np_random.integers(2)) if seed is None else seed % 2
         if self._engine is None:
             self._engine = self._started()
@@ -147,6 +148,7 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         right, damage = self._engine.variable("ITEMCOUNT"), self._engine.variable("DAMAGE_TAKEN")
         # The acid takes less at once than an item, so whole items are those that were touched.
         self._wrong += int(damage - self._counted[1]) // self.settings.item_health
+        # Deviation D36: an item is worth 1 at full health too.
         reward = right - self._counted[0] + self.settings.living_reward * tics
         self._counted = (right, damage)
         terminated = self._engine.dead
@@ -173,8 +175,10 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
     def _see(self) -> None:
         """Keep the newest frame; after the end there is none, and the last one stays."""
         assert self._engine is not None
-        screen = self._engine.frame()
-        if screen is not None:
+        self._labels: list[Any] = []
+        seen = self._engine.look()
+        if seen is not None:
+            screen, self._labels = seen
             size = (self.settings.width, self.settings.height)
             self._screen = screen
             self._observation = np.asarray(
@@ -196,7 +200,7 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         assert self._engine is not None
         place = tuple(self._engine.variable(name) for name in VARIABLES[2:])
         widest = int(self.settings.screen.split("x")[0]) / self.settings.width
-        labels = (label for label in self._engine.labels() if label.width >= widest)
+        labels = (label for label in self._labels if label.width >= widest)
         return [
             relative(label.object_name, label.object_position_x, label.object_position_y, place)
             for label in labels
