@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -46,6 +48,13 @@ _held: list[bytes] = []
 class Course:
 '''
 UPDATES = 200
+# The plugin asks every 3 seconds, then 10 more each time that nothing has ended: here always 3.
+ASKED = "    plugin.query_job_status = mended\n"
+ASKED_OFTEN = f"""{ASKED}\
+    every = property(lambda self: 3, lambda self, seconds: None)
+    plugin.Executor.next_seconds_between_status_checks = every
+"""
+PLAIN_USER = "memdt-lab"
 
 
 def load(name: str, path: Path) -> ModuleType:
@@ -73,6 +82,8 @@ def lab() -> Iterator[Any]:
     # Not pytest's own folder, which other users may not enter: daemons run as their own users.
     with tempfile.TemporaryDirectory(prefix="memdt-lab-", ignore_cleanup_errors=True) as folder:
         lab = laboratory.Lab(Path(folder))
+        lab.watch(os.getpid())
+        signal.signal(signal.SIGTERM, lambda number, frame: pytest.exit("SIGTERM", 143))
         try:
             lab.up()
             yield lab
@@ -89,6 +100,7 @@ def make_lab_project(target: Path, make_project: Callable[[Path], Any]) -> Any:
     changed = text.replace("  - 2\n", f"  - {UPDATES}\n", 1).replace("log_every: 1", "log_every: 7")
     assert str(UPDATES) in changed, text
     project.write(scale, changed)
+    project.edit("src/memdt/slurm.py", ASKED, ASKED_OFTEN)
     course = "src/memdt/training/course.py"
     project.edit(course, "@dataclass\nclass Course:\n", FAULTS)
     project.edit(
@@ -104,6 +116,8 @@ class Cluster:
     project: Any
     lab: Any
     extra: tuple[tuple[str, str], ...] = ()  # of the environment
+    command: tuple[str, ...] = (*COMMAND, *SELECTED)
+    user: str | None = None  # root if not given
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -127,11 +141,10 @@ class Cluster:
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         """Snakemake on the cluster; what it says goes to run.log."""
-        command = [*COMMAND, *SELECTED, *options]
         with (self.root / "run.log").open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=self.root, env=self.environment, stdout=log, stderr=log,
-                start_new_session=True,
+                [*self.command, *options], cwd=self.root, env=self.environment, stdout=log,
+                stderr=log, start_new_session=True, **self._as_user,
             )  # fmt: skip
         self.started.append(process)
         return process
@@ -145,19 +158,30 @@ class Cluster:
             process.kill()
             pytest.fail(f"Snakemake hangs\n{self.said()}")
 
+    def do(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Another command in the project's folder, in the same environment and as the same user."""
+        return subprocess.run(
+            command, cwd=self.root, env=self.environment, capture_output=True, text=True,
+            timeout=180, check=False, **self._as_user,
+        )  # fmt: skip
+
+    @property
+    def _as_user(self) -> dict[str, Any]:
+        return {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
+
     def said(self) -> str:
         """All that Snakemake has said so far."""
         log = self.root / "run.log"
         return log.read_text(encoding="utf-8") if log.exists() else ""
 
     def accounts(self) -> list[tuple[str, str, str, str]]:
-        """Every job of this project: what it was, state, resources and node, from accounting."""
+        """Snakemake's jobs of this project: what, state, resources and node, from accounting."""
         told = self.lab.run(
             "sacct", "-X", "-n", "-P", "-S", "now-3hours",
             "-o", "Comment,State,AllocTRES,NodeList,WorkDir",
         )  # fmt: skip
         rows = [line.split("|") for line in told.splitlines()]
-        return [(r[0], r[1], r[2], r[3]) for r in rows if r[4] == str(self.root)]
+        return [(r[0], r[1], r[2], r[3]) for r in rows if r[0] and r[4] == str(self.root)]
 
     def running(self, rule: str) -> list[tuple[str, str]]:
         """Number and node of each running job of a rule."""
@@ -179,6 +203,18 @@ class Cluster:
     def saved(self, stage: str) -> bool:
         """Whether a stage has saved a state."""
         return (self.root / "data/runs/tiny/tiny" / stage / "resume.safetensors").exists()
+
+    def clear(self) -> None:
+        """Leave the cluster without jobs and with all of its nodes."""
+        for process in self.started:
+            if process.poll() is None:  # the test has failed
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(timeout=20)
+        jobs = self.lab.run("squeue", "-h", "-o", "%i").split()
+        self.lab.run("scancel", *jobs, check=False)
+        self.wait_for(lambda: self.lab.idle() == set(laboratory.NODES), seconds=60)
+        for job in jobs:  # without control groups SLURM leaves some processes behind
+            laboratory.kill_job(job)
 
     def results(self) -> dict[str, bytes]:
         """Everything but what is measured."""
@@ -213,12 +249,58 @@ def cluster(tmp_path: Path, make_project: Callable[[Path], Any], lab: Any) -> It
     """A fresh project on the cluster, which is left without jobs and with all of its nodes."""
     found = Cluster(make_lab_project(tmp_path / "project", make_project), lab)
     yield found
-    for process in found.started:
-        if process.poll() is None:  # the test has failed
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=20)
-    jobs = lab.run("squeue", "-h", "-o", "%i").split()
-    lab.run("scancel", "--user", "root", check=False)
-    found.wait_for(lambda: lab.idle() == set(laboratory.NODES), seconds=60)
-    for job in jobs:  # without control groups SLURM leaves some processes behind
-        laboratory.kill_job(job)
+    found.clear()
+
+
+@pytest.fixture(scope="session")
+def plain_user(lab: Any) -> Path:
+    """The folder of a user who is not root, with a Python of its own that has all packages."""
+    home: Path = lab.add_user(PLAIN_USER)
+    python = python_for(PLAIN_USER)
+    if not python:
+        pytest.skip(f"no Python {sys.version_info[0]}.{sys.version_info[1]} that all users may run")
+    as_user = {"user": PLAIN_USER, "group": PLAIN_USER, "extra_groups": [], "cwd": home}
+    subprocess.run([python, "-m", "venv", "--without-pip", "venv"], check=True, **as_user)
+    packages = next(home.glob("venv/lib/*/site-packages"))
+    (packages / "tests.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    for name, module in (("snakemake", "snakemake.cli"), ("memdt", "memdt.__main__")):
+        script = home / "venv/bin" / name
+        text = (
+            f"#!{home}/venv/bin/python\nimport sys\nfrom {module} import main\nsys.exit(main())\n"
+        )
+        script.write_text(text, encoding="utf-8")
+        script.chmod(0o755)
+    return home
+
+
+def python_for(user: str) -> str | None:
+    """A Python of this one's version that a user may run: root's may lie in root's folder."""
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    everywhere = shutil.which(f"python{version}", path="/usr/local/bin:/usr/bin:/bin")
+    asked = f"import sys, venv; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    for python in filter(None, (os.path.realpath(sys.executable), everywhere)):
+        try:
+            done = subprocess.run([python, "-c", asked], user=user, group=user, extra_groups=[])
+        except PermissionError:
+            continue
+        if done.returncode == 0:
+            return python
+    return None
+
+
+@pytest.fixture
+def plain_cluster(
+    plain_user: Path, make_project: Callable[[Path], Any], lab: Any
+) -> Iterator[Cluster]:
+    """A project in a plain user's folder, set up so that commands are those of the page."""
+    project = make_lab_project(plain_user / "project", make_project)
+    project.edit("workflow/config/config.yaml", "scale: quick", "scale: tiny")
+    chosen = "experiments: [tmaze_table_2, tmaze_figure_5]"
+    project.edit("workflow/config/config.yaml", chosen, "experiments: [tiny]")
+    for path in (project.root, *project.root.rglob("*")):
+        shutil.chown(path, PLAIN_USER, PLAIN_USER)
+    programs = os.pathsep.join([str(plain_user / "venv/bin"), "/usr/bin", "/bin"])
+    mine = {"HOME": str(plain_user), "USER": PLAIN_USER, "LOGNAME": PLAIN_USER, "PATH": programs}
+    found = Cluster(project, lab, tuple(mine.items()), ("snakemake",), PLAIN_USER)
+    yield found
+    found.clear()

@@ -3,6 +3,7 @@
 From Debian's packages, on loopback, everything in one folder that goes in the end. As root:
 
     python tests/cluster/lab.py install     the packages, by apt-get
+    python tests/cluster/lab.py check       why there can be no cluster here, if so
     python tests/cluster/lab.py up /tmp/lab             then: source /tmp/lab/env; sinfo
     python tests/cluster/lab.py down /tmp/lab
 
@@ -31,70 +32,11 @@ PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd", "
 # configuration must also lie where Debian's programs look for it by themselves.
 SYSTEM = Path("/etc/slurm")
 FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
+MARK = "MEMDT_LAB"  # in the environment of whatever tests start on a cluster
 NODES = {"cpu1": 0, "cpu2": 0, "gpu1": 2, "gpu2": 2}  # and how many cards each has
 CORES, MEGABYTES = 4, 16000
-CLUSTER = """\
-ClusterName=lab
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={controller}
-SlurmUser=slurm
-SlurmdUser=root
-AuthType=auth/munge
-AuthInfo=socket={socket}
-StateSaveLocation={root}/state
-SlurmdSpoolDir={root}/spool/%n
-SlurmctldPidFile={root}/run/slurmctld.pid
-SlurmdPidFile={root}/run/slurmd-%n.pid
-SlurmctldLogFile={root}/log/slurmctld.log
-SlurmdLogFile={root}/log/slurmd-%n.log
-# Neither systemd nor control groups are needed so.
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=1
-JobAcctGatherParams=OverMemoryKill
-MpiDefault=none
-SwitchType=switch/none
-ReturnToService=2
-SlurmdParameters=config_overrides
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-DefMemPerCPU=500
-SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=2,sched_interval=5,batch_sched_delay=0
-PriorityType=priority/basic
-PreemptType=preempt/partition_prio
-PreemptMode=CANCEL
-KillWait=15
-SlurmdTimeout=10
-MinJobAge=300
-JobRequeue=1
-GresTypes=gpu
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=127.0.0.1
-AccountingStoragePort={accounting}
-AccountingStoragePass={socket}
-AccountingStorageTRES=gres/gpu
-EnforcePartLimits=ALL
-AccountingStorageEnforce=associations,limits,qos
-AccountingStoreFlags=job_comment
-"""
-ACCOUNTING = """\
-AuthType=auth/munge
-AuthInfo=socket={socket}
-DbdHost=localhost
-DbdAddr=127.0.0.1
-DbdPort={accounting}
-SlurmUser=slurm
-LogFile={root}/log/slurmdbd.log
-PidFile={root}/run/slurmdbd.pid
-StorageType=accounting_storage/mysql
-StorageHost=127.0.0.1
-StoragePort={database}
-StorageUser=slurm
-StoragePass={password}
-StorageLoc=slurm_accounting
-"""
+MEMORY = 4000  # megabytes: daemons, four jobs with two Snakemakes each, and one that takes too much
+HERE = Path(__file__).parent  # of the templates, filled in by str.format
 
 
 class LabError(Exception):
@@ -110,7 +52,7 @@ class Lab:
     @property
     def environment(self) -> dict[str, str]:
         """What the commands of SLURM want in their environment."""
-        return {"SLURM_CONF": str(self.root / "etc/slurm.conf")}
+        return {"SLURM_CONF": str(self.root / "etc/slurm.conf"), MARK: str(self.root)}
 
     def run(self, *command: str, check: bool = True) -> str:
         """A command's output; those of SLURM find this cluster."""
@@ -142,19 +84,47 @@ class Lab:
             self.start_node(node)
         self._wait(lambda: self.idle() == set(NODES), "nodes")
 
+    def add_user(self, name: str) -> Path:
+        """A plain user of the machine and of the cluster, until `down`; the user's folder."""
+        home = self.root / "home" / name
+        home.parent.mkdir(mode=0o755, exist_ok=True)
+        self.run("useradd", "--no-log-init", "--create-home", "--home-dir", str(home), name)
+        home.chmod(0o755)
+        self.run("sacctmgr", "-i", "-Q", "add", "user", name, "account=lab")
+        return home
+
+    def watch(self, process: int) -> None:
+        """Let a process of its own take everything down once this one is gone, however it ends."""
+        command = (sys.executable, __file__, "watch", str(self.root), str(process))
+        subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, cwd="/")
+
     def down(self) -> None:
-        """End every daemon by the id that it has written, nodes first, and remove the folder."""
+        """End everything, jobs first, and remove the folder."""
         with contextlib.suppress(LabError, OSError, subprocess.SubprocessError):
-            self.run("scancel", "--user", "root")
+            self.run("scancel", *self.run("squeue", "-h", "-o", "%i").split())
         for pattern in ("run/slurmd-*.pid", "run/slurmctld.pid", "run/slurmdbd.pid",
                         "run/mysqld/mariadbd.pid", "munge-run/munged.pid"):  # fmt: skip
             for file in self.root.glob(pattern):
                 end(file)
+        kill(self._is_mine)
         for name in FILES:
             link = SYSTEM / name
             if link.is_symlink() and Path(os.readlink(link)).is_relative_to(self.root):
                 link.unlink()
+        for home in (self.root / "home").glob("*"):
+            subprocess.run(["userdel", home.name], capture_output=True, check=False)
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def _is_mine(self, process: Path) -> bool:
+        """Whether tests, daemons or a job of this cluster have started a process; by its folder."""
+        told = dict(
+            pair.split(b"=", 1)
+            for pair in (process / "environ").read_bytes().split(b"\0")
+            if b"=" in pair
+        )
+        mine = {name.encode(): value.encode() for name, value in self.environment.items()}
+        in_job = b"SLURM_JOB_ID" in told and told.get(b"SLURM_CONF") == mine[b"SLURM_CONF"]
+        return in_job or told.get(MARK.encode()) == mine[MARK.encode()]
 
     def idle(self) -> set[str]:
         """The nodes that take jobs and have none."""
@@ -226,10 +196,10 @@ class Lab:
     def _write_configuration(self, values: dict[str, str]) -> None:
         folder = self.root / "etc"
         accounting = folder / "slurmdbd.conf"
-        accounting.write_text(ACCOUNTING.format(**values))
+        accounting.write_text(filled("slurmdbd.conf", values))
         shutil.chown(accounting, "slurm", "slurm")
         accounting.chmod(0o600)  # slurmdbd refuses any other
-        lines, cards = [CLUSTER.format(**values)], []
+        lines, cards = [filled("slurm.conf", values)], []
         for node, count in NODES.items():
             gres = f" Gres=gpu:a100:{count}" if count else ""
             lines.append(
@@ -288,21 +258,54 @@ class Lab:
             time.sleep(0.1)
 
 
+def filled(name: str, values: dict[str, str]) -> str:
+    """A file of SLURM's from its template."""
+    return (HERE / f"{name}.template").read_text(encoding="utf-8").format(**values)
+
+
 def missing() -> str:
-    """Why there can be no cluster here; nothing where there can."""
+    """Why there can be no cluster here; nothing where there can. Each need is tried."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "a test cluster needs Linux and root"
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-    lacking = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
-    if lacking:
+    if lacking := lacking_programs():
         return f"no {', '.join(lacking)}: python tests/cluster/lab.py install"
     if any((SYSTEM / name).exists() for name in FILES):
         return f"this machine has a SLURM of its own: {SYSTEM}/slurm.conf"
-    return ""
+    return _forbidden()
+
+
+def lacking_programs() -> list[str]:
+    """The programs that are not installed."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    return [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+
+
+def _forbidden() -> str:
+    """What a container may not allow: changing users, a folder under /etc, ports, memory."""
+    for user in ("slurm", "munge", "mysql"):
+        command = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "true"]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            return f"root may not become the user {user} here"
+    try:
+        SYSTEM.mkdir(exist_ok=True)
+        (SYSTEM / ".memdt").touch()
+        (SYSTEM / ".memdt").unlink()
+        free_ports(1)
+    except OSError as error:
+        return f"a test cluster needs to write to {SYSTEM} and to listen on loopback: {error}"
+    return "" if free_megabytes() >= MEMORY else f"less than {MEMORY:,} MB of memory are free"
+
+
+def free_megabytes() -> int:
+    """Memory that may be taken without harm."""
+    text = Path("/proc/meminfo").read_text(encoding="utf-8")
+    return int(text.partition("MemAvailable:")[2].split()[0]) // 1024
 
 
 def install() -> None:
-    """Debian's packages, whose services do not start."""
+    """Debian's packages, whose services do not start; nothing where they are there."""
+    if not lacking_programs():
+        return
     policy = Path("/usr/sbin/policy-rc.d")
     mine = not policy.exists()
     if mine:
@@ -346,26 +349,37 @@ def end(file: Path, number: int = signal.SIGTERM, patience: float = 15) -> None:
 
 def kill_job(job: str) -> None:
     """Kill what runs under the number of a job; first what would tell SLURM of it."""
+    step, mark = f"slurmstepd: [{job}.".encode(), f"SLURM_JOB_ID={job}".encode()
+    kill(lambda folder: (folder / "cmdline").read_bytes().startswith(step))
+    kill(lambda folder: mark in (folder / "environ").read_bytes().split(b"\0"))
 
-    def is_step(folder: Path) -> bool:
-        return (folder / "cmdline").read_bytes().startswith(f"slurmstepd: [{job}.".encode())
 
-    def is_of_job(folder: Path) -> bool:
-        return f"SLURM_JOB_ID={job}".encode() in (folder / "environ").read_bytes().split(b"\0")
+def kill(belongs: Callable[[Path], bool]) -> None:
+    """Kill every process of whose folder in /proc this is true, but for this one."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(folder.name) != os.getpid() and belongs(folder):
+                os.kill(int(folder.name), signal.SIGKILL)
 
-    for belongs in (is_step, is_of_job):
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if belongs(folder):
-                    os.kill(int(folder.name), signal.SIGKILL)
+
+def take_down_after(root: Path, process: int) -> None:
+    """Wait for the end of a process; then take down what it has left of its cluster."""
+    while root.exists() and Path(f"/proc/{process}").exists():
+        time.sleep(2)
+    if root.exists():
+        Lab(root).down()
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Install, up or down, by hand."""
+    """What the command line asks for."""
     os.environ["PATH"] += os.pathsep + "/usr/sbin"
     match list(arguments):
         case ["install"]:
             install()
+        case ["check"]:
+            sys.exit(missing() or 0)
+        case ["watch", folder, process]:
+            take_down_after(Path(folder), int(process))
         case ["up", folder]:
             if missing():
                 sys.exit(missing())

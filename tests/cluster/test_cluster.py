@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.cluster
 
+ROOT, PAGE = Path(__file__).parents[2], "docs/cluster.md"
 STAGE = "memory/seed_0/stage_1"
+LOG = f"data/logs/train/tiny/tiny/{STAGE}.log"
 ONE_STAGE = f"data/runs/tiny/tiny/{STAGE}/checkpoint.safetensors"
 SLOW = "slow=0.15"  # 200 updates last half a minute
 EACH_JOB = {
@@ -78,8 +81,8 @@ def test_after_sigterm_nothing_finished_is_repeated(cluster, laptop):
     assert_each_once(cluster)
 
 
-def kill_in_mid_run(cluster) -> None:
-    process = cluster.start()
+def kill_in_mid_run(cluster, *options: str) -> None:
+    process = cluster.start(*options)
     cluster.wait_for(lambda: cluster.saved(STAGE), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=20)
@@ -96,19 +99,48 @@ def test_after_sigkill_a_start_is_refused_until_the_jobs_are_gone(cluster, lapto
     assert_each_once(cluster)
 
 
-def test_after_sigkill_jobs_are_cancelled_by_name_and_gone_on_with(cluster, laptop):
-    slow = cluster.having(LAB_FAULT="slow=0.5")
-    kill_in_mid_run(slow)
-    done = subprocess.run(
-        [sys.executable, "-m", "memdt", "cancel-jobs"], cwd=cluster.root, timeout=120,
-        env=cluster.environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert re.fullmatch(r"\d jobs? cancelled\n", done.stdout), done.stderr
-    assert cluster.run() == 0, cluster.said()
-    log = cluster.root / f"data/logs/train/tiny/tiny/{STAGE}.log"
-    assert "goes on from update" in log.read_text()
-    assert cluster.results() == laptop
-    assert_each_once(cluster)
+PAGES = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", PAGE))
+
+
+def as_told(command: str, *but: str) -> list[str]:
+    """A command that stands in README or on the page, in words; ``but`` for parts left out."""
+    assert command in PAGES, command
+    return [word for word in shlex.split(command) if word not in but]
+
+
+def test_a_plain_user_who_follows_the_page_gets_the_bytes_of_a_laptop(plain_cluster, laptop):
+    user = plain_cluster
+    for told in ("sinfo -o '%P %l %G %m'", "sacctmgr show assoc user=$USER format=account,qos"):
+        asked = [word.replace("$USER", user.user) for word in as_told(told)]
+        assert user.do(*asked).stdout.count("gpu" if "sinfo" in told else "lab")
+    doctor = as_told("srun --partition=gpu --gpus=1 .venv/bin/memdt doctor", ".venv/bin/memdt")
+    examined = user.do(*doctor[:-1], "memdt", doctor[-1])
+    assert "snakemake" in examined.stdout, examined.stderr
+    looked = user.do(*as_told("snakemake --profile workflow/profiles/slurm -n"))
+    assert re.search(r"^train +3$", looked.stdout, re.MULTILINE), looked.stderr
+
+    run = as_told("snakemake --profile workflow/profiles/slurm")[1:]
+    slow = user.having(LAB_FAULT="slow=0.5")
+    kill_in_mid_run(slow, *run)
+    seen = user.do(*as_told("memdt status"))
+    assert re.search(r"running: tiny/memory .*\(node gpu\d, job \d+\)", seen.stdout), seen.stdout
+    assert user.run(*run, timeout=60) == 2
+    assert user.said().splitlines()[-1].endswith("or end them: memdt cancel-jobs")
+    cancelled = user.do(*as_told("memdt cancel-jobs"))
+    assert re.fullmatch(r"\d jobs? cancelled\n", cancelled.stdout), cancelled.stderr
+    stopped = user.do("memdt", "status").stdout
+    assert "stopped: tiny/memory seed 0: stage 1/2: memdt: stopped by SIGTERM" in stopped
+
+    assert user.run(*run) == 0, user.said()
+    assert "goes on from update" in (user.root / LOG).read_text()
+    # Manifests name the Python, and the report's ledger the manifests.
+    same = (".safetensors", ".csv", ".h5", ".npz", ".svg")
+    found, wanted = (
+        {name: content for name, content in results.items() if name.endswith(same)}
+        for results in (user.results(), laptop)
+    )
+    assert found == wanted
+    assert_each_once(user)
 
 
 def test_a_job_at_its_time_limit_goes_on_to_the_same_bytes(cluster, laptop):
@@ -117,8 +149,7 @@ def test_a_job_at_its_time_limit_goes_on_to_the_same_bytes(cluster, laptop):
     assert cluster.run("--set-resources", "train:runtime=attempt", "--", ONE_STAGE) == 0
     states = [state for name, state, _, _ in cluster.accounts() if name.endswith("memory_0_1")]
     assert states == ["TIMEOUT", "COMPLETED"]
-    log = cluster.root / f"data/logs/train/tiny/tiny/{STAGE}.log"
-    assert "goes on from update" in log.read_text()
+    assert "goes on from update" in (cluster.root / LOG).read_text()
     found, wanted = stage_results(cluster.results()), stage_results(laptop)
     assert found == wanted
     assert len(found) == 3
@@ -141,7 +172,7 @@ def test_where_one_job_fails_the_others_go_on(cluster):
     assert cluster.run("--retries", "0") == 1
     assert completed(cluster)["rule_evaluate_wildcards_tiny_tiny_cloning_0"] == 1
     assert "RuntimeError: a fault that a test asked for" in cluster.said()
-    assert f"log: data/logs/train/tiny/tiny/{STAGE}.log" in cluster.said()
+    assert f"log: {LOG}" in cluster.said()
     status = cluster.project.memdt("status", "--scale", "tiny", "--experiments", "tiny")
     assert "failed: tiny/memory seed 0: stage 1/2: RuntimeError: a fault" in status.stdout
 
