@@ -24,9 +24,11 @@ ENTRIES = {
     "train": "memdt.training.train",
     "evaluate": "memdt.evaluation.evaluate",
     "attention": "memdt.evaluation.attention_maps",
+    "record": "memdt.evaluation.record",
     "table": "memdt.reporting.tables",
     "claims": "memdt.reporting.claims",
     "figure": "memdt.reporting.figures",
+    "clip": "memdt.reporting.clips",
     "metrics": "memdt.reporting.metrics",
     "report": "memdt.reporting.render",
 }

@@ -92,14 +92,14 @@ def _tables(scale: str, experiments: Sequence[str]) -> Iterator[Job]:
     for name in experiments:
         yield Job(name, "other", paths.table(scale, name), SHORT, 0)
     drawn = [figures()[name] for name in plan.figures_of(experiments)]
-    runs = [plan.attention_runs(scale, one) for one in drawn if one.inputs == "attention"]
-    for run in dict.fromkeys(run for found in runs for run in found):
-        output = paths.attention(scale, run.experiment, run.variant, run.seed)
+    recorded = {k: v for one in drawn for k, v in plan.recorded_for(scale, one).items()}
+    for output, run in recorded.items():
         yield Job(run.experiment, "other", output, SHORT, 0)
 
 
 def _report(scale: str, experiments: Sequence[str]) -> Iterator[Job]:
     drawn = [paths.figure(scale, name) for name in plan.figures_of(experiments)]
+    drawn += [paths.clip(scale, name) for name in plan.clips_of(experiments)]
     for output in (*drawn, *(of(scale) for of in (paths.claims, paths.metrics, paths.report))):
         yield Job(REPORT, "other", output, SHORT, 0)
 

@@ -49,6 +49,11 @@ def attention(scale: str, experiment: str, variant: str, seed: int) -> Path:
     return run(scale, experiment, variant, seed) / "attention.npz"
 
 
+def recording(scale: str, experiment: str, variant: str, seed: int) -> Path:
+    """What was recorded of the first evaluation episodes of a run."""
+    return run(scale, experiment, variant, seed) / "recording.npz"
+
+
 def table(scale: str, experiment: str) -> Path:
     """The published and reproduced cells of one experiment."""
     return Path("reports") / scale / "tables" / f"{experiment}.csv"
@@ -57,6 +62,11 @@ def table(scale: str, experiment: str) -> Path:
 def figure(scale: str, name: str) -> Path:
     """A figure; the data behind it lie beside it as CSV."""
     return Path("reports") / scale / "figures" / f"{name}.svg"
+
+
+def clip(scale: str, name: str) -> Path:
+    """A figure as an animated picture."""
+    return figure(scale, name).with_suffix(".webp")
 
 
 def claims(scale: str) -> Path:

@@ -29,7 +29,9 @@ HEADER = """\
 #   dvc pull tmaze_table_2@quick       the runs of one experiment
 # On a cluster: SNAKEMAKE_PROFILE=workflow/profiles/slurm dvc repro
 """
-RUN_STEPS = ("train", "evaluate", "attention")
+RUN_STEPS = ("train", "evaluate")
+# What a figure is drawn from -> the step of a run that makes it.
+RECORDING_STEPS = {"attention": "attention", "recordings": "record"}
 # Read by Snakemake to decide what to do, so they count for every stage.
 WORKFLOW = ("Snakefile", "workflow/rules")
 PLANNING = ("memdt.plan", "memdt.digest", "memdt.guard", "memdt.records")
@@ -87,14 +89,14 @@ def _runs(experiment: str) -> dict[str, Any]:
     others = [name for name in components(experiment).experiments if name != experiment]
     data = [_dataset(name) for name in _environments([experiment])]
     data += [_of(paths.experiment_folder(SCALE, name)) for name in others]
-    shown = any(experiment in f.experiments and f.inputs == "attention" for f in figures().values())
-    steps = RUN_STEPS if shown else [step for step in RUN_STEPS if step != "attention"]
+    drawn = {f.inputs for f in figures().values() if experiment in f.experiments}
+    shown = [step for kind, step in RECORDING_STEPS.items() if kind in drawn]
     return {
         "cmd": [
             f"python -m memdt tidy --experiment {experiment} --scale {SCALE}",
             _snakemake("runs", [experiment]),
         ],
-        "deps": data + _code(_reached(steps, _modules(experiment))),
+        "deps": data + _code(_reached([*RUN_STEPS, *shown], _modules(experiment))),
         "params": _run_settings([experiment]) + (_figure_settings() if shown else []),
         "outs": _kept([_of(paths.experiment_folder(SCALE, experiment))]),
     }
@@ -102,7 +104,8 @@ def _runs(experiment: str) -> dict[str, Any]:
 
 def _report(experiments: Sequence[str]) -> dict[str, Any]:
     drawn = plan.figures_of(experiments)
-    steps = [step for step in digest.ENTRIES if step not in RUN_STEPS and step != "collect"]
+    of_runs = ("collect", *RUN_STEPS, *RECORDING_STEPS.values())
+    steps = [step for step in digest.ENTRIES if step not in of_runs]
     named = {"figures": tuple(plan.figure_module(name) for name in drawn)}
     data = [_of(paths.experiment_folder(SCALE, name)) for name in experiments]
     data += [_dataset(name) for name in _environments(experiments)]
@@ -111,6 +114,7 @@ def _report(experiments: Sequence[str]) -> dict[str, Any]:
     files += [paths.claims(SCALE), paths.report(SCALE), paths.metrics(SCALE)]
     outs = [file for path in files for file in _recorded(_of(path))]
     outs += [_of(paths.figure(SCALE, name).with_suffix(".csv")) for name in drawn]
+    outs += [_of(paths.clip(SCALE, name)) for name in plan.clips_of(experiments)]
     return {
         "cmd": _snakemake("all", experiments),
         "deps": [*data, *_published(), *_code(_reached(steps, named)), *_assets()],

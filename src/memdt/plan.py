@@ -29,6 +29,8 @@ from memdt.settings.resolve import (
 )
 from memdt.settings.schema import FigureSettings, Selection
 
+RECORDED = {"attention": paths.attention, "recordings": paths.recording}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -106,13 +108,20 @@ def datasets(scale: str, experiments: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def attention(scale: str, experiments: Iterable[str]) -> list[Path]:
-    """The attention weights that figures show of some experiments' runs."""
+def recorded(scale: str, experiments: Iterable[str]) -> list[Path]:
+    """What figures want to be recorded of some experiments' runs: attention, or whole episodes."""
     names = set(experiments)
-    drawn = [figure for figure in figures().values() if figure.inputs == "attention"]
-    asked = [figure for figure in drawn if names & set(figure.experiments)]
-    found = [run for figure in asked for run in attention_runs(scale, figure)]
-    return [paths.attention(scale, *vars(r).values()) for r in found if r.experiment in names]
+    found = [recorded_for(scale, one) for one in figures().values() if names & set(one.experiments)]
+    return list({path: None for one in found for path in one if one[path].experiment in names})
+
+
+def recorded_for(scale: str, figure: FigureSettings) -> dict[Path, Run]:
+    """What a figure wants to be recorded, and of which runs."""
+    runs_of = {"attention": attention_runs, "recordings": recording_runs}
+    if figure.inputs not in runs_of:
+        return {}
+    found = runs_of[figure.inputs](scale, figure)
+    return {RECORDED[figure.inputs](scale, *vars(run).values()): run for run in found}
 
 
 def figures_of(experiments: Sequence[str]) -> list[str]:
@@ -135,10 +144,8 @@ def figure_inputs(scale: str, name: str) -> list[Path]:
     figure = figures()[name]
     if figure.inputs == "curves":
         return manifests(scale, figure.experiments, "curve.csv")
-    if figure.inputs == "attention":
-        return [
-            paths.attention(scale, *vars(run).values()) for run in attention_runs(scale, figure)
-        ]
+    if figure.inputs in RECORDED:
+        return list(recorded_for(scale, figure))
     return episodes(scale, figure.experiments)
 
 
@@ -151,6 +158,25 @@ def attention_runs(scale: str, figure: FigureSettings) -> list[Run]:
             return [run]
     # A scale may have fewer seeds than the figure was made for: its first one serves.
     return [run for run in candidates if asked["variant"] in (None, run.variant)][:1]
+
+
+def recording_runs(scale: str, figure: FigureSettings) -> list[Run]:
+    """The runs whose episodes a figure shows: ``options.variants``, else all, under all seeds.
+
+    With ``options.seed`` only under that seed, or, where a scale does not have it, the first one.
+    """
+    candidates = [run for experiment in figure.experiments for run in runs(scale, experiment)]
+    variants, seed = (figure.options.get(key) for key in ("variants", "seed"))
+    found = [run for run in candidates if variants is None or run.variant in variants]
+    if seed is None:
+        return found
+    asked = [run for run in found if run.seed == seed]
+    return asked or [run for run in found if run.seed == found[0].seed]
+
+
+def clips_of(experiments: Sequence[str]) -> list[str]:
+    """The figures of some experiments that also come as an animated picture."""
+    return [name for name in figures_of(experiments) if figures()[name].clip]
 
 
 def figure_content(scale: str, name: str) -> list[Any]:

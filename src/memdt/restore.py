@@ -77,7 +77,7 @@ def tidy(scale: str, experiment: str) -> None:
     DVC hashes the whole folder, so a variant or a seed that was taken out of the settings would
     stay in it. Files that nobody has recorded are left where they are.
     """
-    found = (plan.manifests, plan.episodes, plan.attention)
+    found = (plan.manifests, plan.episodes, plan.recorded)
     wanted = {path.parent for of in found for path in of(scale, [experiment])}
     folder = paths.experiment_folder(scale, experiment)
     ledger = records.read_ledger(folder / paths.LEDGER)

@@ -233,6 +233,40 @@ class Attention(RunStep):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Record(RunStep):
+    """Record memory, counts and frames of the first evaluation episodes of a run."""
+
+    checkpoint: Path | None = None
+    """That of the last stage if not given."""
+    out: Path | None = None
+    """recording.npz in the folder of the run if not given."""
+
+    def run(self) -> None:
+        """Play and write."""
+        from memdt import plan
+        from memdt.settings import slices
+
+        settings = self.resolve().settings
+        self.refuse_change(slices.evaluate(settings))
+        self.source("record", **self.names())
+        from memdt import device
+        from memdt.evaluation.record import Job, record_run
+
+        device.prepare(f"{self.label} recording")
+        run = plan.Run(self.experiment, self.variant, self.seed)
+        scale = self.scale_name
+        job = Job(
+            settings=settings,
+            seed=self.seed,
+            checkpoint=self.checkpoint or plan.last_checkpoint(scale, run),
+            out=self.out or paths.recording(scale, self.experiment, self.variant, self.seed),
+            label=self.label,
+        )
+        with device.room_told("evaluation.episodes"):
+            record_run(job)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table(Step):
     """Hold the results of an experiment against the published numbers."""
 
@@ -297,6 +331,26 @@ class Figure(Step):
         from memdt.reporting.figures import draw_all
 
         draw_all(names, scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip(Step):
+    """Make an animated picture of a figure that has one."""
+
+    figure: str
+    """One of workflow/config/figures.yaml."""
+    out: Path | None = None
+    """reports/{scale}/figures/{figure}.webp if not given."""
+
+    def run(self) -> None:
+        """Draw frame by frame and write."""
+        from memdt import plan
+
+        self.source("clip", figure=plan.figure_module(self.figure))
+        from memdt.reporting.clips import make_clip
+
+        scale = self.scale_name
+        make_clip(self.figure, scale, self.out or paths.clip(scale, self.figure))
 
 
 @dataclass(frozen=True, kw_only=True)

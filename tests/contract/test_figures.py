@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from matplotlib.figure import Figure
 
 from memdt import discovery
 from memdt.errors import UserError
+from memdt.evaluation.record import compressed
+from memdt.evaluation.recordings import Recording
 from memdt.figures import style
 from memdt.figures.attention_map import Block, Layout
-from memdt.figures.interface import AttentionRecord, FigureInputs, VariantFacts
+from memdt.figures.interface import AttentionRecord, FigureInputs, RecordedRun, VariantFacts
 from memdt.reporting.figures import draw_figure, read_attention, write
 from memdt.reporting.published import Cell
 from memdt.settings.schema import FigureSettings
@@ -84,6 +87,56 @@ def attention(seed: int = 0) -> AttentionRecord:
     return AttentionRecord("maze", "short", seed, weights, 1, 2, 2, 0, 3)
 
 
+# Twelve episodes, six of each group: 0, 2, ... are red. Segments of 4 steps; the hint is seen in
+# steps 0 to 2. Whoever is not dead takes an item at every odd step: right ones up to step 12, from
+# then on wrong ones. Episode e of a long run ends after 20 steps, of a short one after 9.
+LENGTHS = {"short": 9, "long": 20}
+
+
+def recording(variant: str = "long", seed: int = 0) -> RecordedRun:
+    """Its memory is the group's sign at every border, turned round from the third border on."""
+    length, episodes = LENGTHS[variant], np.arange(12)
+    groups = np.where(episodes % 2, "green", "red")
+    times = np.arange(length)
+    gains = np.stack([(times % 2) * (times < 12), (times % 2) * (times >= 12)], axis=1)
+    counts = np.concatenate([np.zeros((1, 2), int), gains.cumsum(axis=0)])
+    signs = np.where(groups == "red", 1.0, -1.0)
+    drawn = np.random.default_rng(seed)
+    memory = np.stack(
+        [
+            np.stack([sign * signs, drawn.normal(size=12)], axis=1)
+            for sign in (1, 1, -1, -1)[: (length - 1) // 4]
+        ]
+    )
+    images = [picture(episode, step) for episode in (0, 1) for step in range(0, length, 3)]
+    return RecordedRun(
+        "maze", variant, seed,
+        Recording(
+            seeds=episodes,
+            groups=groups,
+            lengths=np.full(12, length),
+            measure_names=np.array(["right_items", "wrong_items"]),
+            measures=np.repeat(counts[:, None], 12, axis=1),
+            actions=np.zeros((length, 12), int),
+            returns_to_go=np.zeros((length, 12)),
+            memory=memory,
+            segment_length=np.array(4),
+            hint=np.array([0, 3]),
+            filmed=np.array([0, 1]),
+            film_every=np.array(3),
+            frame_bytes=np.array([len(image) for image in images]).reshape(2, -1),
+            frames=np.frombuffer(b"".join(images), np.uint8),
+        ),
+    )  # fmt: skip
+
+
+def picture(episode: int, step: int) -> bytes:
+    """Brighter with every step, redder or greener by the episode."""
+    shade = np.zeros((36, 64, 3), np.uint8)
+    shade[..., episode] = 60 + 8 * step
+    return compressed(shade)
+
+
 def published(variant: str, segments: int, mean: float) -> Cell:
     return Cell(
         paper="rate", version="1", item="Table 2", page="6", experiment="maze", variant=variant,
@@ -104,6 +157,7 @@ def inputs(name: str, options: dict[str, Any] | None = None, **changes: Any) -> 
         "episodes": episodes(),
         "curves": curves(),
         "attention": (attention(),),
+        "recordings": tuple(recording(v, s) for v in LENGTHS for s in (0, 1, 2)),
         "published": (published("short", 2, 0.9), published("elsewhere", 2, 0.1)),
         "facts": facts,
     }
@@ -167,7 +221,7 @@ def _rows_of_labels(figure: Figure) -> Iterator[list[Any]]:
 def test_without_results_a_figure_says_what_is_missing(name: str) -> None:
     module = discovery.load("memdt.figures", name)
     empty = pd.DataFrame()
-    given = inputs(name, episodes=empty, curves=empty, attention=())
+    given = inputs(name, episodes=empty, curves=empty, attention=(), recordings=())
     with pytest.raises(UserError, match=f"{name}.*there are no .* to draw.*run its experiments"):
         module.data(given)
 
@@ -273,6 +327,56 @@ def test_variants_share_a_row_only_where_their_stages_end_together() -> None:
     other = other[(other["variant"] == "short") | (other["stage"] == 1)]
     assert len(drawn(inputs("training_curves")).axes) == 2
     assert len(drawn(inputs("training_curves", curves=other)).axes) == 4
+
+
+# ---- recorded episodes -----------------------------------------------------------------------
+
+
+def test_choices_are_counted_in_pieces_of_time_by_group() -> None:
+    """Pieces of 4 steps; two items in each, right ones up to step 12."""
+    frame = data_of("choices_over_time", {"segments": 1})
+    assert list(dict.fromkeys(frame["panel"])) == ["all episodes", "green", "red"]
+    long = frame[(frame["series"] == "long") & (frame["source"] == "reproduced")]
+    for panel, episodes in (("all episodes", 12), ("red", 6)):
+        one = long[long["panel"] == panel]
+        assert one["x"].tolist() == [2, 6, 10, 14, 18]
+        assert one["value"].tolist() == [1, 1, 1, 0, 0]
+        assert set(one["choices"]) == {3 * episodes * 2}
+        assert set(one["seeds"]) == {3}
+    marks = frame[frame["source"].isin(["hint", "trained"])]
+    assert marks.groupby("panel")["x"].apply(sorted).tolist() == [[3, 90, 270]] * 3
+
+
+def test_pieces_in_which_too_little_was_chosen_are_left_out() -> None:
+    frame = data_of("choices_over_time", {"segments": 1, "fewest": 13, "trained": False})
+    shown = frame[frame["source"] == "reproduced"]
+    assert set(shown["panel"]) == {"all episodes"}  # 24 items in a piece, 12 in one of a group
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("choices_over_time", "nobody has made 999 choices"), ("memory_probe", "nowhere do 5 record")],
+)
+def test_too_little_to_show_is_said_and_no_error(name: str, told: str) -> None:
+    run = recording()
+    fewer = run.recording
+    fewer = replace(fewer, groups=np.full(12, "all"))
+    given = inputs(
+        name,
+        {"fewest": 999} if name == "choices_over_time" else {},
+        recordings=(replace(run, recording=fewer),),
+    )
+    assert discovery.load("memdt.figures", name).data(given).empty
+    assert told in [text.get_text() for text in drawn(given).texts][0]
+
+
+def test_the_probe_reads_the_group_off_the_memory_until_its_code_is_turned() -> None:
+    facts = {("maze", "long"): VariantFacts(3, 4)}  # training crosses two borders
+    frame = data_of("memory_probe", {"variants": ["long"]}, facts=facts)
+    found = frame[frame["source"] == "reproduced"].groupby("panel", sort=False)["value"]
+    assert found.apply(list).tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
+    assert frame.loc[frame["source"] == "reproduced", "x"].tolist() == [4, 8, 12, 16] * 2
+    assert set(frame["episodes"].dropna()) == {36}
 
 
 # ---- attention -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
 
 def expected(scale: str, experiments: list[str]) -> Counter[str]:
     """Jobs by rule, for a scale at which nothing has been made."""
-    counts = Counter(all=1, collect_dataset=1, claims=1, metrics=1, report=1)
+    counts = Counter(all=1, claims=1, metrics=1, report=1)
+    counts["collect_dataset"] = len({read("experiments", e)["environment"] for e in experiments})
     counts["table"] = len(experiments)
     only = read("scales", scale).get("only", {})
     for experiment in experiments:
@@ -69,7 +71,22 @@ def expected(scale: str, experiments: list[str]) -> Counter[str]:
     drawn = [one for one in figures.values() if set(one["experiments"]) <= set(experiments)]
     counts["figure"] = len(drawn)
     counts["attention"] = sum(one.get("inputs") == "attention" for one in drawn)
+    filmed = [one for one in drawn if one.get("inputs") == "recordings"]
+    counts["record"] = len({run for one in filmed for run in recorded(scale, one)})
+    counts["clip"] = sum(one.get("clip", False) for one in drawn)
     return +counts
+
+
+def recorded(scale: str, figure: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
+    """The runs that a figure shows: the variants and the seed that it names, else all."""
+    options = figure.get("options", {})
+    for experiment in figure["experiments"]:
+        variants = read("experiments", experiment)["variants"]
+        only = read("scales", scale).get("only", {}).get(experiment, variants)
+        for variant in [v for v in options.get("variants", variants) if v in only]:
+            for seed in setting(scale, experiment, variant, "seeds"):
+                if options.get("seed", seed) == seed:
+                    yield experiment, variant, seed
 
 
 def planned(output: str) -> Counter[str]:

@@ -170,6 +170,11 @@ def attention_source(scale, experiment, variant):
 
 
 @by_wildcards
+def record_source(scale, experiment, variant):
+    return digest.source_digest("record", *names_of(experiment, variant, scale))
+
+
+@by_wildcards
 def episodes_of(scale, experiment):
     return [str(path) for path in plan.episodes(scale, [experiment])]
 
@@ -205,6 +210,11 @@ def figure_source(figure):
     return digest.source_digest("figure", figure=plan.figure_module(figure))
 
 
+@by_wildcards
+def clip_source(figure):
+    return digest.source_digest("clip", figure=plan.figure_module(figure))
+
+
 def source_of(step):
     """A params function: the code of a step that is given neither model nor environment."""
     answer = told(digest.source_digest)
@@ -222,6 +232,11 @@ def figures_of(scale):
 
 
 @by_wildcards
+def clips_of(scale):
+    return [str(paths.clip(scale, name)) for name in plan.clips_of(EXPERIMENTS[scale])]
+
+
+@by_wildcards
 def report_settings(scale):
     return settings_digest(plan.report_content(scale, EXPERIMENTS[scale]))
 
@@ -234,7 +249,7 @@ def datasets_asked():
 @by_wildcards
 def runs_asked():
     names = EXPERIMENTS[SCALE]
-    found = (plan.manifests, plan.episodes, plan.attention)
+    found = (plan.manifests, plan.episodes, plan.recorded)
     return [str(path) for of in found for path in of(SCALE, names)]
 
 

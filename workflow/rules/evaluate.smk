@@ -1,4 +1,5 @@
-# One job plays all lengths and conditions of a checkpoint; the other records where it looks.
+# One job plays all lengths and conditions of a checkpoint; others record where it looks in one episode,
+# and what happens in some.
 
 
 rule evaluate:
@@ -52,6 +53,35 @@ rule attention:
     shell:
         r"""
         python -m memdt attention --experiment {wildcards.experiment:q} --variant {wildcards.variant:q} \
+            --scale {wildcards.scale:q} --seed {wildcards.seed} \
+            --settings-digest {params.settings} --source-digest {params.source} --threads {threads} \
+            --checkpoint {input.checkpoint:q} --out {output:q} >{log:q} 2>&1
+        """
+
+
+rule record:
+    input:
+        checkpoint=checkpoint_of,
+    output:
+        "data/runs/{scale}/{experiment}/{variant}/seed_{seed}/recording.npz",
+    log:
+        "data/logs/record/{scale}/{experiment}/{variant}/seed_{seed}.log",
+    benchmark:
+        "data/benchmarks/record/{scale}/{experiment}/{variant}/seed_{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=gpus_of,
+        mem_mb=memory_of_model,
+        runtime=evaluation_minutes,
+        slurm_partition=partition_of,
+    params:
+        settings=evaluate_settings,
+        source=record_source,
+    shell:
+        r"""
+        python -m memdt record --experiment {wildcards.experiment:q} --variant {wildcards.variant:q} \
             --scale {wildcards.scale:q} --seed {wildcards.seed} \
             --settings-digest {params.settings} --source-digest {params.source} --threads {threads} \
             --checkpoint {input.checkpoint:q} --out {output:q} >{log:q} 2>&1

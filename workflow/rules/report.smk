@@ -96,6 +96,36 @@ rule figure:
         """
 
 
+rule clip:
+    input:
+        results=figure_inputs,
+    output:
+        report(
+            "reports/{scale}/figures/{figure}.webp",
+            caption="../report/figure.rst",
+            category="Figures",
+        ),
+    log:
+        "data/logs/clip/{scale}/{figure}.log",
+    benchmark:
+        "data/benchmarks/clip/{scale}/{figure}.tsv"
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=memory_of,
+        runtime=minutes_of,
+    params:
+        settings=figure_settings,
+        source=clip_source,
+    shell:
+        r"""
+        python -m memdt clip --figure {wildcards.figure:q} --scale {wildcards.scale:q} \
+            --source-digest {params.source} --threads {threads} --out {output:q} >{log:q} 2>&1
+        """
+
+
 # For `dvc metrics`: what the tables and claims say in a few numbers.
 rule metrics:
     input:
@@ -130,6 +160,7 @@ rule report:
         claims="reports/{scale}/claims.csv",
         tables=tables_of,
         figures=figures_of,
+        clips=clips_of,
         metrics="reports/{scale}/metrics.json",
         deviations="docs/deviations.md",
     output:

@@ -18,8 +18,9 @@ from torch import Tensor
 from memdt.data.segments import Segment
 from memdt.errors import UserError
 from memdt.evaluation.evaluate import load_policy, rollout_of
+from memdt.evaluation.rollout import Observer
 from memdt.files import atomic_path
-from memdt.models.interface import AttentionMaps, SequencePolicy
+from memdt.models.interface import AttentionMaps, SequencePolicy, Step
 from memdt.settings.schema import Condition, RunSettings
 
 
@@ -57,13 +58,20 @@ def record_attention(job: Job) -> None:
 def play_episode(settings: RunSettings, policy: SequencePolicy, seed: int) -> list[Segment]:
     """The first evaluation episode, as long as training's longest, as segments of one row."""
     rollout = rollout_of(settings, policy, Condition(), settings.training.segments, seed, 1)
-    steps: list[tuple[Tensor, Tensor, Tensor]] = []
-    rollout.observe = lambda seen, action: steps.append(
-        (seen.observation, action, seen.return_to_go)
-    )
+    observer = rollout.observer = _Steps()
     rollout.play([settings.evaluation.first_seed])
     rollout.environment.close()
-    return _as_segments(steps, settings.segment_length)
+    return _as_segments(observer.steps, settings.segment_length)
+
+
+class _Steps(Observer):
+    """Keeps observation, action and return-to-go of every step."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def acts(self, alive: Any, seen: Step, actions: Tensor, info: dict[str, Any]) -> None:
+        self.steps.append((seen.observation, actions, seen.return_to_go))
 
 
 def _as_segments(steps: list[tuple[Tensor, Tensor, Tensor]], length: int) -> list[Segment]:

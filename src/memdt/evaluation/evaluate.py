@@ -103,17 +103,21 @@ def play(
     label: str,
 ) -> Outcomes:
     """What came of all evaluation episodes that span ``segments`` segments."""
-    seeds = evaluation_seeds(settings)
-    rows = environments.rows_at_once(environments.load(settings.environment.module))
-    total = segments * settings.segment_length * -(-len(seeds) // rows)
-    progress = Progress(f"{label} {segments} segments", total, unit="steps")
+    batches, steps = seed_batches(settings), segments * settings.segment_length
+    progress = Progress(f"{label} {segments} segments", steps * len(batches), unit="steps")
     ends = []
-    for batch, first in enumerate(range(0, len(seeds), rows)):
-        some = seeds[first : first + rows]
+    for batch, some in enumerate(batches):
         rollout = rollout_of(settings, policy, condition, segments, seed, len(some), batch)
-        ends.append(rollout.play(list(some), progress, batch * total // -(-len(seeds) // rows)))
+        ends.append(rollout.play(list(some), progress, batch * steps))
         rollout.environment.close()
     return Outcomes.joined(ends)
+
+
+def seed_batches(settings: RunSettings) -> list[range]:
+    """The environment seeds, those together that are played side by side."""
+    seeds = evaluation_seeds(settings)
+    rows = environments.rows_at_once(environments.load(settings.environment.module))
+    return [seeds[first : first + rows] for first in range(0, len(seeds), rows)]
 
 
 def rollout_of(

@@ -6,7 +6,7 @@ the closed segment, its last action included (the public code closes with 3K - 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memdt.evaluation.memory_edits import MemoryEdit
-from memdt.models.interface import DecodeState, SequencePolicy, Step
+from memdt.models.interface import DecodeState, Memory, SequencePolicy, Step
 from memdt.progress import Progress
 from memdt.settings.schema import Condition
 
@@ -56,6 +56,21 @@ class Protocol:
     seed: int  # of sampled actions and memory noise
 
 
+class Observer:
+    """Told of all that happens in a rollout; whoever wants to know it overrides a method.
+
+    ``alive`` are the rows that have not ended, in the order of the tensors.
+    """
+
+    def acts(
+        self, alive: NDArray[np.int64], seen: Step, actions: Tensor, info: dict[str, Any]
+    ) -> None:
+        """The policy sees this and does that; ``info`` came with what it sees, for all rows."""
+
+    def closes(self, alive: NDArray[np.int64], memory: Memory) -> None:
+        """A segment is over; the next one starts from this memory."""
+
+
 class Rollout:
     """All episodes of one batch, in lock step; those that end leave the batch."""
 
@@ -64,8 +79,7 @@ class Rollout:
         self.device = next((p.device for p in policy.parameters()), torch.device("cpu"))
         self.generator = torch.Generator(self.device).manual_seed(protocol.seed)
         self.edit = MemoryEdit(protocol.condition, self.generator)
-        # Told of every step: what the policy saw, and the actions that it took.
-        self.observe: Callable[[Step, Tensor], None] | None = None
+        self.observer = Observer()
 
     @torch.inference_mode()
     def play(
@@ -76,18 +90,17 @@ class Rollout:
         returns, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
         space = self.environment.single_action_space
         actions = np.zeros((count, *(space.shape or ())), dtype=space.dtype)
-        observations, _ = self.environment.reset(seed=list(seeds))  # type: ignore[arg-type]
+        observations, info = self.environment.reset(seed=list(seeds))  # type: ignore[arg-type]
         alive = np.arange(count)
         state, previous = self._begin(count), None
         step = 0
         while alive.size:
             if step and self.policy.recurrent and step % self.protocol.segment_length == 0:
-                state, previous = self._next_segment(previous, state), None
+                state, previous = self._next_segment(previous, state, alive), None
             question = self._question(observations, returns, alive, previous)
             outputs, state = self.policy.step(question, state)
             previous = self._act(outputs)
-            if self.observe is not None:
-                self.observe(question, previous)
+            self.observer.acts(alive, question, previous, info)
             actions[alive] = previous.cpu().numpy()
             observations, rewards, terminated, truncated, info = self.environment.step(actions)
             step += 1
@@ -107,9 +120,12 @@ class Rollout:
             self.policy.initial_memory(count), self.protocol.context_steps
         )
 
-    def _next_segment(self, last_action: Tensor | None, state: DecodeState) -> DecodeState:
+    def _next_segment(
+        self, last_action: Tensor | None, state: DecodeState, alive: NDArray[np.int64]
+    ) -> DecodeState:
         assert last_action is not None
         memory = self.edit(self.policy.end_segment(last_action, state))
+        self.observer.closes(alive, memory)
         return self.policy.begin_segment(memory, self.protocol.context_steps)
 
     def _question(

@@ -5,6 +5,8 @@ Draws episodes of evaluation.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -37,5 +39,5 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     """Steps on a logarithmic x axis."""
     options = inputs.options(Options)
-    axis = line_drawing.Axis("steps in an episode", line_drawing.y_label(options), log=True)
-    return line_drawing.draw(data, options, axis)
+    axis = line_drawing.axis_of("steps in an episode", data, options)
+    return line_drawing.draw(data, options, replace(axis, log=True))

@@ -7,12 +7,17 @@ A module of ``memdt.figures`` defines
     def data(inputs: FigureInputs) -> pandas.DataFrame: ...     everything that is plotted
     def draw(data: DataFrame, inputs: FigureInputs) -> Figure: ...
 
-and nothing else: reading files and writing the SVG belong to `reporting/figures.py`.
+and where the figure also comes as an animated picture (``clip: true`` in figures.yaml)
+
+    def clip(data: DataFrame, inputs: FigureInputs) -> Clip: ...
+
+and nothing else: reading and writing files belong to `reporting/figures.py` and
+`reporting/clips.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -20,10 +25,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from PIL import Image
 from pydantic import ValidationError
 
 from memdt import paths
 from memdt.errors import UserError
+from memdt.evaluation.recordings import Recording
 from memdt.reporting.published import Cell
 from memdt.settings.layers import explain
 from memdt.settings.schema import FigureSettings, Frozen
@@ -60,6 +67,24 @@ class AttentionRecord:
 
 
 @dataclass(frozen=True)
+class RecordedRun:
+    """What was recorded of a run."""
+
+    experiment: str
+    variant: str
+    seed: int
+    recording: Recording
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An animated picture; all its frames are of one size."""
+
+    frames: Sequence[Image.Image]
+    milliseconds: int  # of each frame
+
+
+@dataclass(frozen=True)
 class FigureInputs:
     """Everything a figure may draw from; frames are empty where the figure asks for others.
 
@@ -72,6 +97,7 @@ class FigureInputs:
     episodes: pd.DataFrame = field(default_factory=pd.DataFrame)
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     attention: tuple[AttentionRecord, ...] = ()
+    recordings: tuple[RecordedRun, ...] = ()
     published: tuple[Cell, ...] = ()
     facts: Mapping[tuple[str, str], VariantFacts] = field(default_factory=dict)
 

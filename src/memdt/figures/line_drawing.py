@@ -18,12 +18,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from memdt.figures import style
-from memdt.figures.lines import LineOptions
+from memdt.figures.lines import LineOptions, SeriesOptions
 from memdt.reporting import metric_names
 
+HINT: dict[str, Any] = {
+    "color": style.INK, "linewidth": 1, "linestyle": (0, (5, 2, 1, 2)), "alpha": 0.6,
+}  # fmt: skip
 Shift = Callable[[pd.Series], Float[np.ndarray, " marks"]]
 
 
@@ -33,7 +36,15 @@ class Axis:
 
     x_label: str
     y_label: str
-    log: bool
+    log: bool = False
+    share: bool = False  # the y axis shows all from 0 to 1
+    time: bool = False  # x runs on evenly, with numbers here and there
+
+
+def axis_of(x_label: str, data: pd.DataFrame, options: LineOptions) -> Axis:
+    """The axes of a metric, x logarithmic as told, else where it spans a factor of 10."""
+    share = metric_names.parse(options.metric).is_share
+    return Axis(x_label, y_label(options), is_log(data, options), share)
 
 
 def y_label(options: LineOptions) -> str:
@@ -51,7 +62,7 @@ def is_log(data: pd.DataFrame, options: LineOptions) -> bool:
     return bool(data["x"].min() > 0 and data["x"].max() >= 10 * data["x"].min())
 
 
-def draw(data: pd.DataFrame, options: LineOptions, axis: Axis) -> Figure:
+def draw(data: pd.DataFrame, options: SeriesOptions, axis: Axis) -> Figure:
     """One axes a panel, one above the other, with a legend below that serves all."""
     panels = list(dict.fromkeys(data["panel"]))
     series = list(dict.fromkeys(data["series"]))
@@ -71,7 +82,7 @@ def draw(data: pd.DataFrame, options: LineOptions, axis: Axis) -> Figure:
 
 
 def _panel(
-    axes: Axes, data: pd.DataFrame, series: list[str], options: LineOptions, axis: Axis
+    axes: Axes, data: pd.DataFrame, series: list[str], options: SeriesOptions, axis: Axis
 ) -> None:
     if options.chance is not None:
         axes.axhline(options.chance, color=style.INK, linewidth=1, linestyle=":", alpha=0.7)
@@ -80,7 +91,9 @@ def _panel(
         one = data[data["series"] == name]
         _series(axes, one, series.index(name), _shift(data["x"], rank, len(present), axis.log))
     _trained_marks(axes, data[data["source"] == "trained"], series)
-    if metric_names.parse(options.metric).is_share:
+    for x in data.loc[data["source"] == "hint", "x"]:
+        axes.axvline(x, **HINT)
+    if axis.share:
         axes.set_ylim(-0.05, 1.05)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
 
@@ -135,17 +148,20 @@ def _trained_marks(axes: Axes, data: pd.DataFrame, series: list[str]) -> None:
 
 
 def _x_axis(axes: Axes, data: pd.DataFrame, axis: Axis) -> None:
-    """Ticks where the numbers are and nowhere else."""
+    """Ticks where the numbers are and nowhere else, unless there are many."""
+    axes.set_xlabel(axis.x_label)
+    if axis.time:
+        axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+        return
     if axis.log:
         axes.set_xscale("log")
     places = sorted(data.loc[data["source"] != "trained", "x"].unique())
     axes.xaxis.set_major_locator(FixedLocator(places))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticklabels([f"{place:,.6g}" if place < 1e6 else f"{place:,.0f}" for place in places])
-    axes.set_xlabel(axis.x_label)
 
 
-def _handles(data: pd.DataFrame, options: LineOptions, series: list[str]) -> list[Any]:
+def _handles(data: pd.DataFrame, options: SeriesOptions, series: list[str]) -> list[Any]:
     """The legend: each series, then what the other marks mean, as far as they occur."""
     sources = set(data["source"])
     lines = [
@@ -173,6 +189,7 @@ def _handles(data: pd.DataFrame, options: LineOptions, series: list[str]) -> lis
             Line2D([], [], **ink, marker=6, markersize=7, linestyle="none",
                    label="longest trained on"),
         ),
+        ("hint" in sources, Line2D([], [], **HINT, label="hint is gone")),
         (options.chance is not None, Line2D([], [], **ink, linestyle=":", label="chance")),
     ]  # fmt: skip
     return [*lines, *(handle for shown, handle in marks if shown)]

@@ -5,21 +5,21 @@ tells with a `Place` where a cell of results belongs; the rest is alike, and `li
 it. The frame has one row a mark:
 
     panel, series   which axes, which line
-    source          reproduced (mean with its 95 % interval) | seed | published | trained
+    source          reproduced (mean with its 95 % interval) | seed | published | trained | hint
     x, value        position; ``low`` and ``high`` are the borders of the interval
     seed, seeds     number of the seed, number of seeds behind the mean
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 from pydantic import Field
 
-from memdt.evaluation.statistics import interval
+from memdt.evaluation.statistics import Bounds, interval
 from memdt.figures import style
 from memdt.figures.interface import FigureInputs, VariantFacts
 from memdt.reporting.metric_names import MetricText
@@ -30,26 +30,31 @@ from memdt.settings.schema import Frozen
 COLUMNS = ("panel", "series", "source", "x", "value", "low", "high", "seed", "seeds")
 
 
-class LineOptions(Frozen):
-    """Options that all line figures share."""
+class SeriesOptions(Frozen):
+    """Options of all figures that have lines."""
 
     variants: tuple[str, ...] | None = Field(default=None, description="null: all variants")
+    labels: dict[str, str] = Field(default={}, description="other words for a variant or condition")
+    chance: float | None = Field(default=None, description="where guessing lies: a dotted line")
+    trained: bool = Field(default=True, description="mark the longest length trained on")
+
+    def label(self, name: str) -> str:
+        """What readers see instead of a name."""
+        return self.labels.get(name, style.words(name))
+
+
+class LineOptions(SeriesOptions):
+    """Options that all figures of a metric share."""
+
     conditions: tuple[str, ...] | None = Field(
         default=("as_published",), description="null: all conditions"
     )
     panels: dict[str, tuple[str, ...]] = Field(
         default={}, description="title of each panel and its variants; none: one panel for all"
     )
-    labels: dict[str, str] = Field(default={}, description="other words for a variant or condition")
     metric: MetricText = "success"
-    chance: float | None = Field(default=None, description="where guessing lies: a dotted line")
     x_scale: Literal["linear", "log"] | None = Field(default=None, description="null: by the range")
     published: bool = Field(default=True, description="draw the published numbers, faintly")
-    trained: bool = Field(default=True, description="mark the longest length trained on")
-
-    def label(self, name: str) -> str:
-        """What readers see instead of a name."""
-        return self.labels.get(name, style.words(name))
 
 
 @dataclass(frozen=True)
@@ -103,15 +108,17 @@ def frame(
         raise inputs.nothing("episodes")
     rows += _published(inputs, options, place) if options.published else []
     rows += _trained(inputs, options, place, trained) if trained and options.trained else []
-    found = pd.DataFrame(rows, columns=list(COLUMNS)).drop_duplicates(ignore_index=True)
-    return _in_order(found, options)
+    return in_order(rows, list(options.panels))
 
 
-def _in_order(found: pd.DataFrame, options: LineOptions) -> pd.DataFrame:
-    """Panels as the options name them, series and marks as they came, x ascending."""
-    panels = list(options.panels) or list(dict.fromkeys(found["panel"]))
+def in_order(
+    rows: list[dict[str, Any]], panels: list[str], columns: Sequence[str] = COLUMNS
+) -> pd.DataFrame:
+    """The rows as a frame: panels as named or as they came, series as they came, x ascending."""
+    found = pd.DataFrame(rows, columns=list(columns)).drop_duplicates(ignore_index=True)
+    panels = panels or list(dict.fromkeys(found["panel"]))
     series = list(dict.fromkeys(found["series"]))
-    sources = ["reproduced", "seed", "published", "trained"]
+    sources = ["reproduced", "seed", "published", "trained", "hint"]
     keys = pd.DataFrame(
         {
             "panel": found["panel"].map(panels.index),
@@ -130,18 +137,26 @@ def _reproduced(
     bounds = metric_settings(options.metric).bounds
     means = per_seed(inputs.episodes, options.metric)
     for key, group in means.groupby(list(CELL_KEYS), sort=False):
-        found = interval(group["value"].to_numpy(), bounds=bounds)
+        sample = dict(zip(group["seed"], group["value"], strict=True))
         for spot in place(CellName(*key)):
-            yield {
-                **vars(spot),
-                "source": "reproduced",
-                "value": found.mean,
-                "low": found.low,
-                "high": found.high,
-                "seeds": found.seeds,
-            }
-            for row in group.itertuples():
-                yield {**vars(spot), "source": "seed", "value": row.value, "seed": row.seed}
+            yield from marks(spot, sample, bounds)
+
+
+def marks(
+    spot: Spot, sample: Mapping[int, float], bounds: Bounds | None
+) -> Iterator[dict[str, Any]]:
+    """The mean of a sample over seeds with its interval, then every seed."""
+    found = interval(list(sample.values()), bounds=bounds)
+    yield {
+        **vars(spot),
+        "source": "reproduced",
+        "value": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "seeds": found.seeds,
+    }
+    for seed, value in sample.items():
+        yield {**vars(spot), "source": "seed", "value": value, "seed": seed}
 
 
 def _published(inputs: FigureInputs, options: LineOptions, place: Place) -> list[dict[str, Any]]:

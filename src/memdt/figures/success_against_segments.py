@@ -35,7 +35,4 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     """Segments on the x axis, logarithmic where they span a factor of 10."""
     options = inputs.options(Options)
-    axis = line_drawing.Axis(
-        "segments", line_drawing.y_label(options), line_drawing.is_log(data, options)
-    )
-    return line_drawing.draw(data, options, axis)
+    return line_drawing.draw(data, options, line_drawing.axis_of("segments", data, options))

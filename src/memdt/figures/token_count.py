@@ -45,7 +45,4 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     """The setting on the x axis, named after the last part of its key."""
     options = inputs.options(Options)
     name = style.words(options.setting.rpartition(".")[2])
-    axis = line_drawing.Axis(
-        name, line_drawing.y_label(options), line_drawing.is_log(data, options)
-    )
-    return line_drawing.draw(data, options, axis)
+    return line_drawing.draw(data, options, line_drawing.axis_of(name, data, options))

@@ -14,10 +14,17 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from memdt import discovery, paths
+from memdt import discovery, paths, plan
 from memdt.errors import UserError, closest
+from memdt.evaluation.recordings import read_recording
 from memdt.figures import style
-from memdt.figures.interface import AttentionRecord, FigureInputs, FigureModule, VariantFacts
+from memdt.figures.interface import (
+    AttentionRecord,
+    FigureInputs,
+    FigureModule,
+    RecordedRun,
+    VariantFacts,
+)
 from memdt.files import atomic_path
 from memdt.reporting.published import published_cells
 from memdt.reporting.results import load_curves, load_episodes
@@ -63,6 +70,7 @@ def gather(name: str, settings: FigureSettings, scale: str) -> FigureInputs:
     """Everything that a figure may draw from, of all its experiments."""
     seeds = {experiment: seeds_of(experiment, scale) for experiment in settings.experiments}
     curves = settings.inputs == "curves"
+    recordings = settings.inputs == "recordings"
     episodes = settings.inputs == "episodes"
     return FigureInputs(
         name,
@@ -70,6 +78,7 @@ def gather(name: str, settings: FigureSettings, scale: str) -> FigureInputs:
         episodes=_joined(load_episodes(scale, e, v) for e, v in seeds.items() if episodes),
         curves=_joined(load_curves(scale, e, v) for e, v in seeds.items() if curves),
         attention=tuple(_attention(scale, seeds)) if settings.inputs == "attention" else (),
+        recordings=tuple(_recordings(scale, settings)) if recordings else (),
         published=published_cells(),
         facts={(e, v): facts_of(e, v, scale) for e, variants in seeds.items() for v in variants},
     )
@@ -111,6 +120,12 @@ def _attention(
                 path = paths.attention(scale, experiment, variant, seed)
                 if path.is_file():
                     yield read_attention(path, experiment, variant, seed)
+
+
+def _recordings(scale: str, settings: FigureSettings) -> Iterator[RecordedRun]:
+    for path, run in plan.recorded_for(scale, settings).items():
+        if path.is_file():
+            yield RecordedRun(run.experiment, run.variant, run.seed, read_recording(path))
 
 
 def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -250,7 +250,8 @@ class FigureSettings(Frozen):
     caption: str
     experiments: tuple[str, ...] = Field(min_length=1)
     answers: Answers | None = None
-    inputs: Literal["episodes", "curves", "attention"] = "episodes"
+    inputs: Literal["episodes", "curves", "attention", "recordings"] = "episodes"
+    clip: bool = Field(default=False, description="make an animated picture of it as well")
     options: dict[str, Any] = {}
 
 

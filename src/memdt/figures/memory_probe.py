@@ -1,0 +1,73 @@
+"""What the memory holds: how well a linear probe tells the groups apart, border by border.
+
+Draws recorded episodes, those that go on; `evaluation/probe.py` says how the probe is trained and
+tested. One panel trains and tests it at the same border; the other trains it on the borders that
+training crossed and asks whether the code stays what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from memdt.evaluation import probe
+from memdt.figures import lines, over_time
+from memdt.figures.interface import FigureInputs, RecordedRun
+
+SAME, EARLY = "trained and tested at the same step", "trained on the steps of training"
+COLUMNS = (*lines.COLUMNS, "episodes")
+
+
+class Options(lines.SeriesOptions):
+    """Which runs, and where guessing lies."""
+
+    chance: float | None = Field(default=0.5, description="where guessing lies: a dotted line")
+
+
+def data(inputs: FigureInputs) -> pd.DataFrame:
+    """One row a mark, x the step of a border; ``episodes`` go on there, over all seeds."""
+    options = inputs.options(Options)
+    runs = over_time.shown(inputs, options)
+    rows = [
+        row
+        for panel in (SAME, EARLY)
+        for variant, seeds in over_time.by_variant(runs).items()
+        for row in _line(panel, options.label(variant), seeds, inputs)
+    ]
+    rows += over_time.marked(rows, runs, inputs, options)
+    return lines.in_order(rows, [SAME, EARLY], COLUMNS)
+
+
+def _line(
+    panel: str, series: str, runs: Sequence[RecordedRun], inputs: FigureInputs
+) -> Iterator[dict[str, Any]]:
+    """One variant at all borders."""
+    for border in range(max(len(run.recording.memory) for run in runs)):
+        found = {run.seed: _accuracy(panel, run, border, inputs) for run in runs}
+        sample = {seed: value for seed, value in found.items() if value is not None}
+        if sample:
+            told = [run.recording for run in runs if run.seed in sample]
+            episodes = sum(int(one.alive_at_border(border).sum()) for one in told)
+            x = float((border + 1) * int(runs[0].recording.segment_length))
+            spot = lines.Spot(panel, series, x)
+            yield from (m | {"episodes": episodes} for m in lines.marks(spot, sample, (0.0, 1.0)))
+
+
+def _accuracy(panel: str, run: RecordedRun, border: int, inputs: FigureInputs) -> float | None:
+    memory, groups = run.recording.memory.astype(np.float64), run.recording.groups
+    if border >= len(memory):
+        return None
+    crossed = inputs.facts[run.experiment, run.variant].trained_segments - 1
+    early = range(min(max(1, crossed), len(memory)))
+    return probe.accuracy(memory, groups, [border] if panel == SAME else early, border)
+
+
+def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
+    """Steps on the x axis, balanced accuracy on the other."""
+    nothing = f"nowhere do {probe.FEWEST} recorded episodes of each group go on"
+    return over_time.draw(data, inputs.options(Options), "balanced accuracy", nothing)
