@@ -25,12 +25,12 @@ class Size:
     model: str
     parts: dict[str, Any]
 
-    def build(self) -> SequencePolicy:
+    def build(self, spaces_of: Spaces = SPACES) -> SequencePolicy:
         """The policy, with random weights; its first choice is always to walk on."""
         module = discovery.load("memdt.models", self.model)
         torch.manual_seed(0)
         policy: SequencePolicy = module.build(
-            module.Settings(name=self.model, **self.parts), SPACES
+            module.Settings(name=self.model, **self.parts), spaces_of
         )
         with torch.no_grad():
             policy.head.bias[0] = 100.0

@@ -51,6 +51,12 @@ def test_rollout(benchmarks: Any) -> None:
     check(benchmarks("rollout").measure(cases=tuple((size, 3) for size in sizes), segments=2))
 
 
+def test_frames(benchmarks: Any) -> None:
+    pytest.importorskip("vizdoom")
+    frames = benchmarks("frames")
+    check(frames.measure(rooms=(frames.QUICK,), engines=(1, 2), steps=30))
+
+
 def test_memory(benchmarks: Any) -> None:
     table = benchmarks("memory").measure(segments=(1, 2))
     check(table)

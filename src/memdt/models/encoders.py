@@ -21,7 +21,8 @@ from memdt.models.interface import Spaces
 class FrameEncoder(nn.Module):
     """Three convolutions (32 8x8/4, 64 4x4/2, 64 3x3/1) on frames 0..255, then Linear and tanh.
 
-    Frames are height x width x channels, as environments give them.
+    Frames are height x width x channels, as environments give them, and are standardised one by
+    one: a simulator's dark frames would otherwise hardly move the first layer.
     """
 
     def __init__(self, shape: tuple[int, ...], width: int) -> None:
@@ -33,6 +34,11 @@ class FrameEncoder(nn.Module):
             nn.Conv2d(64, 64, 3, stride=1), nn.ReLU(),
             nn.Flatten(),
         )  # fmt: skip
+        # Deviation D39: orthogonal weights and standardised frames; the public code has neither.
+        for layer in self.convolutions:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.orthogonal_(layer.weight, nn.init.calculate_gain("relu"))
+                nn.init.zeros_(layer.bias)
         with torch.no_grad():
             features = self.convolutions(torch.zeros(1, channels, height, columns)).shape[1]
         self.output = nn.Sequential(nn.Linear(features, width), nn.Tanh())
@@ -40,7 +46,16 @@ class FrameEncoder(nn.Module):
     def forward(self, frames: Tensor) -> Float[Tensor, "... width"]:
         """Encode frames with any number of leading dimensions."""
         flat = frames.reshape(-1, *frames.shape[-3:]).permute(0, 3, 1, 2).float() / 255.0
-        return self.output(self.convolutions(flat)).reshape(*frames.shape[:-3], -1)
+        encoded = self.output(self.convolutions(_standardised(flat)))
+        return encoded.reshape(*frames.shape[:-3], -1)
+
+
+def _standardised(
+    frames: Float[Tensor, "frames channels height columns"],
+) -> Float[Tensor, "frames channels height columns"]:
+    """Mean 0 and deviation 1 within each frame; a frame of one colour becomes 0."""
+    deviation, mean = torch.std_mean(frames, dim=(1, 2, 3), keepdim=True)
+    return (frames - mean) / (deviation + 1e-3)
 
 
 def observation_encoder(space: gym_spaces.Space[Any], width: int) -> nn.Module:

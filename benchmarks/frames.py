@@ -1,0 +1,145 @@
+"""Frames: how fast ViZDoom makes them, and how fast they go through training and a rollout.
+
+The engines are processes of their own, so what they compute is counted as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from gymnasium import spaces
+
+from benchmarks.measuring import Table, executed_operations, timed
+from benchmarks.sizes import SEGMENT_LENGTH, SMALL, Size, batch_of
+from memdt.data.segments import Segment
+from memdt.environments import vizdoom_two_colors as two_colors
+from memdt.environments.interface import make_vector
+from memdt.evaluation.rollout import Protocol, Rollout
+from memdt.models.interface import SequencePolicy, Spaces
+from memdt.settings.schema import Condition, TrainingSettings
+from memdt.training.loop import Trainer
+from memdt.training.optimiser import AdamW
+
+SEGMENTS, ROWS = 3, 8
+QUICK = two_colors.Settings(screen="256x144", width=64, height=36)
+PAPER = two_colors.Settings()
+NOTE = (
+    f"Training: batches of {ROWS} episodes of {SEGMENTS} segments, forward and backward; share of "
+    "the machine's own matrix products.\nEnvironment and rollout: wall time, all engines and one "
+    "thread of torch; processor time counts the engines."
+)
+
+
+def measure(
+    long: bool = False,
+    rooms: tuple[two_colors.Settings, ...] = (QUICK, PAPER),
+    engines: tuple[int, ...] = (1, 32),
+    steps: int = 300,
+) -> Table:
+    """A row for each room and number of engines, one for its training, one for its rollout."""
+    found = []
+    for room in rooms:
+        found += [environment(room, count, steps) for count in engines]
+        found += [training(SMALL, room), rollout(SMALL, room, engines[-1], steps)]
+    return Table("Frames", found, NOTE)
+
+
+def environment(room: two_colors.Settings, count: int, steps: int) -> dict[str, Any]:
+    """Random actions in so many engines side by side."""
+    vector = make_vector(two_colors, room, count)
+    actions = np.random.default_rng(0).integers(0, 5, (steps, count))
+    vector.reset(seed=list(range(count)))
+
+    def play() -> int:
+        vector.reset(seed=list(range(count)))
+        for action in actions:
+            vector.step(action)
+        return steps * count
+
+    row = _row(f"environment, {count} engines", room, play)
+    vector.close()
+    return row
+
+
+def training(size: Size, room: two_colors.Settings) -> dict[str, Any]:
+    """Updates on whole batches of frames."""
+    policy, segments = (
+        policy_of(size, room),
+        [with_frames(s, room) for s in batch_of(SEGMENTS, ROWS)],
+    )
+    settings = TrainingSettings(
+        segments=SEGMENTS, updates_per_stage=(1,), batch_size=ROWS, learning_rate=1e-3,
+        weight_decay=0.0,
+    )  # fmt: skip
+    optimiser = AdamW(policy.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
+    trainer = Trainer(policy, settings, optimiser, torch.Generator())
+    timing = timed(lambda: trainer.update(segments), 3)
+    frames = ROWS * SEGMENTS * SEGMENT_LENGTH
+    share = timing.share(executed_operations(lambda: trainer.update(segments)))
+    return _columns(
+        f"training, {size.label}", room, frames / timing.seconds, timing.seconds / frames, share
+    )
+
+
+def rollout(size: Size, room: two_colors.Settings, rows: int, steps: int) -> dict[str, Any]:
+    """Whole episodes, as an evaluation plays them."""
+    policy = policy_of(size, room).eval()
+    segments = -(-steps // SEGMENT_LENGTH)
+    settings = two_colors.parameters_for(room, segments, SEGMENT_LENGTH)
+    protocol = Protocol(SEGMENT_LENGTH, 50.0, False, Condition(), SEGMENT_LENGTH, seed=0)
+
+    def play() -> int:
+        vector = make_vector(two_colors, settings, rows)
+        ends = Rollout(policy, vector, protocol).play(range(rows))
+        vector.close()
+        return int(ends.steps.sum())
+
+    play()
+    return _row(f"rollout, {size.label}, {rows} rows", room, play)
+
+
+def policy_of(size: Size, room: two_colors.Settings) -> SequencePolicy:
+    """The model with an encoder for the room's frames."""
+    shape = (room.height, room.width, 3)
+    frames = Spaces(spaces.Box(0, 255, shape, np.uint8), spaces.Discrete(5))
+    return size.build(frames)
+
+
+def with_frames(segment: Segment, room: two_colors.Settings) -> Segment:
+    """The segment with noise for frames."""
+    shape = (*segment.mask.shape, room.height, room.width, 3)
+    draws = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, shape, generator=draws, dtype=torch.uint8)
+    return replace(segment, observations=frames)
+
+
+def _row(what: str, room: two_colors.Settings, play: Callable[[], int]) -> dict[str, Any]:
+    started, computed = time.perf_counter(), _processor_seconds()
+    frames = play()
+    wall, computed = time.perf_counter() - started, _processor_seconds() - computed
+    return _columns(what, room, frames / wall, computed / frames, 0.0)
+
+
+def _columns(
+    what: str, room: two_colors.Settings, rate: float, seconds: float, share: float
+) -> dict[str, Any]:
+    return {
+        "what": what,
+        "frames": f"{room.screen} to {room.width}x{room.height}",
+        "frames a second": rate,
+        "CPU ms a frame": 1e3 * seconds,
+        "share of peak": share,
+    }
+
+
+def _processor_seconds() -> float:
+    """Of this process and its engines."""
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children())]
+    return sum(time.user + time.system for time in times)

@@ -1,0 +1,59 @@
+"""Encoders are chosen from the spaces; frames are standardised one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces as gym_spaces
+from torch import nn
+
+from memdt.errors import UserError
+from memdt.models.encoders import FrameEncoder, StepTokens, observation_encoder
+from memdt.models.interface import Spaces
+
+FRAMES = gym_spaces.Box(0, 255, (36, 64, 3), np.uint8)
+
+
+@pytest.fixture
+def frames() -> torch.Tensor:
+    draws = torch.Generator().manual_seed(0)
+    return torch.randint(0, 100, (2, 5, 36, 64, 3), generator=draws, dtype=torch.uint8)
+
+
+def test_a_brighter_frame_with_more_contrast_is_the_same_frame(frames):
+    encoder = FrameEncoder(FRAMES.shape, 16)
+    torch.testing.assert_close(encoder(frames * 2 + 30), encoder(frames), atol=0.02, rtol=0.0)
+    assert not torch.allclose(encoder(frames.flip(3)), encoder(frames), atol=0.02)
+
+
+def test_a_frame_of_one_colour_has_a_finite_code():
+    blank = torch.zeros(1, 36, 64, 3, dtype=torch.uint8)
+    assert torch.isfinite(FrameEncoder(FRAMES.shape, 16)(blank)).all()
+
+
+def test_each_frame_is_encoded_by_itself(frames):
+    encoder = FrameEncoder(FRAMES.shape, 16)
+    together = encoder(frames)
+    assert together.shape == (2, 5, 16)
+    torch.testing.assert_close(encoder(frames[1, 3]), together[1, 3])
+
+
+def test_convolutions_start_orthogonal():
+    encoder = FrameEncoder(FRAMES.shape, 16)
+    first = next(layer for layer in encoder.convolutions if isinstance(layer, nn.Conv2d))
+    rows = first.weight.detach().flatten(1)
+    torch.testing.assert_close(rows @ rows.T, 2.0 * torch.eye(len(rows)), atol=1e-4, rtol=0.0)
+    assert not first.bias.any()
+
+
+def test_beside_frames_returns_and_actions_are_bounded():
+    tokens = StepTokens(Spaces(FRAMES, gym_spaces.Discrete(5)), 16, 0.0)
+    assert tokens.return_to_go(torch.tensor([[1e6]])).abs().max() <= 1
+    plain = StepTokens(Spaces(gym_spaces.Box(-1, 1, (4,)), gym_spaces.Discrete(5)), 16, 0.0)
+    assert plain.return_to_go(torch.tensor([[1e6]])).abs().max() > 1
+
+
+def test_an_observation_that_nobody_encodes_is_refused():
+    with pytest.raises(UserError, match="no encoder for observations"):
+        observation_encoder(gym_spaces.Discrete(3), 8)
