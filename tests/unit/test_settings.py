@@ -110,7 +110,10 @@ def test_scales_do_not_overrule_what_experiments_vary(config):
             trained: dict[str, str] = {}
             for variant in resolve.variants_of(experiment, scale):
                 found = resolve.resolve(experiment, variant, scale)
-                shapes = json.dumps(slices.train(found.settings, found.settings.stages))
+                evaluated = slices.evaluate(found.settings)
+                shapes = json.dumps(
+                    [slices.train(found.settings, found.settings.stages), evaluated]
+                )
                 assert shapes not in trained, f"{scale}: {variant} is {trained.get(shapes)}"
                 trained[shapes] = variant
 

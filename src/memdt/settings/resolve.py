@@ -245,8 +245,8 @@ def _apply_scale(
     content = scale_file(scale)
     blocks = [
         content.defaults,
-        content.environments.get(environment, {}),
         content.models.get(model, {}),
+        content.environments.get(environment, {}),
         content.experiments.get(experiment, {}),
     ]
     for block in blocks:
