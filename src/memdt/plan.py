@@ -292,3 +292,15 @@ def _check_figure(name: str, figure: FigureSettings) -> None:
             if asked not in known[kind]:
                 where = f"{paths.CONFIG / 'figures.yaml'}: {name}"
                 raise UserError(f"unknown {kind} {asked!r}", where, closest(asked, known[kind]))
+    if figure.inputs in RECORDED:
+        _check_recorded(name, figure)
+
+
+def _check_recorded(name: str, figure: FigureSettings) -> None:
+    """UserError for a variant that nobody has: nothing would be recorded of it."""
+    known = [variant for one in figure.experiments for variant in experiment_file(one).variants]
+    variants = figure.options.get("variants") or (figure.options.get("variant"),)
+    for asked in variants:
+        if asked not in (None, *known):
+            where = f"{paths.CONFIG / 'figures.yaml'}: {name}.options"
+            raise UserError(f"unknown variant {asked!r}", where, closest(str(asked), known))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from memdt import discovery
 from memdt.errors import UserError
 from memdt.evaluation.record import compressed
 from memdt.evaluation.recordings import Recording
-from memdt.figures import style
+from memdt.figures import films, style
 from memdt.figures.attention_map import Block, Layout
-from memdt.figures.interface import AttentionRecord, FigureInputs, RecordedRun, VariantFacts
+from memdt.figures.interface import AttentionRecord, Clip, FigureInputs, RecordedRun, VariantFacts
+from memdt.reporting import clips
 from memdt.reporting.figures import draw_figure, read_attention, write
 from memdt.reporting.published import Cell
 from memdt.settings.schema import FigureSettings
@@ -368,6 +371,90 @@ def test_too_little_to_show_is_said_and_no_error(name: str, told: str) -> None:
     )
     assert discovery.load("memdt.figures", name).data(given).empty
     assert told in [text.get_text() for text in drawn(given).texts][0]
+
+
+def test_forgetting_begins_with_the_first_wrong_choice_before_a_majority_of_them() -> None:
+    assert films.forgotten([10, 20, 30], [], 0, window=5, fewest=3) is None
+    assert films.forgotten([10, 20, 30], [40, 50, 60, 70], 0, window=5, fewest=3) == 40
+    # 20 wrong, then three right: no majority; from 60 on three of four.
+    assert films.forgotten([30, 40, 50, 80], [20, 60, 70, 90], 0, window=5, fewest=3) == 60
+    assert films.forgotten([], [10, 20], 0, window=5, fewest=3) is None  # too few to say
+    # Wrong choices while the hint is seen are no forgetting.
+    assert films.forgotten([40, 50, 60], [10, 20, 30], 35, window=5, fewest=3) is None
+    assert films.forgotten([30], [10, 20, 40, 50], 15, window=3, fewest=3) == 20
+
+
+def test_moments_are_the_start_what_is_told_and_then_evenly_spread() -> None:
+    steps = range(0, 101, 10)
+    assert films.moments(steps, [45], 4) == [0, 20, 50, 100]
+    assert films.moments(steps, [], 3) == [0, 50, 100]
+    assert films.moments(steps, [12, 33], 3) == [0, 20, 40]
+    assert films.moments([0, 10], [90], 6) == [0, 10]
+
+
+def test_a_film_strip_holds_what_happened_in_one_episode_of_each_variant() -> None:
+    frame = data_of("film_strip", {"group": "green", "frames": 4})
+    assert frame[
+        ["variant", "seed", "group", "environment_seed"]
+    ].drop_duplicates().to_numpy().tolist() == [["short", 0, "green", 1], ["long", 0, "green", 1]]
+    long = frame[frame["film"] == 1].groupby("kind")["step"].apply(list)
+    assert long["hint"] == [3]
+    assert long["right"] == [1, 3, 5, 7, 9, 11]
+    assert long["wrong"] == [13, 15, 17, 19]
+    assert long["forgotten"] == [13]
+    assert long["end"] == [20]
+    assert long["frame"] == [0, 3, 9, 15]
+    assert "forgotten" not in set(frame.loc[frame["film"] == 0, "kind"])
+
+
+def test_a_strip_shows_the_frames_that_its_data_name() -> None:
+    axes = drawn(inputs("film_strip", {"variants": ["long"], "frames": 4})).axes
+    pictures = [one for one in axes if one.images]
+    assert [one.texts[0].get_text() for one in pictures] == ["0", "3", "9", "15"]
+    red = [float(np.asarray(one.images[0].get_array())[..., 0].mean()) for one in pictures]
+    assert red == pytest.approx([60, 84, 132, 180], abs=4)
+
+
+def test_a_strip_without_frames_says_so() -> None:
+    run = recording()
+    empty = replace(run.recording, frame_bytes=np.zeros((2, 7), int), frames=np.zeros(0, np.uint8))
+    with pytest.raises(UserError, match="there are no filmed episodes to draw"):
+        data_of("film_strip", recordings=(replace(run, recording=empty),))
+
+
+def test_a_clip_shows_all_variants_until_the_last_one_is_over() -> None:
+    given = inputs("film_strip")
+    module = discovery.load("memdt.figures", "film_strip")
+    found = module.clip(module.data(given), given)
+    assert len(found.frames) == 7 + 1  # steps 0, 3, ..., 18 of the long run, and its end
+    assert len({frame.size for frame in found.frames}) == 1
+    short, long = (np.asarray(found.frames[-2])[40:60, left : left + 200, 0].mean()
+                   for left in (20, 270))  # fmt: skip
+    assert long > 2.5 * short  # over since step 9, so dark
+    few = inputs("film_strip", {"clip_frames": 2})
+    assert len(module.clip(module.data(few), few).frames) == 2 + 1
+
+
+def test_a_clip_is_small_enough_in_the_same_bytes_and_plays_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (3, 120, 160, 3), np.uint8)
+    moving = Clip([Image.fromarray(one) for one in noise], 100)
+    content = clips.encoded(moving)
+    assert content == clips.encoded(moving)
+    with Image.open(BytesIO(content)) as image:
+        assert (image.n_frames, image.size, image.info["loop"]) == (3, (160, 120), 0)
+    monkeypatch.setattr(clips, "MOST_BYTES", len(content) - 1)
+    assert len(clips.encoded(moving)) < len(content)
+
+
+def test_only_a_figure_that_moves_has_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    still = FigureSettings(
+        module="extrapolation", title="", caption="", experiments=("maze",), clip=True
+    )
+    monkeypatch.setattr("memdt.reporting.clips.figures", lambda: {"far": still})
+    with pytest.raises(UserError, match="far.clip: extrapolation has no animated picture"):
+        clips.make_clip("far", "tiny", Path("far.webp"))
 
 
 def test_the_probe_reads_the_group_off_the_memory_until_its_code_is_turned() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,16 @@ import pandas as pd
 import pytest
 import yaml
 from markupsafe import Markup
+from PIL import Image
 
 from memdt import paths, provenance
 from memdt.errors import UserError
 from memdt.figures import style
+from memdt.figures.interface import Clip
 from memdt.reporting import cost, report_view, scale_comparison
 from memdt.reporting.claim_tests import VERDICTS
 from memdt.reporting.claims import CLAIM_COLUMNS
+from memdt.reporting.clips import encoded
 from memdt.reporting.cost import duration, newest_commit
 from memdt.reporting.figures import draw_figure
 from memdt.reporting.inline_svg import PAGE_COLOURS, inline
@@ -215,7 +220,7 @@ def run_once(scale: str, variant: str, seed: int) -> None:
 class Page(HTMLParser):
     """Checks that tags are closed in order; collects ids, addresses of loads, and flat text."""
 
-    VOID = frozenset({"meta", "br", "img", "hr", "link", "input"})
+    VOID = frozenset({"meta", "br", "img", "hr", "link", "input", "source"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -262,6 +267,18 @@ def section(text: str, name: str) -> str:
     return text[start:end] if end > 0 else text[start:]
 
 
+def add_clip(folder: Path, scale: str = "tiny") -> bytes:
+    """A figure of the project gets an animated picture of two frames."""
+    figures = {**CONFIG["figures.yaml"]}
+    figures["lines"] = {**figures["lines"], "clip": True}
+    put(folder / paths.CONFIG / "figures.yaml", yaml.safe_dump(figures, sort_keys=False))
+    forget_settings()
+    frames = [Image.new("RGB", (40, 20), shade) for shade in ("#102030", "#a0b0c0")]
+    path = paths.clip(scale, "lines")
+    path.write_bytes(encoded(Clip(frames, 100)))
+    return path.read_bytes()
+
+
 # ---- the page --------------------------------------------------------------------------------
 
 
@@ -281,6 +298,28 @@ def test_nothing_is_loaded_and_nothing_runs(project: Path) -> None:
     assert "http:" not in text
     assert "https:" not in text
     assert len(text) < 10_000_000
+
+
+def test_a_clip_is_in_the_page_and_stands_still_for_whoever_asks_for_that(project: Path) -> None:
+    content = add_clip(project)
+    text = report()
+    page = Page(text)
+    moving = re.search(r'<img src="data:image/webp;base64,([^"]+)"', text)
+    less = r'media="\(prefers-reduced-motion: reduce\)"'
+    still = re.search(rf'<source {less} srcset="data:image/webp;base64,([^"]+)"', text)
+    assert b64decode(moving[1]) == content
+    with Image.open(BytesIO(b64decode(still[1]))) as image:
+        assert (image.n_frames, image.size) == (1, (40, 20))
+    assert all(address.startswith(("#", "data:")) for address in page.loads)
+    assert text.index('<details class="clip">') < moving.start()
+    assert '<a href="figures/lines.webp">WebP</a>' in text
+
+
+def test_a_truncated_clip_is_refused_in_one_line(project: Path) -> None:
+    content = add_clip(project)
+    paths.clip("tiny", "lines").write_bytes(content[:20])
+    with pytest.raises(UserError, match="no animated picture.*figures/lines.webp --force"):
+        report()
 
 
 def test_every_link_inside_the_page_leads_somewhere(project: Path) -> None:

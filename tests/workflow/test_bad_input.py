@@ -30,6 +30,8 @@ def refused(done) -> str:
          ("workflow/config/config.yaml", "not valid YAML")),
         ("workflow/config/figures.yaml", "module: memory_edits", "module: memory_edit",
          ("figures.yaml", "memory_edit", "did you mean 'memory_edits'?")),
+        ("workflow/config/figures.yaml", "variant: rate-3, seed: 0", "variant: rate-4, seed: 0",
+         ("figures.yaml: attention_of_rate.options", "unknown variant 'rate-4'", "allowed: dt-3, dt-7, rate-3")),
         (TABLE, "metric: success}", "metric: [success, tics]}",
          (f"{TABLE}: table.metric", "unknown metric 'tics'", "return, steps, success")),
     ],

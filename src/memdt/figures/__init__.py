@@ -1,3 +1,5 @@
 """Figures, one module a kind; workflow/config/figures.yaml names the module of each figure."""
 
-INFRASTRUCTURE = ("interface", "line_drawing", "lines", "over_time", "style")
+INFRASTRUCTURE = (
+    "film_clip", "films", "interface", "line_drawing", "lines", "over_time", "style",
+)  # fmt: skip

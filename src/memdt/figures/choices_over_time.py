@@ -28,13 +28,13 @@ class Options(lines.SeriesOptions):
     segments: int | None = Field(
         default=None, gt=0, description="segments taken together; null: a twelfth of all"
     )
-    fewest: int = Field(default=1, gt=0, description="choices below which a seed shows nothing")
+    fewest: int = Field(default=10, gt=0, description="choices below which a seed shows nothing")
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
     """One row a mark, x the middle of some steps; ``choices`` is their number, of all seeds."""
     options = inputs.options(Options)
-    runs = over_time.shown(inputs, options)
+    runs = over_time.shown(inputs, options.variants)
     groups = sorted({str(group) for run in runs for group in run.recording.groups})
     panels = [ALL, *(groups if len(groups) > 1 else [])]
     rows = [row for panel in panels for row in _panel(panel, runs, options)]

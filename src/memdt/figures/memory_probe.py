@@ -32,7 +32,7 @@ class Options(lines.SeriesOptions):
 def data(inputs: FigureInputs) -> pd.DataFrame:
     """One row a mark, x the step of a border; ``episodes`` go on there, over all seeds."""
     options = inputs.options(Options)
-    runs = over_time.shown(inputs, options)
+    runs = over_time.shown(inputs, options.variants)
     rows = [
         row
         for panel in (SAME, EARLY)

@@ -16,10 +16,9 @@ from memdt.figures.interface import FigureInputs, RecordedRun
 from memdt.figures.lines import SeriesOptions
 
 
-def shown(inputs: FigureInputs, options: SeriesOptions) -> list[RecordedRun]:
-    """The runs that a figure shows; UserError where none of them was recorded."""
-    asked = options.variants
-    found = [run for run in inputs.recordings if asked is None or run.variant in asked]
+def shown(inputs: FigureInputs, variants: tuple[str, ...] | None) -> list[RecordedRun]:
+    """The runs that a figure shows, None for all; UserError where none of them was recorded."""
+    found = [run for run in inputs.recordings if variants is None or run.variant in variants]
     if not found:
         raise inputs.nothing("recorded episodes")
     return found

@@ -18,6 +18,7 @@ from memdt.reporting.figures import gather
 from memdt.settings.resolve import figures
 
 MOST_BYTES = 2_000_000
+LAST = 2000  # milliseconds for which the end stays
 QUALITIES = (80, 65, 50, 35, 20)  # of WebP; the first that is small enough
 
 
@@ -42,8 +43,9 @@ def encoded(clip: Clip) -> bytes:
     for quality in QUALITIES:
         file = BytesIO()
         first, *others = clip.frames
+        duration = [clip.milliseconds] * len(others) + [max(clip.milliseconds, LAST)]
         first.save(
-            file, "WEBP", save_all=True, append_images=others, duration=clip.milliseconds, loop=0,
+            file, "WEBP", save_all=True, append_images=others, duration=duration, loop=0,
             quality=quality, method=4,
         )  # fmt: skip
         if file.tell() <= MOST_BYTES:

@@ -98,7 +98,7 @@ def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> di
         "rules": RULES,
         "tables": tables,
         "figures": {kind: [one for one in figures if one.settings.inputs == kind]
-                    for kind in ("episodes", "attention", "curves")},
+                    for kind in ("episodes", "recordings", "attention", "curves")},
         "cards": report_view.dataset_cards(scale, experiments),
         "deviations": read_deviations(),
         "training": report_view.training_rows(records),

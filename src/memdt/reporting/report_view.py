@@ -18,6 +18,7 @@ from memdt.reporting import run_records, tables
 from memdt.reporting.claims import read_claims
 from memdt.reporting.dataset_card import DatasetCard, dataset_card
 from memdt.reporting.figures import seeds_of
+from memdt.reporting.inline_clip import Moving, inline_clip
 from memdt.reporting.inline_svg import Drawing, inline
 from memdt.reporting.scale_comparison import Difference, differences
 from memdt.reporting.table_view import BlockView, blocks, run_views
@@ -70,6 +71,7 @@ class FigureView:
     path: Path
     command: str
     drawing: Drawing | None
+    clip: Moving | None
     differences: list[Difference]
 
 
@@ -143,7 +145,9 @@ def _figure_view(scale: str, name: str, settings: FigureSettings, shown: bool) -
         drawing = inline(path.read_text(encoding="utf-8"), name, settings.title)
     told = [one for e in settings.experiments for one in differences(e, scale)] if drawing else []
     told = list(dict.fromkeys(told))
-    return FigureView(name, settings, path, f"snakemake --cores all {path}", drawing, told)
+    moving = paths.clip(scale, name)
+    clip = inline_clip(moving) if drawing and settings.clip and moving.is_file() else None
+    return FigureView(name, settings, path, f"snakemake --cores all {path}", drawing, clip, told)
 
 
 def dataset_cards(scale: str, experiments: Iterable[str]) -> list[DatasetCard]:
