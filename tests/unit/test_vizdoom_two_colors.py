@@ -117,8 +117,8 @@ def test_new_items_come_one_of_each_colour_in_turn():
 def walk(environment: TwoColors, seed: int, kind: str):
     """The expert's way of walking, towards items of one kind; yields info and reward."""
     _, info = environment.reset(seed=seed)
-    expert = two_colors_expert.Expert()
-    expert.reset(1)
+    expert = two_colors_expert.Expert(stumbles=0.0)
+    expert.reset([0])
     expert._colours = [kind]
     for _ in range(400):
         shown = [s for s in info["sight"] if not s.name.endswith("Pillar")]
@@ -236,8 +236,8 @@ def test_the_expert_sees_what_is_in_view_only():
 
 
 def test_an_expert_who_is_shown_no_pillar_turns_on_the_spot():
-    expert = two_colors_expert.Expert()
-    expert.reset(1)
+    expert = two_colors_expert.Expert(stumbles=0.0)
+    expert.reset([0])
     sight = [Seen("RightRed", 100.0, 0.0), Seen("WrongGreen", 200.0, 50.0)]
     assert expert.act(np.zeros(1), {"sight": [sight]}) in ([LEFT], [RIGHT])
     expert.act(np.zeros(1), {"sight": [[*sight, Seen("RedPillar", 320.0, 0.0)]]})
@@ -260,3 +260,20 @@ def test_a_scenario_is_an_archive_of_text():
     found = [content[place + 16 * n + 8 : place + 16 * n + 16].rstrip(b"\0") for n in range(lumps)]
     assert found == [b"DECORATE", b"MAP01", b"TEXTMAP", b"ENDMAP", b"MAP02", b"TEXTMAP", b"ENDMAP"]
     assert len(content) == place + 16 * lumps
+
+
+def test_a_seed_decides_when_the_expert_stumbles():
+    sight = [[Seen("RedPillar", 320.0, 0.0), Seen("RightRed", 100.0, 0.0)]] * 3
+
+    def course(seeds: list[int], stumbles: float) -> np.ndarray:
+        expert = two_colors_expert.Expert(stumbles)
+        expert.reset(seeds)
+        return np.stack([expert.act(np.zeros(3), {"sight": sight}) for _ in range(400)])
+
+    assert (course([1, 2, 3], 0.0) == FORWARD).all()
+    ours = course([1, 2, 3], 0.05)
+    np.testing.assert_array_equal(ours, course([1, 2, 3], 0.05))
+    np.testing.assert_array_equal(ours[:, 1], course([2, 5, 6], 0.05)[:, 0])
+    assert not (ours[:, 0] == ours[:, 1]).all()
+    share = (ours != FORWARD).mean()  # about 4/5 of 0.05 * 5.5 / (1 + 0.05 * 5.5)
+    assert 0.08 < share < 0.28

@@ -115,7 +115,7 @@ def play(
     Of an episode longer than ``most`` steps only these are kept; the others are counted.
     """
     observations, info = environment.reset(seed=seeds)  # type: ignore[arg-type]
-    policy.reset(len(seeds))
+    policy.reset(seeds)
     running = np.ones(len(seeds), dtype=bool)
     later_steps, later_returns = np.zeros(len(seeds), dtype=np.int64), np.zeros(len(seeds))
     steps: list[tuple[np.ndarray, ...]] = []

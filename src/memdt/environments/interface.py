@@ -33,8 +33,8 @@ class CollectionPolicy(Protocol):
     (``info``, a list of a value for every row under each name).
     """
 
-    def reset(self, count: int) -> None:
-        """Forget everything; ``count`` new episodes begin."""
+    def reset(self, seeds: Sequence[int]) -> None:
+        """Forget everything; an episode begins for each of these seeds of the environment."""
 
     def act(
         self, observations: Shaped[np.ndarray, "rows ..."], info: dict[str, Any]

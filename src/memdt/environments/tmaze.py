@@ -14,6 +14,7 @@ only, after Ni et al. 2023.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import gymnasium
@@ -110,10 +111,10 @@ class Oracle:
     def __init__(self, settings: Settings) -> None:
         self._one_step_early = settings.flag == "before_junction"
 
-    def reset(self, count: int) -> None:
+    def reset(self, seeds: Sequence[int]) -> None:
         """Forget the hints of earlier episodes."""
-        self._hint = np.zeros(count, dtype=np.float32)
-        self._flagged = np.zeros(count, dtype=bool)
+        self._hint = np.zeros(len(seeds), dtype=np.float32)
+        self._flagged = np.zeros(len(seeds), dtype=bool)
 
     def act(self, observations: Observations, info: dict[str, Any]) -> Int[np.ndarray, " rows"]:
         """Right, or the turn that the hint asked for."""

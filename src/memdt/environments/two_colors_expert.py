@@ -7,6 +7,7 @@ remembers one thing alone: the colour of the pillar.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ AIM = 5.0  # degrees off which the target still counts as straight ahead; a step
 BLOCKED = 400.0  # map units that a detour counts
 TURN_COST = 4.0  # map units that a degree counts
 TURN_WALKING = 35.0  # degrees: a target further aside is turned to before walking on
+STUMBLE = (3, 9)  # steps that one lasts: the fewest, and one more than the most
 STOP = 70.0  # no walking where something unwanted is this near ahead: a step is about 17
 _TURN_ONLY = {FORWARD: LEFT, FORWARD_LEFT: LEFT, FORWARD_RIGHT: RIGHT, LEFT: LEFT, RIGHT: RIGHT}
 
@@ -51,18 +53,35 @@ def relative(name: str, x: float, y: float, place: tuple[float, ...]) -> Seen:
 
 
 class Expert:
-    """A collection policy (see environments/interface.py)."""
+    """Goes for the items of the right colour that it sees, and stumbles now and then.
 
-    def reset(self, count: int) -> None:
-        """Forget the colours."""
-        self._colours: list[str | None] = [None] * count
-        self._turns = [LEFT] * count
+    A stumble is an action at random for a few steps. Without it what is done next follows from what
+    was done before, and who learns from the data learns to go on, not to look.
+    """
+
+    def __init__(self, stumbles: float) -> None:
+        self.stumbles = stumbles  # chance of one at each step
+
+    def reset(self, seeds: Sequence[int]) -> None:
+        """Forget the colours; a seed decides when its episode stumbles."""
+        self._colours: list[str | None] = [None] * len(seeds)
+        self._turns = [LEFT] * len(seeds)
+        self._draws = [np.random.default_rng(seed) for seed in seeds]
+        self._stumbling: list[list[int]] = [[] for _ in seeds]  # actions still to come
 
     def act(
         self, observations: Shaped[np.ndarray, "rows ..."], info: dict[str, Any]
     ) -> Int[np.ndarray, " rows"]:
         """An action for every row, from ``info["sight"]``."""
-        return np.array([self._act(row, seen) for row, seen in enumerate(info["sight"])])
+        sight = enumerate(info["sight"])
+        return np.array([self._stumbled(row, self._act(row, seen)) for row, seen in sight])
+
+    def _stumbled(self, row: int, meant: int) -> int:
+        """What is done instead of what is meant, if it is not the same."""
+        draws, left = self._draws[row], self._stumbling[row]
+        if not left and draws.random() < self.stumbles:
+            left += [int(draws.integers(5))] * int(draws.integers(*STUMBLE))
+        return left.pop() if left else meant
 
     def _act(self, row: int, seen: list[Seen]) -> int:
         for thing in seen:

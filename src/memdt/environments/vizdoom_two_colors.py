@@ -58,6 +58,10 @@ class Settings(BaseModel):
     )
     living_reward: float = Field(default=0.01, description="reward for each tic alive")
     frame_skip: int = Field(default=2, ge=1, description="tics that an action is held")
+    # Deviation D32: the agent that collects is ours.
+    stumbles: float = Field(
+        default=0.03, ge=0, lt=1, description="chance at each step that the collector stumbles"
+    )
     screen: Literal["320x180", "256x144"] = Field(
         default="320x180", description="what the engine draws, width x height"
     )
@@ -89,7 +93,7 @@ def parameters_for(settings: Settings, segments: int, segment_length: int) -> Se
 
 def collection_policy(settings: Settings) -> Expert:
     """Collects the items of the right colour that it sees."""
-    return Expert()
+    return Expert(settings.stumbles)
 
 
 def success(
