@@ -119,7 +119,8 @@ class Project:
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        self.snakemake("--touch", "--forceall", "--cores", "1")
+        # Cores for all at once: each time that a job ends, Snakemake weighs all that are ready.
+        self.snakemake("--touch", "--forceall", "--cores", "10000")
 
     def snakemake(self, *options: str) -> Done:
         """Run Snakemake there."""

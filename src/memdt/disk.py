@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BLOCK = 4096  # what the smallest file takes
 FLOAT = 4
 MOMENTS = 2  # of the optimiser, each as large as the weights (`training/resume.py`)
-ROW = 64  # of an evaluation, an episode a row
+ROW = 48  # of an evaluation, an episode a row
 # Files of a job: what it writes, what was measured, its log and timing, Snakemake's records.
 FILES = {"dataset": 5, "training": 9, "evaluation": 7, "other": 5}
 

@@ -32,6 +32,11 @@ def forecast(output: str) -> Counter[str]:
     return Counter(dict(zip(COLUMNS, numbers, strict=True)))
 
 
+def outputs(told: str) -> set[str]:
+    """The files that a dry run would make."""
+    return set(re.findall(r"^    output: (.*)", told, re.MULTILINE))
+
+
 @pytest.mark.parametrize("experiments", ["all", "tmaze_figure_5"])
 @pytest.mark.parametrize("scale", ["smoke", "paper"])
 def test_plan_counts_the_jobs_that_snakemake_plans(project, scale, experiments):
@@ -41,6 +46,27 @@ def test_plan_counts_the_jobs_that_snakemake_plans(project, scale, experiments):
     told = project.memdt("plan", "--scale", scale, *named)
     assert told.returncode == 0, told.stderr
     assert forecast(told.stdout) == planned(dry.stdout)
+
+
+def batch(project, part: int, selected: tuple[str, ...]) -> set[str]:
+    """The files that a third of the runs makes, as docs/large_sweeps.md cuts a sweep."""
+    done = project.snakemake("-n", "runs", "--batch", f"runs={part}/3", *selected)
+    assert done.returncode == 0, done.stderr
+    return outputs(done.stdout)
+
+
+def test_a_batch_of_runs_plans_its_own_runs_with_all_that_they_need(tiny_project, selected):
+    made = " ".join(batch(tiny_project, 1, selected))
+    assert "data/datasets/tiny/tmaze.h5" in made
+    assert "tiny/cloning/seed_0/stage_1/checkpoint" in made
+    assert "tiny/memory" not in made
+
+
+def test_the_last_batch_of_runs_makes_what_is_left(done_project, selected):
+    last = "data/runs/tiny/tiny/memory/seed_0/stage_2/manifest.json"
+    (done_project.root / last).unlink()
+    assert batch(done_project, 1, selected) == set()
+    assert any(last in found for found in batch(done_project, 3, selected))
 
 
 @pytest.mark.slow
