@@ -87,7 +87,7 @@ def attention(seed: int = 0) -> AttentionRecord:
     weights[..., 0] = 0.1
     weights[1, 0, 0, 5, 7] = 0.75
     weights[1, 0, 1, 5, 7] = 0.25
-    return AttentionRecord("maze", "short", seed, weights, 1, 2, 2, 0, 3)
+    return AttentionRecord("maze", "short", seed, weights, 1, 2, 2, 0, 1, 3)
 
 
 # Twelve episodes, six of each group: 0, 2, ... are red. Segments of 4 steps; the hint is seen in
@@ -505,10 +505,36 @@ def test_hint_and_decision_are_marked_where_they_lie() -> None:
     assert marks == [["hint"], ["decision"], ["hint"], ["decision"]]
 
 
+def test_a_hint_of_several_steps_is_a_strip_over_every_segment_that_shows_it() -> None:
+    longer = replace(attention(), hint_stop=3)
+    assert [longer.hint_in(segment) for segment in (0, 1, 2)] == [
+        range(2), range(1), range(0),
+    ]  # fmt: skip
+    given = inputs("attention_map", {"decision": False}, attention=(longer,))
+    marks = [[text.get_text() for text in one.texts] for one in drawn(given).axes[:2]]
+    assert marks == [["hint"], ["hint"]]
+
+
+def test_attention_of_written_memory_to_the_hint_is_summed_by_hand() -> None:
+    """Columns: cache 0 1, read 2, steps 3 to 8, write 9. The hint is step 0: columns 3 to 5."""
+    record = attention()
+    weights = np.zeros_like(record.weights)
+    weights[0, 1, :, 7, 3:6] = 0.25  # the written token looks at step 0
+    weights[0, 1, :, 7, 6:9] = 0.05
+    weights[0, 1, :, 1:7, 2] = [0.6, 0, 0, 0, 0, 0.6]  # two of six step tokens look at memory
+    frame = data_of("attention_to_hint", attention=(replace(record, weights=weights),))
+    found = frame.set_index(["look", "segment", "layer"])
+    assert found.loc[("write to hint", 1, 2), "share"] == pytest.approx(0.75)
+    assert found.loc[("write to hint", 1, 2), "even"] == pytest.approx(3 / 8)
+    assert found.loc[("write to hint", 2, 2), "even"] == 0  # nothing of it is seen there
+    assert found.loc[("steps to memory", 1, 2), "share"] == pytest.approx(0.2)
+
+
 def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
     path, record = tmp_path / "attention.npz", attention()
     marks = {
-        "memory_tokens": 1, "cache": 2, "segment_length": 2, "hint_step": 0, "decision_step": 3,
+        "memory_tokens": 1, "cache": 2, "segment_length": 2, "hint_start": 0, "hint_stop": 1,
+        "decision_step": 3,
     }  # fmt: skip
     np.savez_compressed(path, weights=record.weights, **marks)
     found = read_attention(path, "maze", "short", 0)
@@ -560,8 +586,8 @@ def recorded(folder: Path) -> Path:
     """The recording as a file."""
     path, record = folder / "attention.npz", attention()
     np.savez_compressed(
-        path, weights=record.weights, memory_tokens=1, cache=2, segment_length=2, hint_step=0,
-        decision_step=3,
+        path, weights=record.weights, memory_tokens=1, cache=2, segment_length=2, hint_start=0,
+        hint_stop=1, decision_step=3,
     )  # fmt: skip
     return path
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,16 +210,6 @@ def test_a_memory_that_grows_keeps_its_newest_states_in_place() -> None:
 def test_a_memory_of_nothing_has_no_features() -> None:
     assert content(Memory()) == []
     assert vectors([[], []], 3).shape == (2, 3, 0)
-
-
-def test_numbers_too_large_for_the_file_are_cut_off() -> None:
-    (part,) = content(NumberMemory(torch.tensor([[1e30, -1e30, 1.5]])))
-    assert part.tolist() == [[65504, -65504, 1.5]]
-
-
-@dataclass(frozen=True)
-class NumberMemory(Memory):
-    numbers: torch.Tensor
 
 
 def test_a_recording_is_read_as_it_was_written_in_the_same_bytes(

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from memdt.data.segments import Segment
+from memdt.environments import interface as environments
 from memdt.errors import UserError
 from memdt.evaluation.evaluate import load_policy, rollout_of
 from memdt.evaluation.rollout import Observer
@@ -43,11 +44,14 @@ def record_attention(job: Job) -> None:
         name = job.settings.model["name"]
         raise UserError(f"{name} has no attention to show", "figures.yaml", "name a transformer")
     weights = stack([one.weights[0].float().cpu().numpy() for one in maps])
+    module = environments.load(job.settings.environment.module)
+    hint = environments.hint_steps(module, module.Settings(**job.settings.environment.parameters))
     marks = {
         "memory_tokens": maps[0].memory_tokens,
         "cache": weights.shape[-1] - weights.shape[-2],
         "segment_length": job.settings.segment_length,
-        "hint_step": 0,
+        "hint_start": hint.start,
+        "hint_stop": hint.stop,
         "decision_step": sum(int(segment.mask.sum()) for segment in segments) - 1,
     }
     with atomic_path(job.out) as temporary, temporary.open("wb") as file:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.vector import VectorEnv
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
@@ -88,7 +87,7 @@ class Recorder(Observer):
         self.infos: list[dict[str, Any]] = []
         self.actions: list[NDArray[Any]] = []
         self.returns_to_go: list[NDArray[np.float32]] = []
-        self.memory: list[list[NDArray[np.float16]]] = []
+        self.memory: list[list[NDArray[np.float32]]] = []
         self.films: list[list[bytes]] = [[] for _ in filmed]
 
     def acts(
@@ -110,7 +109,7 @@ class Recorder(Observer):
         self.memory.append([])
         for part in content(memory):
             rows = (self.environment.num_envs, *part.shape[1:])
-            self.memory[-1].append(np.full(rows, np.nan, np.float16))
+            self.memory[-1].append(np.full(rows, np.nan, np.float32))
             self.memory[-1][-1][alive] = part
 
     def _film(self, alive: NDArray[np.int64]) -> None:
@@ -123,10 +122,9 @@ class Recorder(Observer):
 def content(memory: Memory) -> list[Float[np.ndarray, "rows ..."]]:
     """What an edit of the memory would change, part by part."""
     parts: list[NDArray[Any]] = []
-    largest = torch.finfo(torch.float16).max
 
     def keep(part: Tensor) -> Tensor:
-        parts.append(part.detach().clamp(-largest, largest).half().cpu().numpy())
+        parts.append(part.detach().float().cpu().numpy())
         return part
 
     memory.edit(keep)
@@ -145,13 +143,13 @@ def vectors(
     flat = [_same_length(list(part)).reshape(len(borders), rows, -1)
             for part in zip(*borders, strict=True)]  # fmt: skip
     if not flat:
-        return np.zeros((len(borders), rows, 0), np.float16)
+        return np.zeros((len(borders), rows, 0), np.float32)
     held = np.concatenate(flat, axis=2)
     if held.shape[2] > FEATURES:
         drawn = np.random.default_rng(0).standard_normal((held.shape[2], FEATURES), np.float32)
         drawn /= np.float32(np.sqrt(FEATURES))
-        held = np.stack([border.astype(np.float32) @ drawn for border in held])
-    return held.astype(np.float16)
+        held = np.stack([border @ drawn for border in held])
+    return np.asarray(held, np.float32)
 
 
 def _same_length(parts: list[NDArray[Any]]) -> NDArray[Any]:

@@ -116,10 +116,9 @@ def joined(parts: Sequence[Recording]) -> Recording:
 
     The parts may end at different steps; all else about them is alike.
     """
-    first, films = parts[0], [part.frame_bytes for part in parts]
+    first = parts[0]
     episodes = np.cumsum([0, *(part.seeds.size for part in parts)])
     filmed = [part.filmed + before for part, before in zip(parts, episodes, strict=False)]
-    memory = [part.memory.astype(np.float32) for part in parts]
     return Recording(
         seeds=np.concatenate([part.seeds for part in parts]),
         groups=np.concatenate([part.groups for part in parts]),
@@ -128,12 +127,12 @@ def joined(parts: Sequence[Recording]) -> Recording:
         measures=_beside([part.measures for part in parts], keep=True),
         actions=_beside([part.actions for part in parts]),
         returns_to_go=_beside([part.returns_to_go for part in parts], np.nan),
-        memory=_beside(memory, np.nan).astype(first.memory.dtype),
+        memory=_beside([part.memory for part in parts], np.nan),
         segment_length=first.segment_length,
         hint=first.hint,
         filmed=np.concatenate(filmed),
         film_every=first.film_every,
-        frame_bytes=_beside([film.T for film in films]).T.copy(),
+        frame_bytes=_beside([part.frame_bytes.T for part in parts]).T.copy(),
         frames=np.concatenate([part.frames for part in parts]),
     )
 

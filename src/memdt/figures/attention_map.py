@@ -30,6 +30,12 @@ from memdt.settings.schema import Frozen
 KINDS = ("cache", "read", "steps", "write")
 KIND_COLOURS = dict(zip(KINDS, (6, 4, 5, 1), strict=True))
 BORDER, MARK = style.colour(6), style.colour(1)
+POINTING: dict[str, Any] = {
+    "fontsize": 9.5, "annotation_clip": False, "textcoords": "offset points",
+    "arrowprops": {
+        "arrowstyle": "-|>", "color": style.INK, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0,
+    },
+}  # fmt: skip
 TOKENS_OF_A_STEP = 3  # return-to-go, observation, action
 OBSERVATION = 1
 
@@ -42,6 +48,7 @@ class Options(Frozen):
     layers: tuple[int, ...] | None = Field(default=None, description="counted from 1; null: all")
     segments: tuple[int, ...] | None = Field(default=None, description="from 1; null: all")
     head: int | None = Field(default=None, gt=0, description="from 1; null: the mean of all heads")
+    decision: bool = Field(default=True, description="mark the last step as the decision")
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,8 @@ def heads_of(
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     """Segments side by side, layers one below the other; wide, so it scrolls on a phone."""
-    record = chosen(inputs, inputs.options(Options))
+    options = inputs.options(Options)
+    record = chosen(inputs, options)
     layout = Layout.of(record)
     segments, layers = sorted(data["segment"].unique()), sorted(data["layer"].unique())
     side = (style.WIDE - 0.9) / max(3, len(segments))
@@ -154,7 +162,7 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
         shown = data[(data["layer"] == layer) & (data["segment"] == segment)]
         axes, first = grid[row, column], (segment - 1) * record.segment_length
         image = _map(axes, _matrix(shown, record), layout)
-        _mark(axes, record, layout, first)
+        _mark(axes, record, layout, segment - 1, options.decision)
         _ticks(axes, record, layout, first)
         if row == 0:
             title = f"segment {segment} (steps {first} to {first + record.segment_length - 1})"
@@ -213,32 +221,34 @@ def _kind_colour(block: Block) -> str:
     return style.colour(KIND_COLOURS[block.kind])
 
 
-def _mark(axes: Axes, record: AttentionRecord, layout: Layout, first: int) -> None:
-    """The column of the hint and the row of the decision, where they lie in this segment."""
-    head: dict[str, Any] = {
-        "arrowstyle": "-|>",
-        "color": style.INK,
-        "linewidth": 0.9,
-        "shrinkA": 0,
-        "shrinkB": 0,
-    }
-    text: dict[str, Any] = {"fontsize": 9.5, "annotation_clip": False, "arrowprops": head}
-    text["textcoords"] = "offset points"
+def _mark(axes: Axes, record: AttentionRecord, layout: Layout, segment: int, decides: bool) -> None:
+    """The columns of the hint and the row of the decision, where they lie in this segment."""
     line: dict[str, Any] = {"color": MARK, "linewidth": 0.7, "linestyle": (0, (3, 2))}
-    if 0 <= record.hint_step - first < record.segment_length:
-        x = layout.token(record.hint_step - first, cached=True)
-        axes.axvline(x, **line)
-        place: dict[str, Any] = {
-            "xycoords": axes.get_xaxis_transform(),
-            "ha": "left",
-            "va": "bottom",
-        }
-        axes.annotate("hint", (x, 1.05), (4, 7), **place, **text)
-    if 0 <= record.decision_step - first < record.segment_length:
-        y = layout.token(record.decision_step - first, cached=False)
+    place: dict[str, Any]
+    seen = record.hint_in(segment)
+    columns = [layout.token(step, cached=True) for step in seen]
+    if len(columns) == 1:
+        axes.axvline(columns[0], **line)
+        place = {"xycoords": axes.get_xaxis_transform(), "ha": "left", "va": "bottom"}
+        axes.annotate("hint", (columns[0], 1.05), (4, 7), **place, **POINTING)
+    elif columns:
+        _hint_strip(axes, columns[0] - OBSERVATION, columns[-1] + TOKENS_OF_A_STEP - OBSERVATION)
+    decided = record.decision_step - segment * record.segment_length
+    if decides and 0 <= decided < record.segment_length:
+        y = layout.token(decided, cached=False)
         axes.axhline(y, **line)
         place = {"xycoords": axes.get_yaxis_transform(), "ha": "left", "va": "bottom"}
-        axes.annotate("decision", (1.01, y), (9, 0), **place, rotation=90, **text)
+        axes.annotate("decision", (1.01, y), (9, 0), **place, rotation=90, **POINTING)
+
+
+def _hint_strip(axes: Axes, first: int, last: int) -> None:
+    """A strip above the columns from ``first`` to ``last - 1``, with its name."""
+    above = axes.get_xaxis_transform()
+    size = (last - first, 0.02)
+    axes.add_patch(
+        Rectangle((first - 0.5, 1.055), *size, transform=above, color=MARK, lw=0, clip_on=False)
+    )
+    axes.text(first - 0.5, 1.085, "hint", transform=above, ha="left", va="bottom", fontsize=9.5)
 
 
 def _ticks(axes: Axes, record: AttentionRecord, layout: Layout, first: int) -> None:

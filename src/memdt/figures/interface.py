@@ -52,7 +52,8 @@ class AttentionRecord:
     """The attention weights of one episode.
 
     Tokens of a segment: [cache | read m | R0 o0 a0 R1 o1 a1 ... | write m]; the cache is only
-    looked at, so it has columns and no rows. The two steps count from the start of the episode.
+    looked at, so it has columns and no rows. Steps count from the start of the episode; the hint is
+    seen from ``hint_start`` to ``hint_stop - 1``.
     """
 
     experiment: str
@@ -62,8 +63,16 @@ class AttentionRecord:
     memory_tokens: int
     cache: int
     segment_length: int
-    hint_step: int
+    hint_start: int
+    hint_stop: int
     decision_step: int
+
+    def hint_in(self, segment: int) -> range:
+        """The steps of a segment, both counted from 0, in which the hint is seen."""
+        first, length = segment * self.segment_length, self.segment_length
+        return range(
+            *(min(max(step - first, 0), length) for step in (self.hint_start, self.hint_stop))
+        )
 
 
 @dataclass(frozen=True)

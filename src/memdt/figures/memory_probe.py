@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field
@@ -59,7 +58,7 @@ def _line(
 
 
 def _accuracy(panel: str, run: RecordedRun, border: int, inputs: FigureInputs) -> float | None:
-    memory, groups = run.recording.memory.astype(np.float64), run.recording.groups
+    memory, groups = run.recording.memory, run.recording.groups
     if border >= len(memory):
         return None
     crossed = inputs.facts[run.experiment, run.variant].trained_segments - 1

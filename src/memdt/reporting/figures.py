@@ -32,7 +32,9 @@ from memdt.settings.layers import flatten
 from memdt.settings.resolve import figures, resolve, variants_of
 from memdt.settings.schema import FigureSettings
 
-ATTENTION_KEYS = ("memory_tokens", "cache", "segment_length", "hint_step", "decision_step")
+ATTENTION_KEYS = (
+    "memory_tokens", "cache", "segment_length", "hint_start", "hint_stop", "decision_step",
+)  # fmt: skip
 
 
 def draw_all(names: Iterable[str], scale: str) -> None:
