@@ -70,7 +70,10 @@ def expected(scale: str, experiments: list[str]) -> Counter[str]:
     figures = yaml.safe_load((CONFIG / "figures.yaml").read_text(encoding="utf-8"))
     drawn = [one for one in figures.values() if set(one["experiments"]) <= set(experiments)]
     counts["figure"] = len(drawn)
-    counts["attention"] = sum(one.get("inputs") == "attention" for one in drawn)
+    looked_at = [one for one in drawn if one.get("inputs") == "attention"]
+    counts["attention"] = len(
+        {(*one["experiments"], one["options"]["variant"]) for one in looked_at}
+    )
     filmed = [one for one in drawn if one.get("inputs") == "recordings"]
     counts["record"] = len({run for one in filmed for run in recorded(scale, one)})
     counts["clip"] = sum(one.get("clip", False) for one in drawn)
