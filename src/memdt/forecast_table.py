@@ -71,8 +71,8 @@ def notes(scale: str, found: Sequence[Job]) -> list[str]:
         "simulators and pictures",
         "CPU hours: a core for each job, also beside a card; collecting a dataset where it was "
         "timed here",
-        "GB: checkpoints, evaluations, datasets (uncompressed until they are collected); + running: "
-        "to go on from, if all runs were at it at once",
+        "GB: checkpoints, evaluations, datasets (uncompressed until they are collected); "
+        "+ running: to go on from, if all runs were at it at once",
     ]
     return told
 
