@@ -39,6 +39,14 @@ PARTS = {
     "recurrent_memory_transformer": [{"memory_tokens": 2}],
     "transformer_xl": [{"cache_length": 9}, {"cache_length": 40}],
     "rate_without_memory": [{"cache_length": 2}],
+    "dt_mem": [
+        {"slots": 4},
+        {"slots": 4, "placement": "after_last"},
+        {"slots": 4, "operations": 2},
+        {"slots": 4, "writing": "at_once"},
+        {"slots": 4, "carried": False},
+        {"slots": 4, "retrieval": "nearest", "nearest": 2},
+    ],
 }
 
 
@@ -214,7 +222,9 @@ def test_the_same_seed_gives_the_same_weights(name: str, parts: dict) -> None:
 MEMORIES = [
     pytest.param("rate", parts, id=str(parts)) for parts in PARTS["rate"]
 ] + [pytest.param("recurrent_memory_transformer", {"memory_tokens": 2}, id="rmt"),
-     pytest.param("behaviour_cloning_lstm", {}, id="lstm")]  # fmt: skip
+     pytest.param("behaviour_cloning_lstm", {}, id="lstm"),
+     *(pytest.param("dt_mem", parts, id=f"dt_mem {parts}") for parts in PARTS["dt_mem"]
+       if parts.get("carried", True))]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "parts"), MEMORIES)

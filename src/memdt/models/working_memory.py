@@ -1,0 +1,127 @@
+"""DT-Mem's working memory: slots that are found by content, read, partly erased and added to.
+
+Source: DT-Mem (Kang et al. 2024) section 4.2 and Algorithm 3. Slots M (N x d) and tokens E (T x d)
+meet in two tables with a row for each slot and a column for each token, address w and strength b:
+
+            e_1  e_2  e_3                w = softmax(Q K^T / sqrt d)    Q = M W_q    K = E W_k
+    slot 1  0.7  0.1  0.2                b = the same with weights of its own (written with a hat)
+    slot 2  0.2  0.8  0.3
+    slot 3  0.1  0.1  0.5                erase  e = w (1 - b)           M <- M (1 - e) + a
+             |    |    |                 add    a = (w b) V             V = E W_v (with a hat)
+             1    1    1                 read   w^T M
+
+The printed products of w, b (N x T) and M (N x d) do not fit together unless a single token is
+written. ``in_turn`` reads them so, token by token; ``at_once`` is a second reading. Deviation D40:
+
+              in_turn                                   at_once
+    w         over slots: a token's addresses sum to 1  the same
+    b         over slots                                over tokens: what a slot takes in is a mean
+    keep      product over tokens of 1 - e              1 - sum over tokens of e, at least 0
+    add       a of a token, kept by all later ones      sum over tokens of a
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Writing = Literal["in_turn", "at_once"]
+
+
+class WorkingMemory(nn.Module):
+    """The five matrices of one memory module; the slots themselves are handed in and out.
+
+    ``operations``: how often tokens read in a row, and then write. ``nearest``: how many slots a
+    token reads, those with the highest scores; None: all of them.
+    """
+
+    def __init__(self, width: int, operations: int, nearest: int | None, writing: Writing) -> None:
+        super().__init__()
+        self.operations, self.nearest, self.writing = operations, nearest, writing
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.write_query = nn.Linear(width, width, bias=False)
+        self.write_key = nn.Linear(width, width, bias=False)
+        self.write_value = nn.Linear(width, width, bias=False)
+        self.norm = nn.LayerNorm(width)
+
+    def read(
+        self, slots: Float[Tensor, "batch slot width"], tokens: Float[Tensor, "batch token width"]
+    ) -> list[Float[Tensor, "batch token width"]]:
+        """The tokens after each operation, every token on its own; the last ones go on.
+
+        Deviation D42: what is read is added to a token and normalised, it does not replace it.
+        """
+        states = []
+        for _ in range(self.operations):
+            tokens = self.norm(tokens + self._found(slots, tokens))
+            states.append(tokens)
+        return states
+
+    def _found(self, slots: Tensor, tokens: Tensor) -> Float[Tensor, "batch token width"]:
+        """The mean of the slots by their address; of the nearest ones where only they are read."""
+        scores = _scores(self.query(slots), self.key(tokens)).transpose(1, 2)
+        if self.nearest is not None and self.nearest < scores.shape[-1]:
+            # Deviation D46: nearest by the address's own scores, which also weigh the ones found.
+            least = scores.topk(self.nearest, dim=-1).values[..., -1:]
+            scores = scores.masked_fill(scores < least, -torch.inf)
+        return torch.softmax(scores, dim=-1) @ slots
+
+    def write(
+        self,
+        slots: Float[Tensor, "batch slot width"],
+        states: list[Float[Tensor, "batch token width"]],
+    ) -> Float[Tensor, "batch slot width"]:
+        """The slots after all operations; ``states``: the tokens as ``read`` gave them."""
+        for tokens in states:
+            slots = self._written(slots, tokens)
+        return slots
+
+    def _written(self, slots: Tensor, tokens: Tensor) -> Float[Tensor, "batch slot width"]:
+        address = torch.softmax(_scores(self.query(slots), self.key(tokens)), dim=1)
+        strength = _scores(self.write_query(slots), self.write_key(tokens))
+        values = self.write_value(tokens)
+        if self.writing == "at_once":
+            return write_at_once(slots, address, torch.softmax(strength, dim=2), values)
+        return write_in_turn(slots, address, torch.softmax(strength, dim=1), values)
+
+
+def _scores(queries: Tensor, keys: Tensor) -> Float[Tensor, "batch slot token"]:
+    return queries @ keys.transpose(1, 2) / math.sqrt(queries.shape[-1])
+
+
+def write_in_turn(
+    slots: Float[Tensor, "batch slot width"],
+    address: Float[Tensor, "batch slot token"],
+    strength: Float[Tensor, "batch slot token"],
+    values: Float[Tensor, "batch token width"],
+) -> Float[Tensor, "batch slot width"]:
+    """Each token erases and adds after the one before it.
+
+    All tokens find slots by what these held before the first of them; so nothing waits, and
+    what token t adds is multiplied by what the tokens behind it keep:
+
+        keep of a slot    k_1 k_2 k_3      for slots
+        of what 1 added       k_2 k_3      for a_1
+        of what 2 added           k_3      for a_2
+        of what 3 added             1      for a_3
+    """
+    keep = 1 - address * (1 - strength)
+    kept = keep.flip(-1).cumprod(-1).flip(-1)
+    later = torch.cat([kept[..., 1:], torch.ones_like(kept[..., :1])], dim=-1)
+    return kept[..., :1] * slots + (later * address * strength) @ values
+
+
+def write_at_once(
+    slots: Float[Tensor, "batch slot width"],
+    address: Float[Tensor, "batch slot token"],
+    strength: Float[Tensor, "batch slot token"],
+    values: Float[Tensor, "batch token width"],
+) -> Float[Tensor, "batch slot width"]:
+    """All tokens erase and add together; a slot cannot lose more than all it holds."""
+    erase = (address * (1 - strength)).sum(dim=-1, keepdim=True).clamp(max=1)
+    return (1 - erase) * slots + (address * strength) @ values
