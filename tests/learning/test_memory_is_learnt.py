@@ -65,17 +65,25 @@ def success(run: RunSettings, episodes: EpisodeStore, folder: Path, **condition:
         train_stage(Job(run, stage, 0, dataset, start, out))
         start = out / "checkpoint.safetensors"
     policy = load_policy(run, start)
-    return {
-        segments: play(run, policy, Condition(**condition), segments, 0, "test")[1].mean()
+    ends = {
+        segments: play(run, policy, Condition(**condition), segments, 0, "test")
         for segments in run.evaluation.segments
+    }
+    return {
+        segments: tmaze.success(one.returns, one.terminated).mean()
+        for segments, one in ends.items()
     }
 
 
 RATE = {"name": "rate", "memory_tokens": 3, **SIZES}
+DT_MEM = {"name": "dt_mem", "slots": 15, **SIZES}
 
 
-def test_memory_carries_the_hint_past_the_context(episodes: EpisodeStore, tmp_path: Path) -> None:
-    rates = success(settings(RATE), episodes, tmp_path)
+@pytest.mark.parametrize("model", [RATE, DT_MEM], ids=["rate", "dt_mem"])
+def test_memory_carries_the_hint_past_the_context(
+    model: dict, episodes: EpisodeStore, tmp_path: Path
+) -> None:
+    rates = success(settings(model), episodes, tmp_path)
     assert rates[1] >= 0.95
     assert rates[2] >= 0.95
 
