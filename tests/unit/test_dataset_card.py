@@ -69,7 +69,7 @@ def test_an_environment_may_add_lines(collected: Path, monkeypatch: pytest.Monke
     environment = SimpleNamespace(
         Settings=lambda: None,
         collection_policy=lambda settings: Follower(),
-        success=lambda returns: returns > 0,
+        success=lambda returns, terminated: returns > 0,
         dataset_card=lambda store: {"hints up": f"{len(store)} of 3"},
     )
     monkeypatch.setattr(module.interface, "load", lambda name: environment)
