@@ -15,6 +15,7 @@ from memdt.errors import UserError
 
 if TYPE_CHECKING:
     from memdt.settings.resolve import Resolved
+    from memdt.settings.schema import RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,32 +169,52 @@ class Train(RunStep):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(RunStep):
-    """Play the evaluation episodes of a run, at all lengths and under all conditions."""
+class CheckpointStep(RunStep):
+    """Options of every step that plays with what a run has learnt."""
 
     checkpoint: Path | None = None
     """That of the last stage if not given."""
+
+    @property
+    def place(self) -> tuple[str, str, str, int]:
+        """Where the run lies."""
+        return (self.scale_name, self.experiment, self.variant, self.seed)
+
+    def evaluated(self) -> RunSettings:
+        """The settings of the run; UserError where its evaluation was planned with others."""
+        from memdt.settings import slices
+
+        settings = self.resolve().settings
+        self.refuse_change(slices.evaluate(settings))
+        return settings
+
+    def weights(self) -> Path:
+        """The checkpoint to play with."""
+        from memdt import plan
+
+        run = plan.Run(self.experiment, self.variant, self.seed)
+        return self.checkpoint or plan.last_checkpoint(self.scale_name, run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(CheckpointStep):
+    """Play the evaluation episodes of a run, at all lengths and under all conditions."""
+
     out: Path | None = None
     """episodes.csv in the folder of the run if not given."""
 
     def run(self) -> None:
         """Evaluate and write a row an episode."""
-        from memdt import plan
-        from memdt.settings import slices
-
-        settings = self.resolve().settings
-        self.refuse_change(slices.evaluate(settings))
+        settings = self.evaluated()
         from memdt import device
         from memdt.evaluation.evaluate import Job, evaluate_run
 
         device.prepare(f"{self.label} evaluation")
-        run = plan.Run(self.experiment, self.variant, self.seed)
-        scale = self.scale_name
         job = Job(
             settings=settings,
             seed=self.seed,
-            checkpoint=self.checkpoint or plan.last_checkpoint(scale, run),
-            out=self.out or paths.episodes(scale, self.experiment, self.variant, self.seed),
+            checkpoint=self.weights(),
+            out=self.out or paths.episodes(*self.place),
             source_digest=self.source("evaluate", **self.names()),
             label=self.label,
         )
@@ -202,64 +223,42 @@ class Evaluate(RunStep):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention(RunStep):
+class Attention(CheckpointStep):
     """Record where a policy looks in one evaluation episode."""
 
-    checkpoint: Path | None = None
-    """That of the last stage if not given."""
     out: Path | None = None
     """attention.npz in the folder of the run if not given."""
 
     def run(self) -> None:
         """Play one episode and write its attention weights."""
-        from memdt import plan
-        from memdt.settings import slices
-
-        settings = self.resolve().settings
-        self.refuse_change(slices.evaluate(settings))
+        settings = self.evaluated()
         self.source("attention", **self.names())
         from memdt.evaluation.attention_maps import Job, record_attention
 
-        run = plan.Run(self.experiment, self.variant, self.seed)
-        scale = self.scale_name
-        record_attention(
-            Job(
-                settings=settings,
-                seed=self.seed,
-                checkpoint=self.checkpoint or plan.last_checkpoint(scale, run),
-                out=self.out or paths.attention(scale, self.experiment, self.variant, self.seed),
-            )
-        )
+        out = self.out or paths.attention(*self.place)
+        record_attention(Job(settings=settings, seed=self.seed, checkpoint=self.weights(), out=out))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record(RunStep):
+class Record(CheckpointStep):
     """Record memory, counts and frames of the first evaluation episodes of a run."""
 
-    checkpoint: Path | None = None
-    """That of the last stage if not given."""
     out: Path | None = None
     """recording.npz in the folder of the run if not given."""
 
     def run(self) -> None:
         """Play and write."""
-        from memdt import plan
-        from memdt.settings import slices
-
-        settings = self.resolve().settings
-        self.refuse_change(slices.evaluate(settings))
+        settings = self.evaluated()
         self.source("record", **self.names())
         from memdt import device
         from memdt.evaluation.record import Job, record_run
 
         device.prepare(f"{self.label} recording")
-        run = plan.Run(self.experiment, self.variant, self.seed)
-        scale = self.scale_name
         job = Job(
             settings=settings,
             seed=self.seed,
-            checkpoint=self.checkpoint or plan.last_checkpoint(scale, run),
-            out=self.out or paths.recording(scale, self.experiment, self.variant, self.seed),
+            checkpoint=self.weights(),
+            out=self.out or paths.recording(*self.place),
             label=self.label,
         )
         with device.room_told("evaluation.episodes"):

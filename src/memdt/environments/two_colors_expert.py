@@ -55,8 +55,8 @@ def relative(name: str, x: float, y: float, place: tuple[float, ...]) -> Seen:
 class Expert:
     """Goes for the items of the right colour that it sees, and stumbles now and then.
 
-    A stumble is an action at random for a few steps. Without it what is done next follows from what
-    was done before, and who learns from the data learns to go on, not to look.
+    A stumble is an action at random for a few steps: without it what is done next is mostly what
+    was done before.
     """
 
     def __init__(self, stumbles: float) -> None:

@@ -51,7 +51,8 @@ class Settings(BaseModel):
     pillar_tics: int = Field(default=90, ge=2, description="tics until the pillar is gone")
     # Deviation D31: 2,100 in the paper; the released configuration says 10,000.
     time_limit: int = Field(default=2100, ge=2, description="tics after which an episode is cut")
-    item_health: int = Field(default=25, ge=1, description="health that an item gives or takes")
+    # More than the acid takes at once: what was touched is told from the damage.
+    item_health: int = Field(default=25, ge=9, description="health that an item gives or takes")
     items: int = Field(default=10, ge=0, description="items of each colour at the start")
     item_tics: int = Field(
         default=30, ge=1, description="tics between two new items, the colours in turn"
