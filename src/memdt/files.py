@@ -56,12 +56,13 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def remove_temporaries(folder: Path) -> None:
+def remove_temporaries(folder: Path, name: str = "") -> None:
     """Remove what processes left behind that were killed while they wrote to this folder.
 
-    Only where nobody else writes there: files that are being written look the same.
+    All of it, or that of the file ``name``. Only where nobody else writes there: files that are
+    being written look the same.
     """
-    for path in folder.glob(".*"):
+    for path in folder.glob(f".{name}.*" if name else ".*"):
         if TEMPORARY.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 

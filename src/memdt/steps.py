@@ -100,6 +100,7 @@ class Collect(Step):
         from memdt.data.collect import collect
         from memdt.data.episodes import write_episodes
         from memdt.environments import interface
+        from memdt.files import remove_temporaries
         from memdt.settings import slices
         from memdt.settings.resolve import digest, resolve_dataset
 
@@ -112,14 +113,15 @@ class Collect(Step):
             "settings_digest": digest(content),
             "source_digest": self.source("collect", environment=settings.environment.module),
         }
-        store = collect(
+        out = self.out or paths.dataset(self.scale_name, self.environment)
+        remove_temporaries(out.parent, out.name)  # of a collection that was killed
+        parts = collect(
             module,
             module.Settings(**settings.environment.parameters),
             settings.collection,
             settings.segment_length,
         )
-        out = self.out or paths.dataset(self.scale_name, self.environment)
-        write_episodes(store, out, metadata)
+        write_episodes(parts, out, metadata)
 
 
 @dataclass(frozen=True, kw_only=True)

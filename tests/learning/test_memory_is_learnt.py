@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from memdt.data.collect import collect
-from memdt.data.episodes import EpisodeStore, write_episodes
+from memdt.data.episodes import EpisodeStore, concatenate, write_episodes
 from memdt.environments import tmaze
 from memdt.evaluation.evaluate import load_policy, play
 from memdt.settings import slices
@@ -49,7 +49,7 @@ def settings(model: dict, **training: object) -> RunSettings:
 def episodes() -> EpisodeStore:
     run = settings({"name": "random"})
     module: ModuleType = tmaze
-    return collect(module, tmaze.Settings(), run.collection, run.segment_length)
+    return concatenate(collect(module, tmaze.Settings(), run.collection, run.segment_length))
 
 
 def success(run: RunSettings, episodes: EpisodeStore, folder: Path, **condition: object) -> dict:
@@ -58,7 +58,7 @@ def success(run: RunSettings, episodes: EpisodeStore, folder: Path, **condition:
     dataset = folder / "dataset.h5"
     content = slices.collect(run)
     metadata = {"settings_digest": digest(content), "source_digest": "", "settings": content}
-    write_episodes(episodes, dataset, metadata)
+    write_episodes([episodes], dataset, metadata)
     start = None
     for stage in range(1, run.stages + 1):
         out = folder / f"stage_{stage}"

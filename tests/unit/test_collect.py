@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from memdt.data import collect as collecting
-from memdt.data.collect import collect
+from memdt.data.episodes import EpisodeStore, concatenate, write_episodes
 from memdt.environments import tmaze
 from memdt.environments.tmaze import HINT, RIGHT, UP, Settings
 from memdt.errors import UserError
@@ -27,6 +27,11 @@ def wanted(
         keep_segments=keep_segments,
         seed=seed,
     )
+
+
+def collect(*arguments) -> EpisodeStore:
+    """All that is collected, in one."""
+    return concatenate(collecting.collect(*arguments))
 
 
 def variation(**names: object) -> ModuleType:
@@ -105,6 +110,25 @@ def test_collecting_again_gives_the_same_episodes():
     one, two = (collect(tmaze, Settings(), wanted(seed=3), LENGTH) for _ in range(2))
     for name, array in vars(one).items():
         np.testing.assert_array_equal(array, getattr(two, name))
+
+
+def test_collecting_in_smaller_batches_gives_the_same_bytes(tmp_path):
+    smaller = variation(ROWS_AT_ONCE=5, collection_policy=AlwaysUp)
+    for name, module in {
+        "smaller": smaller,
+        "larger": variation(collection_policy=AlwaysUp),
+    }.items():
+        write_episodes(
+            collecting.collect(module, Settings(), wanted(), LENGTH), tmp_path / name, {}
+        )
+    assert (tmp_path / "smaller").read_bytes() == (tmp_path / "larger").read_bytes()
+
+
+def test_episodes_come_as_they_are_played():
+    parts = collecting.collect(
+        variation(ROWS_AT_ONCE=5), Settings(), wanted(segments=(1, 2)), LENGTH
+    )
+    assert [len(part) for part in parts] == [5, 5, 2, 5, 5, 2]
 
 
 def test_random_corridors_count_the_segments_that_they_span():

@@ -49,7 +49,7 @@ def collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = paths.dataset("tiny", "maze")
     settings = {"collection": {"segments": [1, 2]}}
     write_episodes(
-        STORE, path, {"settings_digest": "abc", "source_digest": "def", "settings": settings}
+        [STORE], path, {"settings_digest": "abc", "source_digest": "def", "settings": settings}
     )
     return path
 

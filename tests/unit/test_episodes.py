@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import fields
+from dataclasses import replace as replace_fields
 
 import h5py
 import numpy as np
@@ -53,7 +55,7 @@ def assert_equal(one: EpisodeStore, other: EpisodeStore) -> None:
 @pytest.fixture
 def path(tmp_path):
     target = tmp_path / "tmaze.h5"
-    write_episodes(store_of([5, 1, 9]), target, METADATA)
+    write_episodes([store_of([5, 1, 9])], target, METADATA)
     return target
 
 
@@ -67,21 +69,66 @@ def path(tmp_path):
 )
 def test_a_dataset_comes_back_as_it_was_written(tmp_path, lengths, seed, frames):
     store = store_of(lengths, seed, frames)
-    write_episodes(store, tmp_path / "data.h5", METADATA)
+    write_episodes([store], tmp_path / "data.h5", METADATA)
     assert_equal(read_episodes(tmp_path / "data.h5", "3fa1", REMEDY), store)
 
 
 def test_the_same_episodes_are_the_same_bytes(tmp_path):
     for name in ("one.h5", "two.h5"):
-        write_episodes(store_of([40, 3, 700], frames=True), tmp_path / name, METADATA)
+        write_episodes([store_of([40, 3, 700], frames=True)], tmp_path / name, METADATA)
     reordered = dict(reversed(METADATA.items()))
-    write_episodes(store_of([40, 3, 700], frames=True), tmp_path / "three.h5", reordered)
+    write_episodes([store_of([40, 3, 700], frames=True)], tmp_path / "three.h5", reordered)
     contents = {(tmp_path / name).read_bytes() for name in ("one.h5", "two.h5", "three.h5")}
     assert len(contents) == 1
 
 
+@pytest.mark.parametrize("shape", [(7,), (40, 30, 3)])
+def test_parts_of_a_dataset_are_the_bytes_of_the_whole(tmp_path, shape):
+    """Frames of 3,600 bytes, 291 a chunk: parts end inside chunks, and some hold several."""
+    lengths = [300, 1, 290, 2, 700, 5]
+    whole = store_of(lengths)
+    drawn = np.random.default_rng(1).integers(0, 99, (len(whole.rewards), *shape), np.uint8)
+    whole = replace_fields(whole, observations=drawn)
+    write_episodes([whole], tmp_path / "whole.h5", METADATA)
+    for number, sizes in enumerate([(1, 1, 1, 1, 1, 1), (2, 0, 4), (5, 1)]):
+        ends = np.cumsum(sizes)
+        places = [
+            (np.arange(6) >= end - size) & (np.arange(6) < end)
+            for size, end in zip(sizes, ends, strict=True)
+        ]
+        path = tmp_path / f"{number}.h5"
+        write_episodes(map(whole.select, places), path, METADATA)
+        assert path.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    assert_equal(read_episodes(path, None, REMEDY), whole)
+
+
+def test_a_part_is_written_before_the_next_one_is_asked_for(tmp_path):
+    """What is given is not kept: of a hundred parts two are alive at once."""
+    frames, alive = [], []
+
+    def parts():
+        for number in range(100):
+            part = store_of([3], number, frames=True)
+            frames.append(weakref.ref(part.observations))
+            alive.append(sum(seen() is not None for seen in frames))
+            yield part
+
+    write_episodes(parts(), tmp_path / "data.h5", METADATA)
+    assert max(alive) <= 2
+
+
+def test_no_file_where_the_parts_fail(tmp_path):
+    def parts():
+        yield store_of([4])
+        raise UserError("the engine crashed", "collect")
+
+    with pytest.raises(UserError, match="crashed"):
+        write_episodes(parts(), tmp_path / "data.h5", METADATA)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_was_read_is_written_with_the_same_bytes(path, tmp_path):
-    write_episodes(read_episodes(path, None, REMEDY), tmp_path / "again.h5", METADATA)
+    write_episodes([read_episodes(path, None, REMEDY)], tmp_path / "again.h5", METADATA)
     assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
 
 
@@ -196,7 +243,7 @@ def test_python_objects_are_never_written(tmp_path):
     store = store_of([3])
     odd = EpisodeStore(**{**vars(store), "actions": np.array([1, "a", None], dtype=object)})
     with pytest.raises(TypeError, match="actions"):
-        write_episodes(odd, tmp_path / "odd.h5", METADATA)
+        write_episodes([odd], tmp_path / "odd.h5", METADATA)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -61,6 +61,17 @@ def test_only_what_atomic_path_left_is_removed(tmp_path):
     )
 
 
+def test_of_one_file_what_was_left_is_removed(tmp_path):
+    for name in (".one.h5.ab1_x9yz.h5", ".other.h5.ab1_x9yz.h5", ".one.h5", "one.h5"):
+        (tmp_path / name).write_text("")
+    remove_temporaries(tmp_path, "one.h5")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".other.h5.ab1_x9yz.h5",
+        ".one.h5",
+        "one.h5",
+    }
+
+
 def test_nothing_is_at_the_final_name_before_the_block_ends(tmp_path):
     path = tmp_path / "file.h5"
     with atomic_path(path) as temporary:

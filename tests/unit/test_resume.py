@@ -62,8 +62,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = settings({"name": "random"})
     content = slices.collect(run)
     path = tmp_path_factory.mktemp("data") / "dataset.h5"
-    store = collect(tmaze, tmaze.Settings(), run.collection, run.segment_length)
-    write_episodes(store, path, {"settings_digest": digest(content), "source_digest": "s"})
+    parts = collect(tmaze, tmaze.Settings(), run.collection, run.segment_length)
+    write_episodes(parts, path, {"settings_digest": digest(content), "source_digest": "s"})
     return path
 
 

@@ -31,7 +31,7 @@ def files(config: Path) -> list[Path]:
         segments=np.array([1, 1]), terminated=np.array([True, True]),
         later_steps=np.zeros(2, np.int64), later_returns=np.zeros(2),
     )  # fmt: skip
-    write_episodes(store, paths.dataset("tiny", "maze"), dict(DIGESTS))
+    write_episodes([store], paths.dataset("tiny", "maze"), dict(DIGESTS))
     save_checkpoint(torch.nn.Linear(2, 2), STAGE / "checkpoint.safetensors", dict(DIGESTS))
     write(STAGE / "curve.csv", "a\n1\n")
     describe(STAGE / "manifest.json", ["checkpoint.safetensors", "curve.csv"], stage=1)

@@ -5,8 +5,9 @@ First step of the flow. Source: RATE section 4.2 (q_n: successful episodes that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Shaped
 from pydantic import BaseModel
 
-from memdt.data.episodes import EpisodeStore, concatenate
+from memdt.data.episodes import EpisodeStore
 from memdt.environments import interface
 from memdt.environments.interface import CollectionPolicy, EnvironmentModule
 from memdt.errors import UserError
@@ -31,11 +32,12 @@ def collect(
     settings: BaseModel,
     collection: CollectionSettings,
     segment_length: int,
-) -> EpisodeStore:
+) -> Iterator[EpisodeStore]:
     """Play ``episodes_per_segment_count`` episodes of each length in ``collection.segments``.
 
-    The seeds of one length are consecutive, so an environment that alternates its hint from seed to
-    seed gives balanced hints.
+    They come as they are played, as many at once as the environment allows side by side: all of
+    them may not fit in memory. The seeds of one length are consecutive, so an environment that
+    alternates its hint from seed to seed gives balanced hints.
 
     Raises:
         UserError: a simulator is missing, or too few episodes succeed.
@@ -46,14 +48,14 @@ def collect(
         raise UserError(f"{name} needs {', '.join(absent)}", "collect", f"install {absent[0]}")
     wanted = collection.episodes_per_segment_count
     progress = Progress(f"collect {name}", wanted * len(collection.segments), unit="episodes")
-    seed = FIRST_SEED + collection.seed * SEEDS_PER_COLLECTION
-    stores: list[EpisodeStore] = []
+    seeds, done = count(FIRST_SEED + collection.seed * SEEDS_PER_COLLECTION), 0
     for segments in collection.segments:
         spanning = module.parameters_for(settings, segments, segment_length)
         player = _Player(module, spanning, segment_length, collection)
-        store, seed = player.collect(wanted, seed, progress, sum(map(len, stores)))
-        stores.append(store)
-    return concatenate(stores)
+        for store in player.collect(wanted, seeds):
+            done += len(store)
+            progress.update(done)
+            yield store
 
 
 @dataclass(frozen=True)
@@ -65,24 +67,19 @@ class _Player:
     segment_length: int
     collection: CollectionSettings
 
-    def collect(
-        self, wanted: int, seed: int, progress: Progress, done: int
-    ) -> tuple[EpisodeStore, int]:
-        """``wanted`` episodes with seeds from ``seed`` on, and the first seed not used."""
-        kept: list[EpisodeStore] = []
-        first_seed, have = seed, 0
+    def collect(self, wanted: int, seeds: Iterator[int]) -> Iterator[EpisodeStore]:
+        """``wanted`` episodes in batches, with the next seeds."""
+        attempts, have = 0, 0
         while have < wanted:
-            if seed - first_seed >= ATTEMPTS_PER_EPISODE * wanted:
-                self._give_up(have, seed - first_seed, wanted)
+            if attempts >= ATTEMPTS_PER_EPISODE * wanted:
+                self._give_up(have, attempts, wanted)
             rows = min(wanted - have, interface.rows_at_once(self.module))
-            store = self._play(range(seed, seed + rows))
-            seed += rows
+            store = self._play(list(islice(seeds, rows)))
+            attempts += rows
             if self.collection.only_successful:
                 store = store.select(self.module.success(store.returns, store.terminated))
-            kept.append(store)
             have += len(store)
-            progress.update(done + have)
-        return concatenate(kept), seed
+            yield store
 
     def _play(self, seeds: Sequence[int]) -> EpisodeStore:
         environment = interface.make_collection_vector(self.module, self.settings, len(seeds))
@@ -139,17 +136,24 @@ def _store(
     ends: tuple[np.ndarray, np.ndarray, np.ndarray],
     segment_length: int,
 ) -> EpisodeStore:
-    """Steps recorded side by side, put one episode after the other."""
-    rows, observations, actions, rewards = (
-        np.concatenate(column) for column in zip(*steps, strict=True)
-    )
-    order = np.argsort(rows, kind="stable")  # stable: time stays in order within a row
-    lengths = np.bincount(rows, minlength=len(seeds))
+    """Steps recorded side by side, put one episode after the other.
+
+    A row that has ended takes part in no later step, so its steps are numbered from 0 on. The
+    steps are used up: two copies of their observations are enough.
+    """
+    lengths = np.bincount(np.concatenate([rows for rows, *_ in steps]), minlength=len(seeds))
+    offsets = np.append(0, np.cumsum(lengths))
+    columns = [np.empty((offsets[-1], *one.shape[1:]), one.dtype) for one in steps[0][1:]]
+    for time in reversed(range(len(steps))):
+        rows, *values = steps.pop()
+        for column, value in zip(columns, values, strict=True):
+            column[offsets[rows] + time] = value
+    observations, actions, rewards = columns
     return EpisodeStore(
-        observations=observations[order],
-        actions=actions[order],
-        rewards=rewards[order].astype(np.float32),
-        offsets=np.append(0, np.cumsum(lengths)),
+        observations=observations,
+        actions=actions,
+        rewards=rewards.astype(np.float32),
+        offsets=offsets,
         seeds=seeds.astype(np.int64),
         segments=-(-lengths // segment_length),
         terminated=ends[0],

@@ -11,8 +11,8 @@ The same episodes and metadata give the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,9 @@ class EpisodeStore:
         )
 
 
-def concatenate(stores: Sequence[EpisodeStore]) -> EpisodeStore:
+def concatenate(parts: Iterable[EpisodeStore]) -> EpisodeStore:
     """All episodes of several stores, in order."""
+    stores = list(parts)
     arrays = {
         f.name: np.concatenate([getattr(s, f.name) for s in stores]) for f in fields(EpisodeStore)
     }
@@ -132,8 +133,13 @@ def concatenate(stores: Sequence[EpisodeStore]) -> EpisodeStore:
     return EpisodeStore(**arrays)
 
 
-def write_episodes(store: EpisodeStore, path: Path | str, metadata: dict[str, Any]) -> None:
-    """Write a dataset, whole or not at all.
+def write_episodes(
+    parts: Iterable[EpisodeStore], path: Path | str, metadata: dict[str, Any]
+) -> None:
+    """Write a dataset, whole or not at all; its episodes come in any number of parts.
+
+    Each part's observations are written as it comes, so that frames never lie in memory together.
+    The same episodes are the same bytes, however they are dealt out to parts.
 
     ``metadata`` becomes attributes: ``settings_digest`` and ``source_digest`` (of what made the
     episodes) and ``settings``; what is not a string is written as JSON.
@@ -142,7 +148,8 @@ def write_episodes(store: EpisodeStore, path: Path | str, metadata: dict[str, An
         atomic_path(path) as temporary,
         h5py.File(temporary, "w", libver=("v110", "v110"), track_order=False) as file,
     ):
-        for name in _NAMES:
+        store = concatenate(_write_observations(file, parts))
+        for name in _NAMES[1:]:
             _write_array(file, name, getattr(store, name))
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
@@ -188,7 +195,7 @@ def read_metadata(path: Path | str, remedy: str) -> dict[str, str]:
         raise UserError(f"damaged dataset ({error})", str(path), remedy) from None
 
 
-_NAMES = tuple(field.name for field in fields(EpisodeStore))
+_NAMES = tuple(field.name for field in fields(EpisodeStore))  # observations first
 _KINDS = "buif"  # bool, unsigned, signed, float: h5py would turn other kinds into Python objects
 
 
@@ -204,15 +211,54 @@ def _open(path: Path | str) -> h5py.File:
     return h5py.File(path, "r")
 
 
+def _write_observations(file: h5py.File, parts: Iterable[EpisodeStore]) -> Iterator[EpisodeStore]:
+    """Write the observations of each part, and give it back with none (of no width).
+
+    Only whole chunks are written before the end, one at a time: so neither chunks nor their order
+    in the file depend on where one part ends and the next begins.
+    """
+    dataset: h5py.Dataset | None = None
+    for part in parts:
+        if dataset is None:
+            waiting = part.observations[:0]
+            dataset = _create(file, "observations", waiting, length=None)
+        waiting = np.concatenate([waiting, part.observations])
+        whole = len(waiting) - len(waiting) % dataset.chunks[0]
+        _append(dataset, waiting[:whole])
+        waiting = waiting[whole:].copy()  # not a view, which would keep all of it
+        yield replace(part, observations=np.empty((len(part.rewards), 0), np.uint8))
+    if dataset is None:
+        raise ValueError("a dataset without episodes")
+    _append(dataset, waiting)
+
+
+def _append(dataset: h5py.Dataset, array: Shaped[np.ndarray, "rows ..."]) -> None:
+    """Add rows to a dataset that ends with a whole chunk, chunk by chunk."""
+    for first in range(0, len(array), dataset.chunks[0]):
+        chunk = array[first : first + dataset.chunks[0]]
+        end = len(dataset) + len(chunk)
+        dataset.resize(end, axis=0)
+        dataset[end - len(chunk) : end] = chunk
+
+
 def _write_array(file: h5py.File, name: str, array: Shaped[np.ndarray, "rows ..."]) -> None:
-    if array.dtype.kind not in _KINDS:
-        raise TypeError(f"{name}: a dataset holds numbers, not {array.dtype}")
-    rows = max(1, min(len(array), CHUNK_BYTES // max(1, array[:1].nbytes)))
-    chunks = (rows, *array.shape[1:])
+    _create(file, name, array, len(array))[...] = array
+
+
+def _create(
+    file: h5py.File, name: str, like: Shaped[np.ndarray, "rows ..."], length: int | None
+) -> h5py.Dataset:
+    """An array that is still to be written: of ``length`` rows, or empty and growing (None)."""
+    if like.dtype.kind not in _KINDS:
+        raise TypeError(f"{name}: a dataset holds numbers, not {like.dtype}")
+    shape = like.shape[1:]
+    row = max(1, like.dtype.itemsize * int(np.prod(shape)))
+    rows = max(1, min(CHUNK_BYTES // row, length or CHUNK_BYTES))
     # Fixed filters and no time stamps: the same episodes are the same bytes. gzip has a checksum.
-    file.create_dataset(
-        name, data=array, chunks=chunks, compression="gzip", compression_opts=4,
-        shuffle=True, track_times=False,
+    return file.create_dataset(
+        name, shape=(length or 0, *shape), dtype=like.dtype, chunks=(rows, *shape),
+        maxshape=(length, *shape), compression="gzip", compression_opts=4, shuffle=True,
+        track_times=False,
     )  # fmt: skip
 
 
