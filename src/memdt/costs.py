@@ -4,21 +4,24 @@ One estimate, made before anything runs, serves both: `memdt plan` shows it as i
 asked of a cluster is that with a margin. A limit that is too short costs a second attempt with a
 longer one, and training goes on where it was.
 
-    seconds = start + steps of computation * floor + multiplications / rate
+    seconds = start + steps of computation * floor + multiplications / rate + simulated
     minutes = 20 + MARGIN * seconds / 60, rounded up to 10
 
-Simulators and the convolutions of pictures are not in it.
+Multiplications are those of transformers, and of the encoders of pictures, which have a rate of
+their own. Simulated steps take time where an environment's module says ``STEPS_PER_SECOND``.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
+from memdt import discovery, disk
+from memdt.models import convolutions
 from memdt.settings import slices
-from memdt.settings.remembered import resolve
-from memdt.settings.resolve import scale_file
+from memdt.settings.remembered import Observation, observation, resolve
+from memdt.settings.resolve import DatasetSettings, resolve_dataset, scale_file
 from memdt.settings.schema import Condition, RunSettings
 
 MARGIN = 3.0  # a node may be slower than what was measured, and shared
@@ -33,14 +36,16 @@ class Speed:
     start: float  # seconds before the first update
     floor: float  # seconds that a layer takes for one segment or step, however small
     rate: float  # multiplications a second
+    pictures: float  # the same of the encoders of pictures
     origin: str  # where these come from, for people
 
 
 # `python -m benchmarks training rollout start_up`, one thread, two cores of November 2026. The rate
 # is between that of 2 layers x 4 heads x 16 (27e9) and of 8 layers x 10 heads x 64 (70e9).
-CPU = Speed(1.5, 0.3e-3, 40e9, "estimated from speeds measured on two CPU cores")
+# Pictures: `benchmarks frames`, one core that others used too, 11e9 to 19e9 by the pictures' size.
+CPU = Speed(1.5, 0.3e-3, 40e9, 15e9, "estimated from speeds measured on two CPU cores")
 # A layer starts some dozens of kernels; products as a card of 2018 does small ones in float32.
-GPU = Speed(10.0, 1e-3, 2e12, "estimated, no GPU has been measured")
+GPU = Speed(10.0, 1e-3, 2e12, 2e12, "estimated, no GPU has been measured")
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,17 @@ class Work:
 
     steps: float
     products: float
+    pictures: float = 0.0  # products of the encoders of pictures
+    simulated: float = 0.0  # seconds of a simulator
 
     def seconds(self, speed: Speed) -> float:
         """How long one device needs."""
-        return speed.start + self.steps * speed.floor + self.products / speed.rate
+        computed = self.products / speed.rate + self.pictures / speed.pictures
+        return speed.start + self.steps * speed.floor + computed + self.simulated
+
+    def __add__(self, other: Work) -> Work:
+        """One after the other."""
+        return Work(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 def uses_gpu(scale: str) -> bool:
@@ -66,8 +78,20 @@ def speed(scale: str) -> Speed:
 
 
 def memory(scale: str) -> int:
-    """Megabytes of a job that trains or plays, its Snakemakes included."""
+    """Megabytes of a job that plays, its Snakemakes included."""
     return MEGABYTES[scale_file(scale).reduced]
+
+
+def training_memory(scale: str, experiment: str, variant: str) -> int:
+    """Megabytes of a job that trains: it holds all of its dataset, once."""
+    settings = resolve(experiment, variant, scale).settings
+    held = disk.dataset_bytes(settings, observation(experiment, variant, scale))
+    return memory(scale) + math.ceil(held / 1e6)
+
+
+def collection_minutes(scale: str, environment: str) -> int:
+    """Minutes that collecting a dataset may take; an hour at least, oracles are not counted."""
+    return max(60, _limit(collection_seconds(resolve_dataset(environment, scale))))
 
 
 def training_minutes(scale: str, experiment: str, variant: str, number: int) -> int:
@@ -83,15 +107,24 @@ def evaluation_minutes(scale: str, experiment: str, variant: str) -> int:
 def training_seconds(scale: str, experiment: str, variant: str, number: int) -> float:
     """Seconds that a training stage is expected to take."""
     settings = resolve(experiment, variant, scale).settings
-    return training_work(settings, number).seconds(speed(scale))
+    seen = observation(experiment, variant, scale)
+    return training_work(settings, number, seen).seconds(speed(scale))
 
 
 def evaluation_seconds(scale: str, experiment: str, variant: str) -> float:
     """Seconds that all lengths and conditions of a checkpoint are expected to take."""
-    return evaluation_work(resolve(experiment, variant, scale).settings).seconds(speed(scale))
+    settings = resolve(experiment, variant, scale).settings
+    return evaluation_work(settings, observation(experiment, variant, scale)).seconds(speed(scale))
 
 
-def training_work(settings: RunSettings, number: int) -> Work:
+def collection_seconds(settings: DatasetSettings) -> float:
+    """Seconds of the simulator while a dataset is collected; episodes are played to their end."""
+    collection = settings.collection
+    episodes = collection.episodes_per_segment_count * sum(collection.segments)
+    return _simulated(settings, episodes * settings.segment_length)
+
+
+def training_work(settings: RunSettings, number: int, seen: Observation) -> Work:
     """All updates of a stage."""
     stage, training, model = slices.stage(settings, number), settings.training, settings.model
     segments = stage.segments + training.idle_segments
@@ -100,30 +133,50 @@ def training_work(settings: RunSettings, number: int) -> Work:
         parts, products = 1, _products(model, segments * _tokens(settings))
     else:
         parts, products = segments, segments * _products(model, _tokens(settings))
-    done = BACKWARD * updates
-    return Work(done * parts * _layers(model), done * training.batch_size * products)
+    done, rows = BACKWARD * updates, training.batch_size
+    pictures = segments * settings.segment_length * _picture(model, seen)
+    return Work(done * parts * _layers(model), done * rows * products, done * rows * pictures)
 
 
-def evaluation_work(settings: RunSettings) -> Work:
+def evaluation_work(settings: RunSettings, seen: Observation) -> Work:
     """All steps of all lengths and conditions."""
     found = [
-        _play(settings, one, length)
+        _play(settings, one, length, seen)
         for one in settings.evaluation.conditions.values()
         for length in one.segments or settings.evaluation.segments
     ]
-    return Work(sum(one.steps for one in found), sum(one.products for one in found))
+    return sum(found, Work(0.0, 0.0))
 
 
-def _play(settings: RunSettings, condition: Condition, length: int) -> Work:
+def _play(settings: RunSettings, condition: Condition, length: int, seen: Observation) -> Work:
     """All episodes of a length, side by side, one step after the other."""
     model, tokens = settings.model, _tokens(settings)
-    seen = settings.training.segments if condition.full_context else condition.context_segments or 1
+    window = (
+        settings.training.segments if condition.full_context else condition.context_segments or 1
+    )
     steps = length * settings.segment_length
     products = length * _products(model, tokens)
-    if _window(model) and length > seen:  # a window that slides is computed anew at each step
-        slid = (length - seen) * settings.segment_length
-        products = (1 + slid) * _products(model, seen * tokens)
-    return Work(steps * _layers(model), settings.evaluation.episodes * products)
+    if _window(model) and length > window:  # a window that slides is computed anew at each step
+        slid = (length - window) * settings.segment_length
+        products = (1 + slid) * _products(model, window * tokens)
+    episodes = settings.evaluation.episodes
+    return Work(
+        steps * _layers(model),
+        episodes * products,
+        episodes * steps * _picture(model, seen),
+        _simulated(settings, episodes * steps),
+    )
+
+
+def _simulated(settings: RunSettings | DatasetSettings, steps: int) -> float:
+    """Seconds that the environment's simulator takes for so many steps of all rows together."""
+    module = settings.environment.module
+    return steps / (discovery.number("memdt.environments", module, "STEPS_PER_SECOND") or math.inf)
+
+
+def _picture(model: dict[str, Any], seen: Observation) -> int:
+    """Multiplications that encode one observation; none are counted where it is no picture."""
+    return convolutions.products(seen.shape, _width(model)) if len(seen.shape) == 3 else 0
 
 
 def _limit(seconds: float) -> int:
@@ -152,12 +205,16 @@ def _layers(model: dict[str, Any]) -> int:
     return int(model.get("layers") or 1)
 
 
+def _width(model: dict[str, Any]) -> int:
+    return int(model.get("width") or 1)
+
+
 def _products(model: dict[str, Any], tokens: int) -> float:
     """Multiplications of a forward pass over so many tokens, all pairs of them counted.
 
     Queries, keys, values and output; scores by content and by position, and values; a hidden layer.
     """
-    width = int(model.get("width") or 1)
+    width = _width(model)
     inner = int(model.get("heads") or 0) * int(model.get("head_width") or 0)
     hidden = int(model.get("feed_forward_width", 4 * width))
     each = 4 * width * inner + 3 * tokens * inner + 2 * width * hidden

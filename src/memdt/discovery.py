@@ -12,6 +12,7 @@ import pkgutil
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from memdt.errors import UserError, closest
 
@@ -39,11 +40,21 @@ def constant(package: str, name: str, of: str) -> tuple[str, ...]:
 
     Empty where the component has none.
     """
+    return tuple(_literal(package, name, of) or ())
+
+
+def number(package: str, name: str, of: str) -> float | None:
+    """The number ``of`` of a component, read likewise; None where it has none."""
+    found = _literal(package, name, of)
+    return None if found is None else float(found)
+
+
+def _literal(package: str, name: str, of: str) -> Any:
     folder = Path(importlib.import_module(package).__path__[0])
     source = folder / f"{name}.py"
     text = source.read_text(encoding="utf-8") if source.is_file() else ""
     for node in ast.parse(text).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == of for target in targets):
-            return tuple(ast.literal_eval(node.value))  # type: ignore[attr-defined]
-    return ()
+            return ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    return None

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memdt.settings.remembered import Observation
 from memdt.settings.resolve import DatasetSettings
 from memdt.settings.schema import EnvironmentSettings, RunSettings
 
@@ -55,16 +56,13 @@ def evaluation_bytes(settings: RunSettings) -> int:
     return ROW * evaluation.episodes * sum(lengths)
 
 
-def dataset_bytes(settings: DatasetSettings) -> int:
-    """Observations, actions and rewards as collected; the file is compressed, and smaller."""
-    import numpy as np
-
+def dataset_bytes(settings: DatasetSettings | RunSettings, seen: Observation) -> int:
+    """Observations, actions and rewards that are kept; the file is compressed, and smaller."""
     collection = settings.collection
-    steps = settings.segment_length * sum(collection.segments)
-    seen = _spaces(settings.environment.model_dump_json()).observation
-    pixels_or_numbers = int(np.prod(seen.shape or (1,)))
-    step = pixels_or_numbers * np.dtype(seen.dtype or np.float32).itemsize + 2 * FLOAT
-    return collection.episodes_per_segment_count * steps * step
+    longest = collection.keep_segments or max(collection.segments)
+    kept = sum(min(length, longest) for length in collection.segments)
+    steps = collection.episodes_per_segment_count * kept * settings.segment_length
+    return steps * (seen.bytes + 2 * FLOAT)
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Any
 
 from memdt import costs, disk, paths, plan
 from memdt.provenance import read_manifest, read_measured
-from memdt.settings.remembered import resolve
+from memdt.settings.remembered import observation_of, resolve
 from memdt.settings.resolve import figures, resolve_dataset
 
 DATASETS, REPORT = "(datasets)", "(report)"  # rows of what all experiments share
@@ -54,8 +54,10 @@ def jobs(scale: str, experiments: Sequence[str]) -> list[Job]:
 
 def _datasets(scale: str, experiments: Sequence[str]) -> Iterator[Job]:
     for path in plan.datasets(scale, experiments):
-        size = disk.size(path) or disk.dataset_bytes(resolve_dataset(path.stem, scale))
-        yield Job(DATASETS, "dataset", path, 0.0, size)
+        settings = resolve_dataset(path.stem, scale)
+        seen = observation_of(settings.environment.model_dump_json())
+        size = disk.size(path) or disk.dataset_bytes(settings, seen)
+        yield Job(DATASETS, "dataset", path, costs.collection_seconds(settings), size)
 
 
 def _stages(scale: str, runs: Sequence[plan.Run]) -> Iterator[Job]:

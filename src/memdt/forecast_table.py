@@ -67,10 +67,9 @@ def notes(scale: str, found: Sequence[Job]) -> list[str]:
     seconds, run = forecast.longest_chain(found)
     told = [f"longest chain: {_hours(seconds)} hours, {run}"] if run else []
     told += [
-        f"hours that were not measured here: {costs.speed(scale).origin} (memdt/costs.py), without "
-        "simulators and pictures",
+        f"hours that were not measured here: {costs.speed(scale).origin} (memdt/costs.py)",
         "CPU hours: a core for each job, also beside a card; collecting a dataset where it was "
-        "timed here",
+        "timed here, or where a simulator says its speed",
         "GB: checkpoints, evaluations, datasets (uncompressed until they are collected); "
         "+ running: to go on from, if all runs were at it at once",
     ]

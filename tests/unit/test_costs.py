@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memdt import costs
+from memdt.environments import vizdoom_two_colors as two_colors
+from memdt.settings.remembered import Observation
 
 # CPU seconds of stages at scale quick on the machine of benchmarks/README.md, from measured.json.
 MEASURED = {
@@ -14,6 +16,9 @@ MEASURED = {
 }  # fmt: skip
 # CPU seconds of `benchmarks training`: 64 episodes of 3 segments, 8 layers x 10 heads x 64.
 BIG_UPDATE = 2.34
+# Frames of 64 x 36 a CPU second of `benchmarks frames`: RATE of scale quick, forward and backward.
+FRAMES_A_SECOND = 2400
+VECTOR = Observation((4,), 16)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +56,7 @@ def test_products_are_those_that_the_benchmark_writes_out():
 def test_a_window_that_slides_is_computed_anew_at_each_step():
     settings = costs.resolve("tmaze_table_2", "dt-3", "paper").settings
     short, long = (
-        costs._play(settings, settings.evaluation.conditions["as_published"], length)
+        costs._play(settings, settings.evaluation.conditions["as_published"], length, VECTOR)
         for length in (1, 2)
     )
     assert long.steps == 2 * short.steps
@@ -73,6 +78,44 @@ def test_a_budget_in_epochs_counts_the_episodes_that_will_be_there():
     stage = costs.slices.stage(settings, 2)
     # 100 episodes of each length, q_1 and q_2; batches of 64.
     assert costs._updates(settings, stage) == -(-250 * 200 // 64)
+
+
+def test_frames_are_expected_to_take_what_they_were_measured_to_take():
+    settings = costs.resolve("vizdoom_table_1", "rate", "quick").settings
+    frames = 3000 * 8 * 90
+    (updates,) = settings.training.updates_per_stage
+    assert updates * settings.training.batch_size * 3 * settings.segment_length == frames
+    expected = costs.training_seconds("quick", "vizdoom_table_1", "rate", 1)
+    assert frames / FRAMES_A_SECOND / 1.5 < expected < frames / FRAMES_A_SECOND * 1.5
+
+
+def test_pictures_are_encoded_once_a_frame_and_simulated_once_a_step():
+    settings = costs.resolve("vizdoom_table_1", "rate", "quick").settings
+    frames, vectors = (
+        costs.evaluation_work(settings, seen) for seen in (Observation((36, 64, 3), 6912), VECTOR)
+    )
+    steps = settings.evaluation.episodes * 35 * 30
+    first, second, third = 8 * 15 * 32 * 192, 3 * 6 * 64 * 512, 1 * 4 * 64 * 576
+    assert frames.pictures == steps * (first + second + third + 256 * settings.model["width"])
+    assert (vectors.pictures, vectors.products) == (0, frames.products)
+    assert frames.simulated == pytest.approx(steps / two_colors.STEPS_PER_SECOND)
+    no_simulator = costs.resolve("tmaze_table_2", "rate-3", "quick").settings
+    assert costs.evaluation_work(no_simulator, VECTOR).simulated == 0
+
+
+def test_collecting_takes_what_the_simulator_takes_episodes_played_to_their_end():
+    settings = costs.resolve_dataset("vizdoom_two_colors", "paper")
+    seconds = costs.collection_seconds(settings)
+    assert seconds == pytest.approx(1024 * 35 * 30 / two_colors.STEPS_PER_SECOND)
+    assert costs.collection_minutes("paper", "vizdoom_two_colors") >= 3 * seconds / 60
+    assert costs.collection_minutes("paper", "tmaze") == 60
+
+
+def test_training_holds_the_steps_that_are_kept_once():
+    frame = 64 * 112 * 3 + 8
+    megabytes = -(-1024 * 90 * frame // 10**6)  # 3 of 35 segments are kept
+    assert costs.training_memory("paper", "vizdoom_table_1", "rate") == 8000 + megabytes
+    assert costs.training_memory("smoke", "tmaze_table_2", "rate-3") == 2001
 
 
 def test_memory_holds_two_snakemakes_and_a_step():

@@ -43,11 +43,14 @@ def test_a_constant_is_read_without_importing(tmp_path, monkeypatch):
     package = tmp_path / "aviary"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "eagle.py").write_text("import nowhere\nPREY: tuple[str, ...] = ('hare', 'fish')\n")
+    text = "import nowhere\nPREY: tuple[str, ...] = ('hare', 'fish')\nSPAN = 2.2\n"
+    (package / "eagle.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert discovery.constant("aviary", "eagle", "PREY") == ("hare", "fish")
     assert discovery.constant("aviary", "eagle", "YOUNG") == ()
     assert discovery.constant("aviary", "owl", "PREY") == ()
+    assert discovery.number("aviary", "eagle", "SPAN") == 2.2
+    assert discovery.number("aviary", "owl", "SPAN") is None
 
 
 def test_a_package_lists_its_new_files(tmp_path, monkeypatch):

@@ -7,8 +7,10 @@ import pytest
 import torch
 from gymnasium import spaces as gym_spaces
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from memdt.errors import UserError
+from memdt.models import convolutions
 from memdt.models.encoders import FrameEncoder, StepTokens, observation_encoder
 from memdt.models.interface import Spaces
 
@@ -45,6 +47,21 @@ def test_convolutions_start_orthogonal():
     rows = first.weight.detach().flatten(1)
     torch.testing.assert_close(rows @ rows.T, 2.0 * torch.eye(len(rows)), atol=1e-4, rtol=0.0)
     assert not first.bias.any()
+
+
+def test_the_plan_counts_the_products_that_are_made(frames):
+    encoder = FrameEncoder(FRAMES.shape, 16)
+    with FlopCounterMode(display=False) as counter:
+        encoder(frames)
+    one = convolutions.products(FRAMES.shape, 16)
+    assert counter.get_total_flops() == 2 * one * frames.shape[0] * frames.shape[1]
+
+
+def test_frames_that_are_too_small_are_refused():
+    assert convolutions.sides((36, 36, 3))[-1] == (1, 1)
+    FrameEncoder((36, 36, 3), 8)
+    with pytest.raises(UserError, match="frames of 64 x 35 are too small"):
+        FrameEncoder((35, 64, 3), 8)
 
 
 def test_beside_frames_returns_and_actions_are_bounded():

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from memdt import costs, disk, forecast, forecast_table, paths, provenance
-from memdt.settings.remembered import resolve
+from memdt.settings.remembered import Observation, resolve
+from memdt.settings.resolve import resolve_dataset
 from memdt.training.train import build_policy
 
 EXPERIMENT = """\
@@ -127,6 +128,15 @@ def test_a_dataset_takes_what_its_file_takes_or_else_what_is_collected():
     job.output.write_bytes(b"x" * 123)
     (job,) = (job for job in forecast.jobs("smoke", ["pair"]) if job.kind == "dataset")
     assert (job.done, job.bytes) == (True, 123)
+
+
+def test_of_a_dataset_the_steps_that_are_kept_take_room():
+    settings = resolve_dataset("tmaze", "smoke")
+    kept = settings.collection.model_copy(update={"keep_segments": 1})
+    seen = Observation((5,), 20)
+    # 8 episodes of 6 and 8 of 12 steps, of which 6 are kept; an action and a reward of 4 bytes.
+    assert disk.dataset_bytes(settings, seen) == 8 * (6 + 12) * 28
+    assert disk.dataset_bytes(settings.model_copy(update={"collection": kept}), seen) == 16 * 6 * 28
 
 
 def test_a_row_an_experiment_a_sum_and_what_the_hours_rest_on(capsys):

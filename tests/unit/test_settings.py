@@ -141,12 +141,14 @@ def test_a_variant_of_other_checkpoints_keeps_how_they_were_trained(config):
 
 def test_remembered_settings_are_those_that_were_resolved(config):
     remembered.keep(every_run())
-    remembered.resolve.cache_clear()
-    remembered._kept.cache_clear()
+    for function in (remembered.resolve, remembered.observation, remembered._kept):
+        function.cache_clear()
     assert len(remembered._kept()) == len(every_run())
     for one in every_run():
         kept, fresh = remembered.resolve(*one), resolve.resolve(*one)
         assert kept.settings == fresh.settings
+        environment = fresh.settings.environment.model_dump_json()
+        assert remembered.observation(*one) == remembered.observation_of(environment)
         assert (kept.experiment, kept.variant) == (fresh.experiment, fresh.variant)
         assert kept.layers.origin("model.layers") == fresh.layers.origin("model.layers")
 

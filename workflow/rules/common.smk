@@ -277,6 +277,17 @@ def memory_of(wildcards, attempt):
 
 
 @signed
+def memory_of_training(wildcards, attempt):
+    names = (wildcards.scale, wildcards.experiment, wildcards.variant)
+    return attempt * training_memory(*names)
+
+
+@told
+def training_memory(scale, experiment, variant):
+    return costs.training_memory(scale, experiment, variant)
+
+
+@signed
 def memory_of_model(wildcards, attempt):
     return attempt * costs.memory(wildcards.scale)
 
@@ -292,6 +303,11 @@ def minutes_by(estimate):
     minutes = by_wildcards(estimate)
     factor = float(os.environ.get("MEMDT_SLURM_TIME_FACTOR") or 1)
     return signed(lambda wildcards, attempt: round(attempt * factor * minutes(wildcards)))
+
+
+@minutes_by
+def collection_minutes(scale, environment):
+    return costs.collection_minutes(scale, environment)
 
 
 @minutes_by

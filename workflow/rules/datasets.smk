@@ -13,7 +13,7 @@ rule collect_dataset:
     threads: 1
     resources:
         mem_mb=memory_of,
-        runtime=minutes_of,
+        runtime=collection_minutes,
     params:
         settings=dataset_settings,
         source=dataset_source,

@@ -19,7 +19,7 @@ rule train:
     threads: 1
     resources:
         gpu=gpus_of,
-        mem_mb=memory_of_model,
+        mem_mb=memory_of_training,
         runtime=training_minutes,
         slurm_partition=partition_of,
     params:

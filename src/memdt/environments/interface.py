@@ -51,6 +51,7 @@ class EnvironmentModule(Protocol):
     - ``make_vector(settings, count)``: a faster vector environment than :class:`SerialVector`;
     - ``make_collection_vector(settings, count)``: the one that the collection policy plays in;
     - ``ROWS_AT_ONCE``: how many episodes may be played side by side;
+    - ``STEPS_PER_SECOND``: how fast a simulator is, all rows together, for the forecast of hours;
     - ``MEASURES``: whole numbers of ``info`` that an evaluation keeps beside return and steps;
     - ``group(seeds)``: a word for each episode, by which results are also told apart;
     - ``hint_steps(settings)``: the steps in which what must be remembered is seen.

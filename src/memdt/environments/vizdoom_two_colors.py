@@ -31,6 +31,7 @@ from memdt.environments.two_colors_expert import Expert, Seen, relative
 
 REQUIRES: tuple[str, ...] = ("vizdoom",)
 ROWS_AT_ONCE = 32
+STEPS_PER_SECOND = 700.0  # engines side by side on one core: `benchmarks frames`
 MEASURES: tuple[str, ...] = ("tics", "right_items", "wrong_items")
 
 BUTTONS = ("TURN_LEFT", "TURN_RIGHT", "MOVE_FORWARD")

@@ -2,5 +2,5 @@
 
 INFRASTRUCTURE = (
     "interface", "geometry", "attention", "attention_pieces", "transformer", "encoders",
-    "memory_update", "segment_transformer", "working_memory", "adapters",
+    "convolutions", "memory_update", "segment_transformer", "working_memory", "adapters",
 )  # fmt: skip

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from memdt.data.segments import Segment
 from memdt.errors import UserError
+from memdt.models import convolutions
 from memdt.models.interface import Spaces
 
 
@@ -27,21 +28,22 @@ class FrameEncoder(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], width: int) -> None:
         super().__init__()
-        height, columns, channels = shape
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(channels, 32, 8, stride=4), nn.ReLU(),
-            nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(),
-            nn.Conv2d(64, 64, 3, stride=1), nn.ReLU(),
-            nn.Flatten(),
-        )  # fmt: skip
+        layers: list[nn.Module] = []
+        channels = shape[2]
+        for made, kernel, stride in convolutions.LAYERS:
+            layers += [nn.Conv2d(channels, made, kernel, stride), nn.ReLU()]
+            channels = made
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
         # Deviation D39: orthogonal weights and standardised frames; the public code has neither.
         for layer in self.convolutions:
             if isinstance(layer, nn.Conv2d):
                 nn.init.orthogonal_(layer.weight, nn.init.calculate_gain("relu"))
                 nn.init.zeros_(layer.bias)
-        with torch.no_grad():
-            features = self.convolutions(torch.zeros(1, channels, height, columns)).shape[1]
-        self.output = nn.Sequential(nn.Linear(features, width), nn.Tanh())
+        height, columns = convolutions.sides(shape)[-1]
+        if min(height, columns) < 1:
+            told = f"frames of {shape[1]} x {shape[0]} are too small for the encoder"
+            raise UserError(told, "models/convolutions.py", "ask for larger ones")
+        self.output = nn.Sequential(nn.Linear(channels * height * columns, width), nn.Tanh())
 
     def forward(self, frames: Tensor) -> Float[Tensor, "... width"]:
         """Encode frames with any number of leading dimensions."""
