@@ -1,15 +1,18 @@
-"""Frames: how fast ViZDoom makes them, and how fast they go through training and a rollout.
+"""Frames: how fast ViZDoom makes them, a dataset gives them, training and a rollout use them.
 
 The engines are processes of their own, so what they compute is counted as well.
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import psutil
 import torch
@@ -17,12 +20,14 @@ from gymnasium import spaces
 
 from benchmarks.measuring import Table, executed_operations, timed
 from benchmarks.sizes import SEGMENT_LENGTH, SMALL, Size, batch_of
+from memdt.data.collect import collect
+from memdt.data.episodes import read_episodes, write_episodes
 from memdt.data.segments import Segment
 from memdt.environments import vizdoom_two_colors as two_colors
 from memdt.environments.interface import make_vector
 from memdt.evaluation.rollout import Protocol, Rollout
 from memdt.models.interface import SequencePolicy, Spaces
-from memdt.settings.schema import Condition, TrainingSettings
+from memdt.settings.schema import CollectionSettings, Condition, TrainingSettings
 from memdt.training.loop import Trainer
 from memdt.training.optimiser import AdamW
 
@@ -31,7 +36,7 @@ QUICK = two_colors.Settings(screen="256x144", width=64, height=36)
 PAPER = two_colors.Settings()
 NOTE = (
     f"Training: batches of {ROWS} episodes of {SEGMENTS} segments, forward and backward; share of "
-    "the machine's own matrix products.\nEnvironment and rollout: wall time, all engines and one "
+    "the machine's own matrix products.\nAll else: wall time, all engines and one "
     "thread of torch; processor time counts the engines."
 )
 
@@ -46,7 +51,8 @@ def measure(
     found = []
     for room in rooms:
         found += [environment(room, count, steps) for count in engines]
-        found += [training(SMALL, room), rollout(SMALL, room, engines[-1], steps)]
+        found += [*dataset(room, engines[-1]), training(SMALL, room)]
+        found.append(rollout(SMALL, room, engines[-1], steps))
     return Table("Frames", found, NOTE)
 
 
@@ -65,6 +71,36 @@ def environment(room: two_colors.Settings, count: int, steps: int) -> dict[str, 
     row = _row(f"environment, {count} engines", room, play)
     vector.close()
     return row
+
+
+def dataset(room: two_colors.Settings, episodes: int) -> list[dict[str, Any]]:
+    """Collecting episodes of three segments, and reading them from the file: all, then drawn."""
+    wanted = CollectionSettings(
+        segments=(SEGMENTS,), episodes_per_segment_count=episodes, only_successful=False
+    )
+    order = np.random.default_rng(0).permutation(episodes)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "frames.h5"
+
+        def collecting() -> int:
+            write_episodes(collect(two_colors, room, wanted, SEGMENT_LENGTH), path, {})
+            return episodes * SEGMENTS * SEGMENT_LENGTH
+
+        def whole() -> int:
+            return len(read_episodes(path, None, "").rewards)
+
+        def drawn() -> int:
+            with h5py.File(path) as file:
+                ends = file["offsets"][()]
+                parts = [file["observations"][ends[one] : ends[one + 1]] for one in order]
+            return sum(map(len, parts))
+
+        collecting()  # starts the engines
+        return [
+            _row(f"collecting {episodes} episodes", room, collecting),
+            _row("reading them at once", room, whole),
+            _row("reading them one by one", room, drawn),
+        ]
 
 
 def training(size: Size, room: two_colors.Settings) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import weakref
 from dataclasses import fields
 from dataclasses import replace as replace_fields
@@ -115,6 +116,20 @@ def test_a_part_is_written_before_the_next_one_is_asked_for(tmp_path):
 
     write_episodes(parts(), tmp_path / "data.h5", METADATA)
     assert max(alive) <= 2
+
+
+def test_a_process_that_is_started_meanwhile_does_not_hold_the_file(tmp_path):
+    def parts():
+        yield store_of([4])
+        started.append(subprocess.Popen(["sleep", "60"], close_fds=False))
+
+    started: list[subprocess.Popen[bytes]] = []
+    write_episodes(parts(), tmp_path / "data.h5", METADATA)
+    try:
+        assert len(read_episodes(tmp_path / "data.h5", None, REMEDY)) == 1
+    finally:
+        started[0].kill()
+        started[0].wait()
 
 
 def test_no_file_where_the_parts_fail(tmp_path):

@@ -11,6 +11,7 @@ The same episodes and metadata give the same bytes.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -148,6 +149,8 @@ def write_episodes(
         atomic_path(path) as temporary,
         h5py.File(temporary, "w", libver=("v110", "v110"), track_order=False) as file,
     ):
+        # A simulator that is started meanwhile must not hold the file, nor HDF5's lock on it.
+        os.set_inheritable(file.id.get_vfd_handle(), False)
         store = concatenate(_write_observations(file, parts))
         for name in _NAMES[1:]:
             _write_array(file, name, getattr(store, name))
