@@ -148,9 +148,17 @@ def published(variant: str, segments: int, mean: float) -> Cell:
     )  # fmt: skip
 
 
+CHOICES = {"right": "right_items", "wrong": "wrong_items"}
+CHOSEN = {"choices_over_time": CHOICES, "film_strip": CHOICES}
+
+
 def inputs(name: str, options: dict[str, Any] | None = None, **changes: Any) -> FigureInputs:
     settings = FigureSettings(
-        module=name, title="Title", caption="Caption", experiments=("maze",), options=options or {}
+        module=name,
+        title="Title",
+        caption="Caption",
+        experiments=("maze",),
+        options=CHOSEN.get(name, {}) | (options or {}),
     )
     facts = {
         ("maze", "short"): VariantFacts(3, 30, {"model.memory_tokens": 5}),
@@ -420,6 +428,33 @@ def test_a_strip_without_frames_says_so() -> None:
     empty = replace(run.recording, frame_bytes=np.zeros((2, 7), int), frames=np.zeros(0, np.uint8))
     with pytest.raises(UserError, match="there are no filmed episodes to draw"):
         data_of("film_strip", recordings=(replace(run, recording=empty),))
+
+
+def test_without_choices_a_film_shows_frames_steps_and_success() -> None:
+    """Short runs end before step 13, at which what counts as success here is counted first."""
+    options = {"right": None, "wrong": None, "success": "wrong_items"}
+    frame = data_of("film_strip", options)
+    kinds = frame.groupby("film")["kind"].agg(set)
+    assert kinds.tolist() == [{"hint", "frame", "end"}, {"hint", "frame", "success", "end"}]
+    assert frame.loc[frame["kind"] == "success", "step"].tolist() == [13]
+    given = inputs("film_strip", options)
+    texts = [text.get_text() for one in drawn(given).axes for text in one.texts]
+    assert "no success; over after 9 steps" in texts
+    assert "succeeded; over after 20 steps" in texts
+    legend = [text.get_text() for text in drawn(given).legends[0].get_texts()]
+    assert legend == ["hint is seen", "frame", "end of the episode"]
+    assert discovery.load("memdt.figures", "film_strip").clip(frame, given).frames
+    silent = drawn(inputs("film_strip", {"right": None, "wrong": None}))
+    assert "over after 9 steps" in [text.get_text() for one in silent.axes for text in one.texts]
+
+
+def test_what_is_told_of_a_film_is_what_has_happened_before() -> None:
+    frame = data_of("film_strip", {"success": "right_items"})
+    long = frame[frame["film"] == 1]
+    options = films.Options(**CHOICES, success="right_items")
+    assert films.told_until(long, 1, options) == ["0 right", "0 wrong", "no success"]
+    assert films.told_until(long, 14, options) == ["6 right", "1 wrong", "succeeded"]
+    assert films.told_until(long, 14, films.Options()) == []
 
 
 def test_a_clip_shows_all_variants_until_the_last_one_is_over() -> None:

@@ -23,8 +23,8 @@ COLUMNS = (*lines.COLUMNS, "choices")
 class Options(lines.SeriesOptions):
     """What is counted, and in which pieces of time."""
 
-    right: str = Field(default="right_items", description="what counts right choices")
-    wrong: str = Field(default="wrong_items", description="what counts wrong ones")
+    right: str = Field(description="what counts right choices")
+    wrong: str = Field(description="what counts wrong ones")
     segments: int | None = Field(
         default=None, gt=0, description="segments taken together; null: a twelfth of all"
     )

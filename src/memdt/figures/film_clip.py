@@ -36,6 +36,7 @@ class Panel:
     data: pd.DataFrame
     images: dict[int, Image.Image]
     steps: int
+    options: films.Options
 
     def image(self, step: int) -> Image.Image:
         """The newest frame at a step; dark when the episode is over."""
@@ -44,15 +45,15 @@ class Panel:
 
     def caption(self, step: int) -> str:
         """What there is to say at a step."""
-        counts = films.counts_until(self.data, step)
-        told = f"{counts['right']} right, {counts['wrong']} wrong"
-        return f"step {step}: {told}" if step < self.steps else f"over at step {self.steps}: {told}"
+        told = ", ".join(films.told_until(self.data, step, self.options))
+        place = f"step {step}" if step < self.steps else f"over at step {self.steps}"
+        return f"{place}: {told}" if told else place
 
 
 def clip(data: pd.DataFrame, shown: Sequence[films.Film], options: films.Options) -> Clip:
     """One frame for every frame of the longest film, or for every second, third, ... one."""
     panels = [
-        Panel(options.label(f.run.variant), data[data["film"] == n], _scaled(f), f.steps)
+        Panel(options.label(f.run.variant), data[data["film"] == n], _scaled(f), f.steps, options)
         for n, f in enumerate(shown)
     ]
     steps = sorted({step for panel in panels for step in panel.images})

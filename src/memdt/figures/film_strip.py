@@ -1,4 +1,4 @@
-"""One episode of each variant as a strip of frames, with a timeline of right and wrong choices.
+"""One episode of each variant as a strip of frames, with a timeline of what was chosen, if any.
 
 Draws filmed episodes; the same seed of the environment for all. Also comes as a clip, all variants
 side by side. Source: RATE Figure 3.
@@ -60,11 +60,11 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
 
 def _title(axes: Axes, film: films.Film, data: pd.DataFrame, options: Options) -> None:
     """A line of its own: over a frame its length would push the frames apart."""
-    counts = films.counts_until(data, film.steps)
-    told = ", ".join(f"{number} {word}" for word, number in counts.items())
+    told = ", ".join(films.told_until(data, film.steps, options))
     _without_axis(axes)
     axes.text(0, 0.5, options.label(film.run.variant), va="center", weight="bold", fontsize=10.5)
-    axes.text(1, 0.5, f"{told}; over after {film.steps} steps", va="center", ha="right")
+    end = f"over after {film.steps} steps"
+    axes.text(1, 0.5, f"{told}; {end}" if told else end, va="center", ha="right")
 
 
 def _without_axis(axes: Axes) -> None:
@@ -102,8 +102,10 @@ def _timeline(axes: Axes, data: pd.DataFrame, last: int) -> None:
 def _legend(figure: Figure, data: pd.DataFrame, options: Options) -> None:
     ink: dict[str, Any] = {"color": style.INK, "linestyle": "none"}
     handles: list[Any] = [
-        Line2D([], [], color=COLOURS["right"], linewidth=1.6, label=options.label(options.right)),
-        Line2D([], [], color=COLOURS["wrong"], linewidth=1.6, label=options.label(options.wrong)),
+        Line2D([], [], color=COLOURS[kind], linewidth=1.6, label=options.label(name))
+        for kind, name in options.choices.items()
+    ]
+    handles += [
         Patch(color=style.colour(4), alpha=0.25, linewidth=0, label="hint is seen"),
         Line2D([], [], **ink, marker=7, markersize=4, alpha=0.6, label="frame"),
         Line2D([], [], **ink, marker="|", markersize=9, label="end of the episode"),

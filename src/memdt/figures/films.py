@@ -1,13 +1,13 @@
 """Filmed episodes for strips and clips: which one, what was chosen when, and when it was forgotten.
 
-Nothing here draws. A choice is a step at which one of two counts of the environment rose.
+Nothing here draws. A choice is a step at which one of two counts of the environment rose; where the
+options name none, there are no choices and nothing is forgotten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 from PIL import Image
@@ -18,7 +18,7 @@ from memdt.figures.interface import FigureInputs, RecordedRun
 from memdt.settings.schema import Frozen
 
 COLUMNS = ("film", "variant", "seed", "environment_seed", "group", "kind", "step")
-KINDS = ("hint", "frame", "right", "wrong", "forgotten", "end")
+KINDS = ("hint", "frame", "right", "wrong", "forgotten", "success", "end")
 
 
 class Options(Frozen):
@@ -30,12 +30,21 @@ class Options(Frozen):
         default=None, description="null, or where a scale does not have it: the first one"
     )
     group: str | None = Field(default=None, description="null: that of the first episode")
-    right: str = Field(default="right_items", description="what counts right choices")
-    wrong: str = Field(default="wrong_items", description="what counts wrong ones")
+    right: str | None = Field(default=None, description="what counts right choices; null: nothing")
+    wrong: str | None = Field(default=None, description="what counts wrong ones; null: nothing")
+    success: str | None = Field(
+        default=None, description="what is counted once an episode has succeeded; null: not told"
+    )
     window: int = Field(default=5, gt=0, description="choices over which forgetting is judged")
     fewest: int = Field(default=3, gt=0, description="choices without which it is not judged")
     frames: int = Field(default=6, gt=1, description="frames in a strip")
     clip_frames: int = Field(default=120, gt=1, description="most frames of a clip")
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What counts right and wrong choices, where anything does."""
+        named = {"right": self.right, "wrong": self.wrong}
+        return {kind: name for kind, name in named.items() if name is not None}
 
     def label(self, name: str) -> str:
         """What readers see instead of a name."""
@@ -70,8 +79,10 @@ class Film:
         there = self.run.recording.frame_bytes[self.number] > 0
         return [int(step) for step in there.nonzero()[0] * int(self.run.recording.film_every)]
 
-    def gained(self, name: str) -> list[int]:
-        """The steps at which a count rose, one for each by which it did."""
+    def gained(self, name: str | None) -> list[int]:
+        """The steps at which a count rose, one for each by which it did; none without a name."""
+        if name is None:
+            return []
         gains = self.run.recording.gains(name)[:, self.episode]
         return [step for step, gain in enumerate(gains) for _ in range(int(gain))]
 
@@ -129,6 +140,7 @@ def _marks(film: Film, options: Options) -> Iterator[tuple[str, int]]:
     yield from (("right", step) for step in right)
     yield from (("wrong", step) for step in wrong)
     yield from (("forgotten", step) for step in told)
+    yield from (("success", step) for step in film.gained(options.success)[:1])
     yield "end", film.steps
 
 
@@ -162,7 +174,10 @@ def moments(steps: Sequence[int], told: Sequence[int], count: int) -> list[int]:
     return sorted(chosen)
 
 
-def counts_until(data: pd.DataFrame, step: int) -> dict[str, Any]:
-    """How many choices of one film were right and wrong before a step."""
-    before = data[data["step"] < step]
-    return {kind: int((before["kind"] == kind).sum()) for kind in ("right", "wrong")}
+def told_until(data: pd.DataFrame, step: int, options: Options) -> list[str]:
+    """What there is to say of one film before a step: choices, and whether it has succeeded."""
+    before = data.loc[data["step"] < step, "kind"]
+    told = [f"{int((before == kind).sum())} {kind}" for kind in options.choices]
+    if options.success is not None:
+        told.append("succeeded" if (before == "success").any() else "no success")
+    return told
