@@ -19,7 +19,7 @@ import torch
 from gymnasium import spaces
 
 from benchmarks.measuring import Table, executed_operations, timed
-from benchmarks.sizes import SEGMENT_LENGTH, SMALL, Size, batch_of
+from benchmarks.sizes import SEGMENT_LENGTH, SMALL, Size, batch_of, trainer_of
 from memdt.data.collect import collect
 from memdt.data.episodes import read_episodes, write_episodes
 from memdt.data.segments import Segment
@@ -27,9 +27,7 @@ from memdt.environments import vizdoom_two_colors as two_colors
 from memdt.environments.interface import make_vector
 from memdt.evaluation.rollout import Protocol, Rollout
 from memdt.models.interface import SequencePolicy, Spaces
-from memdt.settings.schema import CollectionSettings, Condition, TrainingSettings
-from memdt.training.loop import Trainer
-from memdt.training.optimiser import AdamW
+from memdt.settings.schema import CollectionSettings, Condition
 
 SEGMENTS, ROWS = 3, 8
 QUICK = two_colors.Settings(screen="256x144", width=64, height=36)
@@ -109,12 +107,7 @@ def training(size: Size, room: two_colors.Settings) -> dict[str, Any]:
         policy_of(size, room),
         [with_frames(s, room) for s in batch_of(SEGMENTS, ROWS)],
     )
-    settings = TrainingSettings(
-        segments=SEGMENTS, updates_per_stage=(1,), batch_size=ROWS, learning_rate=1e-3,
-        weight_decay=0.0,
-    )  # fmt: skip
-    optimiser = AdamW(policy.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
-    trainer = Trainer(policy, settings, optimiser, torch.Generator())
+    trainer = trainer_of(policy, ROWS)
     timing = timed(lambda: trainer.update(segments), 3)
     frames = ROWS * SEGMENTS * SEGMENT_LENGTH
     share = timing.share(executed_operations(lambda: trainer.update(segments)))

@@ -12,6 +12,9 @@ from gymnasium import spaces
 from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.models.interface import SequencePolicy, Spaces
+from memdt.settings.schema import TrainingSettings
+from memdt.training.loop import Trainer
+from memdt.training.optimiser import AdamW
 
 SEGMENT_LENGTH = 30
 SPACES = Spaces(spaces.Box(-1, 1, (4,), np.float32), spaces.Discrete(4))  # those of T-Maze
@@ -42,6 +45,15 @@ _BIG = {"layers": 8, "heads": 10, "width": 64, "head_width": 64, "feed_forward_w
 SMALL = Size("RATE 2 x 4 x 16", "rate", {**_SMALL, "memory_tokens": 5})
 BIG = Size("RATE 8 x 10 x 64", "rate", {**_BIG, "memory_tokens": 5})
 SMALL_WINDOW = Size("DT 2 x 4 x 16", "decision_transformer", _SMALL)
+
+
+def trainer_of(policy: SequencePolicy, rows: int) -> Trainer:
+    """What updates a policy on batches of so many rows."""
+    settings = TrainingSettings(
+        segments=1, updates_per_stage=(1,), batch_size=rows, learning_rate=1e-3, weight_decay=0.0
+    )
+    optimiser = AdamW(policy.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
+    return Trainer(policy, settings, optimiser, torch.Generator())
 
 
 def batch_of(segments: int, rows: int, steps: int = SEGMENT_LENGTH) -> list[Segment]:

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from benchmarks.measuring import Table, executed_operations, timed
-from benchmarks.sizes import BIG, SEGMENT_LENGTH, SMALL, Size, batch_of
-from memdt.settings.schema import TrainingSettings
-from memdt.training.loop import Trainer
-from memdt.training.optimiser import AdamW
+from benchmarks.sizes import BIG, SEGMENT_LENGTH, SMALL, Size, batch_of, trainer_of
 
 ROWS, SEGMENTS = 64, 3
 REPETITIONS = {SMALL: 9, BIG: 3}
@@ -31,12 +26,7 @@ def measure(long: bool = False, sizes: tuple[Size, ...] = (SMALL, BIG), rows: in
 def row(size: Size, rows: int, repetitions: int) -> dict[str, Any]:
     """Time updates of one model."""
     policy, segments = size.build(), batch_of(SEGMENTS, rows)
-    settings = TrainingSettings(
-        segments=SEGMENTS, updates_per_stage=(1,), batch_size=rows, learning_rate=1e-3,
-        weight_decay=0.0,
-    )  # fmt: skip
-    optimiser = AdamW(policy.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
-    trainer = Trainer(policy, settings, optimiser, torch.Generator())
+    trainer = trainer_of(policy, rows)
     timing = timed(lambda: trainer.update(segments), repetitions)
     written = operations_as_written(size.parts, rows)
     executed = executed_operations(lambda: trainer.update(segments))

@@ -98,6 +98,8 @@ def be_deterministic(device: torch.device) -> None:
     if device.type == "cuda" and os.environ.get("MEMDT_DETERMINISTIC", "1") != "0":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Off: a kernel for every new tensor, for those who read what nobody has written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def build_policy(settings: RunSettings, weights_seed: int) -> SequencePolicy:
