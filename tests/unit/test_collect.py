@@ -56,6 +56,31 @@ class Idle(tmaze.Oracle):
         return np.full(len(observations), UP)
 
 
+class Absent(tmaze.Oracle):
+    """Means to do what the oracle does, and goes up at every third step."""
+
+    def reset(self, seeds):
+        super().reset(seeds)
+        self.steps = 0
+
+    def act(self, observations, info):
+        self.meant = super().act(observations, info)
+        self.steps += 1
+        return self.meant if self.steps % 3 else np.full(len(observations), UP)
+
+
+def test_what_was_meant_is_recorded_beside_what_was_done():
+    module = variation(collection_policy=Absent)
+    store = collect(module, Settings(), wanted(segments=(1,), only_successful=False), LENGTH)
+    assert store.labels.shape == store.actions.shape
+    for episode, labels in zip(store, np.split(store.labels, store.offsets[1:-1]), strict=True):
+        lapsed = np.arange(len(episode)) % 3 == 2
+        assert (episode.actions[lapsed] == UP).all()
+        assert (labels[lapsed][:-1] == RIGHT).all()
+        np.testing.assert_array_equal(episode.actions[~lapsed], labels[~lapsed])
+    assert collect(tmaze, Settings(), wanted(), LENGTH).labels is None
+
+
 def test_each_length_is_collected_as_often_as_asked():
     store = collect(tmaze, Settings(), wanted(), LENGTH)
     assert len(store) == 36

@@ -28,7 +28,7 @@ METADATA = {"settings_digest": "3fa1", "source_digest": "9c07", "settings": {"b"
 NAMES = [field.name for field in fields(EpisodeStore)]
 
 
-def store_of(lengths, seed=0, frames=False) -> EpisodeStore:
+def store_of(lengths, seed=0, frames=False, labels=True) -> EpisodeStore:
     generator = np.random.default_rng(seed)
     steps, episodes = sum(lengths), len(lengths)
     observations = generator.normal(size=(steps, 4)).astype(np.float32)
@@ -44,12 +44,16 @@ def store_of(lengths, seed=0, frames=False) -> EpisodeStore:
         terminated=generator.integers(0, 2, size=episodes).astype(bool),
         later_steps=generator.integers(0, 9, size=episodes),
         later_returns=generator.normal(size=episodes),
+        labels=generator.integers(0, 4, size=steps) if labels else None,
     )
 
 
 def assert_equal(one: EpisodeStore, other: EpisodeStore) -> None:
     for name in NAMES:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+        if getattr(other, name) is None:
+            assert getattr(one, name) is None
+            continue
         assert getattr(one, name).dtype == getattr(other, name).dtype
 
 
@@ -72,6 +76,21 @@ def test_a_dataset_comes_back_as_it_was_written(tmp_path, lengths, seed, frames)
     store = store_of(lengths, seed, frames)
     write_episodes([store], tmp_path / "data.h5", METADATA)
     assert_equal(read_episodes(tmp_path / "data.h5", "3fa1", REMEDY), store)
+
+
+def test_a_dataset_without_labels_has_no_array_of_them(tmp_path):
+    store = store_of([5, 1], labels=False)
+    write_episodes([store.select(np.array([True, True]))], tmp_path / "data.h5", METADATA)
+    with h5py.File(tmp_path / "data.h5") as file:
+        assert "labels" not in file
+    assert_equal(read_episodes(tmp_path / "data.h5", "3fa1", REMEDY), store)
+
+
+def test_labels_of_another_kind_than_the_actions_are_refused(tmp_path):
+    store = replace_fields(store_of([5, 1]), labels=np.zeros(6, np.float32))
+    write_episodes([store], tmp_path / "data.h5", METADATA)
+    with pytest.raises(UserError, match="disagree"):
+        read_episodes(tmp_path / "data.h5", "3fa1", REMEDY)
 
 
 def test_the_same_episodes_are_the_same_bytes(tmp_path):

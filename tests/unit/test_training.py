@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,16 @@ def test_the_loss_averages_over_real_steps_only() -> None:
     poisoned = outputs.clone()
     poisoned[:, 3] = 1e6
     assert float(action_score(poisoned, short).mean_loss) == float(score.mean_loss)
+
+
+def test_labels_are_learnt_in_place_of_the_actions() -> None:
+    whole = segment(2)
+    outputs = torch.randn((2, 4, 3), generator=torch.Generator().manual_seed(1))
+    labels = (whole.actions + 1) % 3
+    labelled = replace(whole, labels=labels)
+    as_actions = replace(whole, actions=labels)
+    assert action_score(outputs, labelled).loss == action_score(outputs, as_actions).loss
+    assert action_score(outputs, labelled).loss != action_score(outputs, whole).loss
 
 
 def test_accuracy_counts_the_most_likely_action() -> None:

@@ -70,7 +70,7 @@ def test_time_is_up_after_the_time_limit(tics):
 
 
 def test_ten_thousand_tics_are_possible_too():
-    settings = SMALL.model_copy(update={"time_limit": 10_000, "acid_health": 5, "stumbles": 0.0})
+    settings = SMALL.model_copy(update={"time_limit": 10_000, "acid_health": 5, "lapses": 0.0})
     vector = module.make_collection_vector(settings, 4)
     store = play(vector, module.collection_policy(settings), range(4), 30, 30)
     vector.close()
@@ -120,7 +120,7 @@ def test_new_items_of_both_colours_come_into_an_empty_room():
 def walk(environment: TwoColors, seed: int, kind: str):
     """The expert's way of walking, towards items of one kind; yields info and reward."""
     _, info = environment.reset(seed=seed)
-    expert = two_colors_expert.Expert(stumbles=0.0)
+    expert = two_colors_expert.Expert(lapses=0.0)
     expert.reset([0])
     expert._colours = [kind]
     for _ in range(400):
@@ -240,7 +240,7 @@ def test_the_expert_sees_what_is_in_view_only():
 
 
 def test_an_expert_who_is_shown_no_pillar_turns_on_the_spot():
-    expert = two_colors_expert.Expert(stumbles=0.0)
+    expert = two_colors_expert.Expert(lapses=0.0)
     expert.reset([0])
     sight = [Seen("RightRed", 100.0, 0.0), Seen("WrongGreen", 200.0, 50.0)]
     assert expert.act(np.zeros(1), {"sight": [sight]}) in ([LEFT], [RIGHT])
@@ -266,18 +266,43 @@ def test_a_scenario_is_an_archive_of_text():
     assert len(content) == place + 16 * lumps
 
 
-def test_a_seed_decides_when_the_expert_stumbles():
-    sight = [[Seen("RedPillar", 320.0, 0.0), Seen("RightRed", 100.0, 0.0)]] * 3
+LAPSES = [
+    [Seen("RedPillar", 320.0, 0.0), Seen("RightRed", 100.0, 0.0), Seen("WrongGreen", 95.0, 60.0)]
+]
 
-    def course(seeds: list[int], stumbles: float) -> np.ndarray:
-        expert = two_colors_expert.Expert(stumbles)
-        expert.reset(seeds)
-        return np.stack([expert.act(np.zeros(3), {"sight": sight}) for _ in range(400)])
 
-    assert (course([1, 2, 3], 0.0) == FORWARD).all()
-    ours = course([1, 2, 3], 0.05)
-    np.testing.assert_array_equal(ours, course([1, 2, 3], 0.05))
-    np.testing.assert_array_equal(ours[:, 1], course([2, 5, 6], 0.05)[:, 0])
+def course(seeds: list[int], lapses: float, until: int | None = None) -> tuple[np.ndarray, ...]:
+    """What is done and meant in 400 steps with the same things in view."""
+    expert = two_colors_expert.Expert(lapses, until)
+    expert.reset(seeds)
+    sight = {"sight": LAPSES * len(seeds)}
+    steps = [(expert.act(np.zeros(len(seeds)), sight), expert.meant) for _ in range(400)]
+    done, meant = (np.stack(column) for column in zip(*steps, strict=True))
+    return done, meant
+
+
+def test_a_seed_decides_when_the_expert_lapses():
+    done, meant = course([1, 2, 3], 0.0)
+    np.testing.assert_array_equal(done, meant)
+    ours, meant = course([1, 2, 3], 0.05)
+    assert (meant == FORWARD).all()
+    np.testing.assert_array_equal(ours, course([1, 2, 3], 0.05)[0])
+    np.testing.assert_array_equal(ours[:, 1], course([2, 5, 6], 0.05)[0][:, 0])
     assert not (ours[:, 0] == ours[:, 1]).all()
-    share = (ours != FORWARD).mean()  # about 4/5 of 0.05 * 5.5 / (1 + 0.05 * 5.5)
-    assert 0.08 < share < 0.28
+    assert 0.05 < (ours != meant).mean() < 0.45
+
+
+def test_lapses_end_with_the_steps_that_are_kept():
+    done, meant = course([1, 2, 3], 0.10, until=90)
+    lapsed = done != meant
+    assert lapsed[:90].any(axis=0).all()
+    assert not lapsed[90 + max(most for _, most in two_colors_expert.LAPSE_STEPS.values()) :].any()
+
+
+def test_a_lapse_goes_for_the_nearest_item_and_wakes_before_it_touches_a_wrong_one():
+    lapse = two_colors_expert.Lapse("nearest", held=0, steps=9)
+    aside = Seen("WrongGreen", 200.0, 60.0)
+    assert lapse.action([aside, Seen("RightRed", 400.0, 0.0)]) == two_colors_expert.FORWARD_LEFT
+    assert lapse.action([Seen("WrongGreen", 80.0, 0.0)]) is None
+    assert lapse.action([Seen("RightRed", 80.0, 0.0)]) == FORWARD
+    assert lapse.action([]) is None

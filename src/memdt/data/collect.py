@@ -121,13 +121,20 @@ def play(
         following, rewards, terminated, truncated, info = environment.step(actions)
         if most is None or len(steps) < most:
             rows = np.flatnonzero(running)
-            steps.append((rows, observations[rows], actions[rows], rewards[rows]))
+            told = (observations, actions, rewards, *_meant(policy))
+            steps.append((rows, *(values[rows] for values in told)))
         else:
             later_steps += running
             later_returns += np.where(running, rewards, 0.0)
         observations, running = following, ~(terminated | truncated)
     ends = (terminated.copy(), later_steps, later_returns)
     return _store(steps, np.asarray(seeds), ends, segment_length)
+
+
+def _meant(policy: CollectionPolicy) -> tuple[Shaped[np.ndarray, "rows ..."], ...]:
+    """What the policy meant to do at its last step, if it tells."""
+    meant = getattr(policy, "meant", None)
+    return () if meant is None else (meant,)
 
 
 def _store(
@@ -148,7 +155,7 @@ def _store(
         rows, *values = steps.pop()
         for column, value in zip(columns, values, strict=True):
             column[offsets[rows] + time] = value
-    observations, actions, rewards = columns
+    observations, actions, rewards, *labels = columns
     return EpisodeStore(
         observations=observations,
         actions=actions,
@@ -159,4 +166,5 @@ def _store(
         terminated=ends[0],
         later_steps=ends[1],
         later_returns=ends[2],
+        labels=labels[0] if labels else None,
     )

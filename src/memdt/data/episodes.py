@@ -65,6 +65,9 @@ class EpisodeStore:
     terminated: Bool[np.ndarray, " episodes"]  # False: cut by the time limit
     later_steps: Int[np.ndarray, " episodes"]  # played after the last one that is kept
     later_returns: Float[np.ndarray, " episodes"]  # earned in them, undiscounted
+    # What is learnt at each step, where the collector meant something else than it did; None: what
+    # it did (Deviation D50).
+    labels: Shaped[np.ndarray, "steps ..."] | None = None
 
     def __len__(self) -> int:
         """Episodes."""
@@ -121,15 +124,15 @@ class EpisodeStore:
             terminated=self.terminated[chosen],
             later_steps=self.later_steps[chosen],
             later_returns=self.later_returns[chosen],
+            labels=None if self.labels is None else self.labels[steps],
         )
 
 
 def concatenate(parts: Iterable[EpisodeStore]) -> EpisodeStore:
     """All episodes of several stores, in order."""
     stores = list(parts)
-    arrays = {
-        f.name: np.concatenate([getattr(s, f.name) for s in stores]) for f in fields(EpisodeStore)
-    }
+    names = [name for name in _NAMES if getattr(stores[0], name) is not None]
+    arrays = {name: np.concatenate([getattr(s, name) for s in stores]) for name in names}
     arrays["offsets"] = np.append(0, np.cumsum(np.concatenate([s.lengths for s in stores])))
     return EpisodeStore(**arrays)
 
@@ -153,7 +156,8 @@ def write_episodes(
         os.set_inheritable(file.id.get_vfd_handle(), False)
         store = concatenate(_write_observations(file, parts))
         for name in _NAMES[1:]:
-            _write_array(file, name, getattr(store, name))
+            if getattr(store, name) is not None:
+                _write_array(file, name, getattr(store, name))
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
         for key, value in sorted(metadata.items()):
@@ -177,7 +181,8 @@ def read_episodes(path: Path | str, settings_digest: str | None, remedy: str) ->
         with _open(path) as file:
             _check_format(file)
             _check_digest(file, settings_digest)
-            store = {name: _read_array(file, name) for name in _NAMES}
+            names = [name for name in _NAMES if name in file or name not in _OPTIONAL]
+            store = {name: _read_array(file, name) for name in names}
         _check_arrays(store)
     except _Refused as refusal:
         raise UserError(str(refusal), str(path), remedy) from None
@@ -199,6 +204,7 @@ def read_metadata(path: Path | str, remedy: str) -> dict[str, str]:
 
 
 _NAMES = tuple(field.name for field in fields(EpisodeStore))  # observations first
+_OPTIONAL = ("labels",)
 _KINDS = "buif"  # bool, unsigned, signed, float: h5py would turn other kinds into Python objects
 
 
@@ -268,7 +274,7 @@ def _create(
 def _read_array(file: h5py.File, name: str) -> Shaped[np.ndarray, "rows ..."]:
     dataset = file.get(name)
     numbers = isinstance(dataset, h5py.Dataset) and dataset.dtype.kind in _KINDS
-    wide = name in ("observations", "actions")
+    wide = name in ("observations", "actions", "labels")
     if not numbers or dataset.ndim < 1 or (dataset.ndim > 1 and not wide):
         raise _Refused(f"damaged dataset (no array of numbers {name!r})")
     array: np.ndarray = dataset[()]
@@ -293,6 +299,8 @@ def _check_arrays(store: dict[str, Shaped[np.ndarray, "rows ..."]]) -> None:
     """That lengths agree and offsets grow from 0 to the number of steps."""
     offsets, steps, episodes = store["offsets"], len(store["rewards"]), len(store["seeds"])
     agree = all(len(store[name]) == steps for name in ("observations", "actions"))
+    labels = store.get("labels", store["actions"])
+    agree &= labels.shape == store["actions"].shape and labels.dtype == store["actions"].dtype
     of_episodes = ("segments", "terminated", "later_steps", "later_returns")
     agree &= all(len(store[name]) == episodes for name in of_episodes)
     agree &= offsets.dtype.kind == "i"

@@ -13,7 +13,8 @@ Source: RATE section 3 (segments, returns-to-go); the public code of RATE (paddi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ class Segment:
     actions: Shaped[Tensor, "batch time ..."]  # int64 choices, or float32 vectors
     returns_to_go: Float[Tensor, "batch time"]
     mask: Bool[Tensor, "batch time"]  # True: a real step
+    # What is learnt where it is not the action itself (Deviation D50); models never look at it.
+    labels: Shaped[Tensor, "batch time ..."] | None = None
 
     def __len__(self) -> int:
         """Episodes side by side."""
@@ -46,11 +49,23 @@ class Segment:
 
     def to(self, device: torch.device | str) -> Segment:
         """The same segment on ``device``."""
-        return Segment(*(getattr(self, f.name).to(device) for f in fields(self)))
+        return self._map(lambda part: part.to(device))
 
     def rows(self, count: int) -> Segment:
         """The first ``count`` episodes."""
-        return Segment(*(getattr(self, f.name)[:count] for f in fields(self)))
+        return self._map(lambda part: part[:count])
+
+    @property
+    def learnt(self) -> Shaped[Tensor, "batch time ..."]:
+        """What a policy is trained to do at each step."""
+        return self.actions if self.labels is None else self.labels
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Segment:
+        names = ("observations", "actions", "returns_to_go", "mask")
+        labels = None if self.labels is None else function(self.labels)
+        return replace(
+            self, **{name: function(getattr(self, name)) for name in names}, labels=labels
+        )
 
 
 def returns_to_go(
@@ -75,6 +90,7 @@ class EpisodeTensors:
     actions: Shaped[Tensor, "steps ..."]
     returns_to_go: Float[Tensor, " steps"]
     offsets: Int[np.ndarray, " borders"]  # episode i holds the steps offsets[i] .. offsets[i+1]-1
+    labels: Shaped[Tensor, "steps ..."] | None = None  # None: the actions
 
     @classmethod
     def from_store(cls, store: EpisodeStore, device: torch.device | str = "cpu") -> EpisodeTensors:
@@ -88,6 +104,7 @@ class EpisodeTensors:
             actions=_actions(store.actions).to(device),
             returns_to_go=torch.from_numpy(np.concatenate(remaining)).to(device),
             offsets=store.offsets.astype(np.int64),
+            labels=None if store.labels is None else _actions(store.labels).to(device),
         )
 
     @property
@@ -117,15 +134,21 @@ class EpisodeTensors:
         index = torch.as_tensor(first, device=device)[:, None] + torch.arange(steps, device=device)
         mask = index < ends
         index = torch.minimum(index, ends - 1)
-        # Deviation D5: padding is action 0, and masked; in the public code -10 enters the model.
-        actions = self.actions[index]
-        shape = mask.shape + (1,) * (actions.dim() - 2)
         return Segment(
             observations=self.observations[index],
-            actions=actions.masked_fill(~mask.view(shape), 0),
+            actions=_padded(self.actions[index], mask),
             returns_to_go=self.returns_to_go[index].masked_fill(~mask, 0.0),
             mask=mask,
+            labels=None if self.labels is None else _padded(self.labels[index], mask),
         )
+
+
+def _padded(
+    actions: Shaped[Tensor, "batch time ..."], mask: Bool[Tensor, "batch time"]
+) -> Shaped[Tensor, "batch time ..."]:
+    """Actions with padding made 0."""
+    # Deviation D5: padding is action 0, and masked; in the public code -10 enters the model.
+    return actions.masked_fill(~mask.view(mask.shape + (1,) * (actions.dim() - 2)), 0)
 
 
 def split(tensors: EpisodeTensors, episode: int, segment_length: int) -> list[Segment]:

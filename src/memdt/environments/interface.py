@@ -31,6 +31,9 @@ class CollectionPolicy(Protocol):
 
     It sees observations, and what the environment's ``make_collection_vector`` tells beside them
     (``info``, a list of a value for every row under each name).
+
+    Optional: ``meant``, the actions that it meant at its last step, for every row, where it does
+    something else now and then; a policy is trained on these.
     """
 
     def reset(self, seeds: Sequence[int]) -> None:

@@ -61,8 +61,14 @@ class Settings(BaseModel):
     living_reward: float = Field(default=0.01, description="reward for each tic alive")
     frame_skip: int = Field(default=2, ge=1, description="tics that an action is held")
     # Deviation D32: the agent that collects is ours.
-    stumbles: float = Field(
-        default=0.03, ge=0, lt=1, description="chance at each step that the collector stumbles"
+    lapses: float = Field(
+        default=0.10,
+        ge=0,
+        lt=1,
+        description="chance at each step that a lapse of the collector begins",
+    )
+    lapse_steps: int | None = Field(
+        default=90, ge=0, description="lapses begin in the first so many steps; null: in all"
     )
     screen: Literal["320x180", "256x144"] = Field(
         default="320x180", description="what the engine draws, width x height"
@@ -95,7 +101,7 @@ def parameters_for(settings: Settings, segments: int, segment_length: int) -> Se
 
 def collection_policy(settings: Settings) -> Expert:
     """Collects the items of the right colour that it sees."""
-    return Expert(settings.stumbles)
+    return Expert(settings.lapses, settings.lapse_steps)
 
 
 def success(

@@ -20,7 +20,7 @@ from memdt.models.interface import Spaces
 
 
 class FrameEncoder(nn.Module):
-    """Three convolutions (32 8x8/4, 64 4x4/2, 64 3x3/1) on frames 0..255, then Linear and tanh.
+    """Three convolutions (8x8/4, 4x4/2, 3x3/1) on frames 0..255, then Linear and tanh.
 
     Frames are height x width x channels, as environments give them, and are standardised one by
     one: a simulator's dark frames would otherwise hardly move the first layer.
@@ -29,10 +29,10 @@ class FrameEncoder(nn.Module):
     def __init__(self, shape: tuple[int, ...], width: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        channels = shape[2]
-        for made, kernel, stride in convolutions.LAYERS:
-            layers += [nn.Conv2d(channels, made, kernel, stride), nn.ReLU()]
-            channels = made
+        made = convolutions.channels(width)
+        pairs = zip([shape[2], *made], made, strict=False)
+        for (before, after), (kernel, stride, _) in zip(pairs, convolutions.LAYERS, strict=True):
+            layers += [nn.Conv2d(before, after, kernel, stride), nn.ReLU()]
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         # Deviation D39: orthogonal weights and standardised frames; the public code has neither.
         for layer in self.convolutions:
@@ -43,7 +43,7 @@ class FrameEncoder(nn.Module):
         if min(height, columns) < 1:
             told = f"frames of {shape[1]} x {shape[0]} are too small for the encoder"
             raise UserError(told, "models/convolutions.py", "ask for larger ones")
-        self.output = nn.Sequential(nn.Linear(channels * height * columns, width), nn.Tanh())
+        self.output = nn.Sequential(nn.Linear(made[-1] * height * columns, width), nn.Tanh())
 
     def forward(self, frames: Tensor) -> Float[Tensor, "... width"]:
         """Encode frames with any number of leading dimensions."""

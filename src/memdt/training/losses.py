@@ -36,11 +36,11 @@ class Score:
 
 
 def action_score(outputs: Float[Tensor, "batch time outputs"], segment: Segment) -> Score:
-    """Cross entropy for discrete actions, squared error for continuous ones.
+    """Cross entropy for discrete actions, squared error for continuous ones, of what is learnt.
 
     Source: RATE section 4.2 (T-Maze, ViZDoom, Atari) and Table 5 (MuJoCo: MSE).
     """
-    real, actions = segment.mask, segment.actions
+    real, actions = segment.mask, segment.learnt
     if actions.is_floating_point():
         errors = functional.mse_loss(outputs[real], actions[real], reduction="none").mean(-1)
         return Score(errors.sum(), errors.new_tensor(torch.nan), int(real.sum()))
