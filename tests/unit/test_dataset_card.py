@@ -47,7 +47,7 @@ def collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which the store above was collected."""
     monkeypatch.chdir(tmp_path)
     path = paths.dataset("tiny", "maze")
-    settings = {"collection": {"segments": [1, 2]}}
+    settings = {"collection": {"segments": [1, 2]}, "parameters": {}}
     write_episodes(
         [STORE], path, {"settings_digest": "abc", "source_digest": "def", "settings": settings}
     )
@@ -61,16 +61,18 @@ def test_the_card_says_what_is_stored_and_by_whom_it_was_played(collected: Path)
     assert card.lines["observation"] == "float32 [4]"
     assert (card.lines["settings digest"], card.lines["source digest"]) == ("abc", "def")
     assert card.lines["behaviour policy"].startswith("Oracle: Goes right")
-    assert card.settings == {"collection.segments": [1, 2]}
+    assert card.settings == {"collection.segments": [1, 2], "parameters": {}}
     assert [row["episodes"] for row in card.by_length] == [2, 1]
 
 
 def test_an_environment_may_add_lines(collected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"parameters": {"side": "up"}}
+    write_episodes(STORE, collected, {"settings_digest": "abc", "settings": settings})
     environment = SimpleNamespace(
-        Settings=lambda: None,
+        Settings=lambda **parameters: parameters["side"],
         collection_policy=lambda settings: Follower(),
         success=lambda returns, terminated: returns > 0,
-        dataset_card=lambda store: {"hints up": f"{len(store)} of 3"},
+        dataset_card=lambda settings, store: {f"hints {settings}": f"{len(store)} of 3"},
     )
     monkeypatch.setattr(module.interface, "load", lambda name: environment)
     card = dataset_card("maze", "tmaze", "tiny")

@@ -70,7 +70,7 @@ class Module:
         return settings
 
     @staticmethod
-    def group(seeds: Any) -> list[str]:
+    def group(settings: Any, seeds: Any) -> list[str]:
         return ["odd" if seed % 2 else "even" for seed in seeds]
 
     @staticmethod

@@ -79,7 +79,8 @@ def test_ten_thousand_tics_are_possible_too():
 
 
 def test_the_parity_of_a_seed_is_the_colour():
-    assert module.group(np.array([0, 1, 2, 3])) == ["red", "green", "red", "green"]
+    colours = module.group(module.Settings(), np.array([0, 1, 2, 3]))
+    assert colours == ["red", "green", "red", "green"]
     environment = room()
     for seed, pillar in ((RED, "RedPillar"), (GREEN, "GreenPillar")):
         assert pillar in names(environment.reset(seed=seed)[1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any, Protocol, cast, runtime_checkable
@@ -56,7 +56,7 @@ class EnvironmentModule(Protocol):
     - ``ROWS_AT_ONCE``: how many episodes may be played side by side;
     - ``STEPS_PER_SECOND``: how fast a simulator is, all rows together, for the forecast of hours;
     - ``MEASURES``: whole numbers of ``info`` that an evaluation keeps beside return and steps;
-    - ``group(seeds)``: a word for each episode, by which results are also told apart;
+    - ``group(settings, seeds)``: a word for each episode, by which results are also told apart;
     - ``hint_steps(settings)``: the steps in which what must be remembered is seen.
     """
 
@@ -115,10 +115,17 @@ def measures(module: EnvironmentModule) -> tuple[str, ...]:
     return tuple(getattr(module, "MEASURES", ()))
 
 
-def groups(module: EnvironmentModule, seeds: Sequence[int]) -> list[str]:
-    """The group of each episode; ``all`` in an environment that knows none."""
-    own: Callable[[Any], list[str]] | None = getattr(module, "group", None)
-    return ["all"] * len(seeds) if own is None else own(np.asarray(seeds))
+def groups(
+    module: EnvironmentModule, parameters: Mapping[str, Any], seeds: Sequence[int]
+) -> list[str]:
+    """The group of each episode; ``all`` in an environment that knows none.
+
+    ``parameters``: those of the configured environment, from which its settings are made.
+    """
+    own: Callable[[Any, Any], list[str]] | None = getattr(module, "group", None)
+    if own is None:
+        return ["all"] * len(seeds)
+    return own(module.Settings(**parameters), np.asarray(seeds))
 
 
 def hint_steps(module: EnvironmentModule, settings: BaseModel) -> range:

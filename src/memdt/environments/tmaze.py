@@ -99,7 +99,7 @@ def success(
     return returns >= 1.0
 
 
-def dataset_card(store: EpisodeStore) -> dict[str, str]:
+def dataset_card(settings: Settings, store: EpisodeStore) -> dict[str, str]:
     """Lines of the report about a dataset: how the hints are balanced."""
     hints = store.observations[store.offsets[:-1]][:, HINT]
     return {"hints": f"{(hints > 0).mean():.0%} up, {(hints < 0).mean():.0%} down"}

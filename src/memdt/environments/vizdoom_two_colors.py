@@ -111,7 +111,7 @@ def success(
     return ~terminated
 
 
-def group(seeds: Int[np.ndarray, " episodes"]) -> list[str]:
+def group(settings: Settings, seeds: Int[np.ndarray, " episodes"]) -> list[str]:
     """The colour of each episode's pillar: the parity of its seed."""
     return [COLOURS[int(seed) % 2] for seed in seeds]
 
@@ -224,9 +224,9 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         ]
 
 
-def dataset_card(store: EpisodeStore) -> dict[str, str]:
+def dataset_card(settings: Settings, store: EpisodeStore) -> dict[str, str]:
     """Lines of the report about a dataset: the agent against the paper's, the colours' balance."""
-    colours = np.array(group(store.seeds))
+    colours = np.array(group(settings, store.seeds))
     shares = ", ".join(f"{(colours == colour).mean():.0%} {colour}" for colour in COLOURS)
     return {
         "pillars": shares,

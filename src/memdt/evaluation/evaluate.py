@@ -77,7 +77,7 @@ def _rows(
     seeds = evaluation_seeds(job.settings)
     ends = play(job.settings, policy, condition, segments, job.seed, job.label)
     successes = module.success(ends.returns, ends.terminated)
-    groups = environments.groups(module, seeds)
+    groups = environments.groups(module, job.settings.environment.parameters, seeds)
     told = [ends.measures[measure] for measure in environments.measures(module)]
     return [
         f"{name},{segments},{episode},{seed},{ends.returns[episode]:.6g},"

@@ -61,7 +61,7 @@ def record(settings: RunSettings, policy: SequencePolicy, seed: int, label: str 
     parts, seen = [], set()
     for batch, seeds in enumerate(batches[:needed]):
         rollout = rollout_of(settings, policy, condition, segments, seed, len(seeds), batch)
-        groups = environments.groups(module, seeds)
+        groups = environments.groups(module, settings.environment.parameters, seeds)
         new = {group: groups.index(group) for group in groups[::-1] if group not in seen}
         seen |= set(new)
         observer = rollout.observer = Recorder(rollout.environment, sorted(new.values()), steps)

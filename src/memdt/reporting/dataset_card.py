@@ -1,8 +1,8 @@
 """What a dataset holds: episodes, lengths, returns and success by length, and its origin.
 
 Read by `reporting/render.py`. An environment may say more about its datasets: a function
-``dataset_card(store) -> dict[str, str]`` in its module adds lines of its own. Its store holds
-observations and actions as they lie in the file: index them, they are not loaded.
+``dataset_card(settings, store) -> dict[str, str]`` in its module adds lines of its own. Its store
+holds observations and actions as they lie in the file: index them, they are not loaded.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def _lines(
     store: EpisodeStore, module: str, path: Path, metadata: dict[str, str]
 ) -> dict[str, str]:
     environment = interface.load(module)
-    policy = environment.collection_policy(environment.Settings())
+    collected = json.loads(metadata.get("settings", "{}"))
+    settings = environment.Settings(**collected.get("parameters", {}))
+    policy = environment.collection_policy(settings)
     own = getattr(environment, "dataset_card", None)
     return {
         "episodes": f"{len(store):,}",
@@ -107,7 +109,7 @@ def _lines(
         "size on disk": f"{path.stat().st_size / 1e6:,.2f} MB",
         "settings digest": metadata.get("settings_digest", "none"),
         "source digest": metadata.get("source_digest", "none"),
-        **({} if own is None else own(store)),
+        **({} if own is None else own(settings, store)),
     }
 
 
