@@ -17,6 +17,7 @@ from memdt.environments import interface
 NAMES = discovery.names("memdt.environments")
 ROWS = 6
 SEGMENTS, SEGMENT_LENGTH = 2, 10
+LONG = 10  # segments in which every collection policy is done
 LONGEST = 20_000  # steps; an episode that has not ended by then never will
 
 
@@ -159,7 +160,8 @@ def test_a_random_episode_ends(module, settings):
     pytest.fail(f"still running after {LONGEST} steps")
 
 
-def test_the_collection_policy_succeeds(module, settings):
+def test_the_collection_policy_succeeds(module):
+    settings = module.parameters_for(module.Settings(), LONG, SEGMENT_LENGTH)
     vector = interface.make_collection_vector(module, settings, ROWS)
     policy = module.collection_policy(settings)
     store = play(vector, policy, range(ROWS), SEGMENT_LENGTH)
