@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.table import Table
 
 from memdt import discovery, plan
-from memdt.provenance import cpu_model, git_state
+from memdt.provenance import cpu_model, git_state, versions
 from memdt.screen import console
 
 DISK_BYTES = 5 * 2**30  # datasets, checkpoints and reports of the default run, with room
@@ -104,7 +104,8 @@ def _simulators() -> Iterator[Finding]:
             names.setdefault(name, []).append(environment)
     for name, environments in names.items():
         there = importlib.util.find_spec(name) is not None
-        detail = f"for {', '.join(environments)}"
+        version = "".join(f"{one}, " for one in versions([name]).values())
+        detail = f"{version}for {', '.join(environments)}"
         yield Finding(f"simulator {name}", there, detail, "make environment", needed=False)
 
 

@@ -28,7 +28,10 @@ from memdt.files import sha256, write_text
 
 FORMAT = "memdt manifest 1"
 # Those whose version can move a number.
-PACKAGES = ("torch", "numpy", "scipy", "pandas", "gymnasium", "h5py", "safetensors", "einops")
+PACKAGES = (
+    "torch", "numpy", "scipy", "pandas", "gymnasium", "h5py", "safetensors", "einops", "vizdoom",
+    "mujoco", "metaworld",
+)  # fmt: skip
 
 
 def manifest(seed: int, device: str, files: Iterable[Path], **content: Any) -> dict[str, Any]:
@@ -151,9 +154,14 @@ def _git(*arguments: str) -> str | None:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that can move a number, without importing them."""
+    """Versions of the packages that can move a number."""
+    return versions(PACKAGES)
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of those packages that are installed, without importing them."""
     found = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

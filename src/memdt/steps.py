@@ -6,6 +6,7 @@ it needs when it runs, because a second of imports is a second before the first 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,7 @@ class Collect(Step):
 
     def run(self) -> None:
         """Collect and write."""
-        from memdt.data.collect import collect
+        from memdt.data.collect import collect, origin
         from memdt.data.episodes import write_episodes
         from memdt.environments import interface
         from memdt.files import remove_temporaries
@@ -108,7 +109,9 @@ class Collect(Step):
         content = slices.collect(settings)
         self.refuse_change(content)
         module = interface.load(settings.environment.module)
+        attempts = Counter[str]()  # known when the last episode is written, before the metadata
         metadata = {
+            **origin(module, attempts),
             "settings": content,
             "settings_digest": digest(content),
             "source_digest": self.source("collect", environment=settings.environment.module),
@@ -120,6 +123,7 @@ class Collect(Step):
             module.Settings(**settings.environment.parameters),
             settings.collection,
             settings.segment_length,
+            attempts,
         )
         write_episodes(parts, out, metadata)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import ModuleType
 
 import numpy as np
@@ -176,6 +177,39 @@ def test_failed_episodes_are_replaced():
     assert len(store) == 36
     assert (store.returns == 1).all()
     assert (store.seeds % 2 == 1).all()  # odd seeds turn up
+
+
+def test_of_each_group_as_many_are_kept_however_often_it_fails():
+    def sides(settings, seeds):
+        return ["odd" if seed % 2 else "even" for seed in seeds]
+
+    class FailsOnEvenSeedsAtFirst(tmaze.Oracle):
+        """Even seeds below the third dozen fail."""
+
+        def reset(self, seeds):
+            super().reset(seeds)
+            even = np.array(seeds) % 2 == 0
+            self.fails = even & (np.array(seeds) < collecting.FIRST_SEED + 36)
+
+        def act(self, observations, info):
+            return np.where(self.fails, UP, super().act(observations, info))
+
+    module = variation(collection_policy=FailsOnEvenSeedsAtFirst, group=sides)
+    attempts = Counter[str]()
+    store = collect(module, Settings(), wanted(segments=(1,)), LENGTH, attempts)
+    seeds = store.seeds - collecting.FIRST_SEED
+    assert seeds[seeds % 2 == 1].tolist() == [1, 3, 5, 7, 9, 11]
+    assert seeds[seeds % 2 == 0].tolist() == [36, 38, 40, 42, 44, 46]
+    assert attempts == {"even": 18 + 6, "odd": 6}
+
+
+def test_a_group_that_never_succeeds_is_named():
+    def sides(settings, seeds):
+        return ["up" if seed % 2 else "down" for seed in seeds]
+
+    module = variation(collection_policy=AlwaysUp, group=sides)
+    with pytest.raises(UserError, match="only 0 of 120 episodes of down succeeded, 6 are wanted"):
+        collect(module, Settings(), wanted(), LENGTH)
 
 
 def test_failed_episodes_are_kept_where_they_are_wanted():

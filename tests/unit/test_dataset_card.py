@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from memdt import paths
 from memdt.data.episodes import EpisodeStore, write_episodes
 from memdt.errors import UserError
 from memdt.reporting import dataset_card as module
-from memdt.reporting.dataset_card import BY_LENGTH, by_length, dataset_card
+from memdt.reporting.dataset_card import BY_GROUP, BY_LENGTH, by_length, dataset_card
 
 # Three episodes of 2, 3 and 4 steps; the first two span one segment, the last one two.
 STORE = EpisodeStore(
@@ -42,6 +43,22 @@ def test_episodes_are_counted_by_length() -> None:
     ]
 
 
+def test_episodes_are_counted_by_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = SimpleNamespace(
+        Settings=SimpleNamespace,
+        group=lambda settings, seeds: [settings.words[s % 2] for s in seeds],
+    )
+    monkeypatch.setattr(module.interface, "load", lambda name: environment)
+    metadata = {
+        "settings": json.dumps({"parameters": {"words": ["even", "odd"]}}),
+        "attempts": json.dumps({"even": 5, "odd": 1}),
+    }
+    assert module.by_group(STORE, "maze", metadata).to_dict("records") == [
+        dict(zip(BY_GROUP, ("even", 2, 5, 2, 4, 1.0), strict=True)),
+        dict(zip(BY_GROUP, ("odd", 1, 1, 3, 3, 0.0), strict=True)),
+    ]
+
+
 @pytest.fixture
 def collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which the store above was collected."""
@@ -49,7 +66,14 @@ def collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = paths.dataset("tiny", "maze")
     settings = {"collection": {"segments": [1, 2]}, "parameters": {}}
     write_episodes(
-        [STORE], path, {"settings_digest": "abc", "source_digest": "def", "settings": settings}
+        [STORE],
+        path,
+        {
+            "settings_digest": "abc",
+            "source_digest": "def",
+            "settings": settings,
+            "versions": {"doom": "1.2"},
+        },
     )
     return path
 
@@ -62,12 +86,14 @@ def test_the_card_says_what_is_stored_and_by_whom_it_was_played(collected: Path)
     assert (card.lines["settings digest"], card.lines["source digest"]) == ("abc", "def")
     assert card.lines["behaviour policy"].startswith("Oracle: Goes right")
     assert card.settings == {"collection.segments": [1, 2], "parameters": {}}
+    assert card.lines["simulator"] == "doom 1.2"
     assert [row["episodes"] for row in card.by_length] == [2, 1]
+    assert card.by_group == []  # one group is no table
 
 
 def test_an_environment_may_add_lines(collected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"parameters": {"side": "up"}}
-    write_episodes(STORE, collected, {"settings_digest": "abc", "settings": settings})
+    write_episodes([STORE], collected, {"settings_digest": "abc", "settings": settings})
     environment = SimpleNamespace(
         Settings=lambda **parameters: parameters["side"],
         collection_policy=lambda settings: Follower(),

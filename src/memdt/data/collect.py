@@ -5,9 +5,10 @@ First step of the flow. Source: RATE section 4.2 (q_n: successful episodes that 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from memdt.environments import interface
 from memdt.environments.interface import CollectionPolicy, EnvironmentModule
 from memdt.errors import UserError
 from memdt.progress import Progress
+from memdt.provenance import versions
 from memdt.settings.schema import CollectionSettings
 
 FIRST_SEED = 1_000_000  # evaluation counts its seeds up from 0 and stays below
@@ -32,12 +34,23 @@ def collect(
     settings: BaseModel,
     collection: CollectionSettings,
     segment_length: int,
+    attempts: Counter[str] | None = None,
 ) -> Iterator[EpisodeStore]:
     """Play ``episodes_per_segment_count`` episodes of each length in ``collection.segments``.
 
     They come as they are played, as many at once as the environment allows side by side: all of
-    them may not fit in memory. The seeds of one length are consecutive, so an environment that
-    alternates its hint from seed to seed gives balanced hints.
+    them may not fit in memory.
+
+    Seeds are taken in order. Of each group of the environment as many episodes are kept as among
+    that many consecutive seeds, however often it fails: an environment that alternates its hint or
+    its task from seed to seed gives balanced ones.
+
+    Args:
+        module: the environment.
+        settings: its settings.
+        collection: what is wanted.
+        segment_length: steps in a segment.
+        attempts: counts the episodes that are played, by group.
 
     Raises:
         UserError: a simulator is missing, or too few episodes succeed.
@@ -51,11 +64,17 @@ def collect(
     seeds, done = count(FIRST_SEED + collection.seed * SEEDS_PER_COLLECTION), 0
     for segments in collection.segments:
         spanning = module.parameters_for(settings, segments, segment_length)
-        player = _Player(module, spanning, segment_length, collection)
+        tried = Counter[str]() if attempts is None else attempts
+        player = _Player(module, spanning, segment_length, collection, tried)
         for store in player.collect(wanted, seeds):
             done += len(store)
             progress.update(done)
             yield store
+
+
+def origin(module: EnvironmentModule, attempts: Counter[str]) -> dict[str, Any]:
+    """What a dataset tells of how it came about: attempts by group, releases of simulators."""
+    return {"attempts": attempts, "versions": versions(module.REQUIRES)}
 
 
 @dataclass(frozen=True)
@@ -66,20 +85,38 @@ class _Player:
     settings: Any
     segment_length: int
     collection: CollectionSettings
+    attempts: Counter[str]  # of all lengths, by group
 
     def collect(self, wanted: int, seeds: Iterator[int]) -> Iterator[EpisodeStore]:
         """``wanted`` episodes in batches, with the next seeds."""
-        attempts, have = 0, 0
-        while have < wanted:
-            if attempts >= ATTEMPTS_PER_EPISODE * wanted:
-                self._give_up(have, attempts, wanted)
-            rows = min(wanted - have, interface.rows_at_once(self.module))
-            store = self._play(list(islice(seeds, rows)))
-            attempts += rows
+        ahead = list(islice(seeds, wanted))
+        lacking = Counter(self._groups(ahead))
+        quotas, before = lacking.copy(), self.attempts.copy()
+        seeds = chain(ahead, seeds)
+        while lacking:
+            self._give_up_where_hopeless(lacking, quotas, self.attempts - before)
+            chosen = self._next(seeds, lacking)
+            self.attempts.update(self._groups(chosen))
+            store = self._play(chosen)
             if self.collection.only_successful:
                 store = store.select(self.module.success(store.returns, store.terminated))
-            have += len(store)
+            lacking -= Counter(self._groups(store.seeds.tolist()))
             yield store
+
+    def _groups(self, seeds: Sequence[int]) -> list[str]:
+        return interface.groups(self.module, self.settings.model_dump(), seeds)
+
+    def _next(self, seeds: Iterator[int], lacking: Counter[str]) -> list[int]:
+        """The next seeds to play side by side: no more of a group than it lacks."""
+        room, chosen = lacking.copy(), list[int]()
+        rows = min(lacking.total(), interface.rows_at_once(self.module))
+        while len(chosen) < rows:
+            seed = next(seeds)
+            group = self._groups([seed])[0]
+            if room[group]:
+                room[group] -= 1
+                chosen.append(seed)
+        return chosen
 
     def _play(self, seeds: Sequence[int]) -> EpisodeStore:
         environment = interface.make_collection_vector(self.module, self.settings, len(seeds))
@@ -91,13 +128,20 @@ class _Player:
         finally:
             environment.close()
 
-    def _give_up(self, have: int, attempts: int, wanted: int) -> None:
+    def _give_up_where_hopeless(
+        self, lacking: Counter[str], quotas: Counter[str], attempts: Counter[str]
+    ) -> None:
         name = self.module.__name__.rpartition(".")[2]
-        raise UserError(
-            f"only {have} of {attempts} episodes succeeded, {wanted} are wanted",
-            f"collect {name}",
-            "make the task easier, or set collection.only_successful to false",
-        )
+        for group, short in lacking.items():
+            if attempts[group] >= ATTEMPTS_PER_EPISODE * quotas[group]:
+                which = "" if len(quotas) == 1 else f" of {group}"
+                have = quotas[group] - short
+                raise UserError(
+                    f"only {have} of {attempts[group]} episodes{which} succeeded, "
+                    f"{quotas[group]} are wanted",
+                    f"collect {name}",
+                    "make the task easier, or set collection.only_successful to false",
+                )
 
 
 def play(

@@ -143,7 +143,9 @@ def _drawer(model: Any) -> Any:
             warnings.simplefilter("ignore")
             return mujoco.Renderer(model, HEIGHT, WIDTH)
     except Exception as error:  # each library fails with an exception of its own
-        raise NotImplementedError("MuJoCo cannot draw here: install libegl1 or libosmesa6") from error
+        raise NotImplementedError(
+            "MuJoCo cannot draw here: install libegl1 or libosmesa6"
+        ) from error
 
 
 def scripted_policy(task: str) -> Any:

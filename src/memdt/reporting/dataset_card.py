@@ -1,4 +1,4 @@
-"""What a dataset holds: episodes, lengths, returns and success by length, and its origin.
+"""What a dataset holds: episodes, lengths, returns and success by length and group, its origin.
 
 Read by `reporting/render.py`. An environment may say more about its datasets: a function
 ``dataset_card(settings, store) -> dict[str, str]`` in its module adds lines of its own. Its store
@@ -8,7 +8,7 @@ holds observations and actions as they lie in the file: index them, they are not
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,19 @@ from memdt.errors import UserError
 from memdt.settings.layers import flatten
 
 BY_LENGTH = ("segments", "episodes", "shortest", "longest", "mean_return", "success")
+BY_GROUP = ("group", "episodes", "attempts", "shortest", "longest", "mean_return")
 
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """One dataset for the report; ``lines`` are names and values, ``by_length`` a row a length."""
+    """One dataset for the report; ``lines`` are names and values, the tables lists of rows."""
 
     name: str
     path: str
     collected: bool
     lines: dict[str, str] = field(default_factory=dict)
     by_length: list[dict[str, Any]] = field(default_factory=list)
+    by_group: list[dict[str, Any]] = field(default_factory=list)  # empty where there are none
     settings: dict[str, Any] = field(default_factory=dict)  # dotted keys
 
 
@@ -48,6 +50,7 @@ def dataset_card(name: str, module: str, scale: str) -> DatasetCard:
         with h5py.File(path, "r") as file:
             store = _lean(file)
             lines, lengths = _lines(store, module, path, metadata), by_length(store, module)
+            groups = by_group(store, module, metadata)
     except (OSError, KeyError) as error:
         raise UserError(f"damaged dataset ({error})", str(path), remedy) from error
     return DatasetCard(
@@ -56,14 +59,18 @@ def dataset_card(name: str, module: str, scale: str) -> DatasetCard:
         collected=True,
         lines=lines,
         by_length=lengths.to_dict("records"),
+        by_group=groups.to_dict("records") if len(groups) > 1 else [],
         settings=flatten(json.loads(metadata.get("settings", "{}"))),
     )
 
 
 def _lean(file: h5py.File) -> EpisodeStore:
     """The episodes with observations and actions left in the file: frames may exceed memory."""
-    names = [one.name for one in fields(EpisodeStore)]
-    wide = ("observations", "actions")
+    optional = [one.name for one in fields(EpisodeStore) if one.default is not MISSING]
+    names = [
+        one.name for one in fields(EpisodeStore) if one.name in file or one.name not in optional
+    ]
+    wide = ("observations", "actions", "labels")
     return EpisodeStore(**{name: file[name] if name in wide else file[name][()] for name in names})
 
 
@@ -92,6 +99,32 @@ def by_length(store: EpisodeStore, module: str) -> pd.DataFrame:
     )
 
 
+def by_group(store: EpisodeStore, module: str, metadata: dict[str, str]) -> pd.DataFrame:
+    """One row for each group, with the columns BY_GROUP; ``attempts``: episodes played for it."""
+    parameters = json.loads(metadata.get("settings", "{}")).get("parameters", {})
+    frame = pd.DataFrame(
+        {
+            "group": interface.groups(interface.load(module), parameters, store.seeds.tolist()),
+            "length": store.played,
+            "return": store.returns,
+        }
+    )
+    grouped = (
+        frame.groupby("group")
+        .agg(
+            episodes=("length", "size"),
+            shortest=("length", "min"),
+            longest=("length", "max"),
+            mean_return=("return", "mean"),
+        )
+        .reset_index()
+    )
+    tried = json.loads(metadata.get("attempts", "{}"))
+    # Of a dataset from before attempts were counted nothing is known.
+    grouped["attempts"] = [tried.get(group) for group in grouped["group"]]
+    return grouped[list(BY_GROUP)]
+
+
 def _lines(
     store: EpisodeStore, module: str, path: Path, metadata: dict[str, str]
 ) -> dict[str, str]:
@@ -107,10 +140,18 @@ def _lines(
         "action": f"{store.actions.dtype} {list(store.actions.shape[1:])}",
         "behaviour policy": _policy_words(policy),
         "size on disk": f"{path.stat().st_size / 1e6:,.2f} MB",
+        **_simulators(metadata),
         "settings digest": metadata.get("settings_digest", "none"),
         "source digest": metadata.get("source_digest", "none"),
         **({} if own is None else own(settings, store)),
     }
+
+
+def _simulators(metadata: dict[str, str]) -> dict[str, str]:
+    """With which releases the episodes were played, where the environment has a simulator."""
+    versions = json.loads(metadata.get("versions", "{}"))
+    told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return {"simulator": told} if told else {}
 
 
 def _policy_words(policy: object) -> str:
