@@ -251,4 +251,4 @@ def test_an_unknown_count_is_told(counter: None) -> None:
 
 def test_screens_are_empty_where_nothing_is_shown() -> None:
     vector: VectorEnv = environments.make_vector(tmaze, tmaze.Settings(), 2)
-    assert environments.screens(vector) == [None, None]
+    assert environments.screens(vector, [0, 1]) == [None, None]

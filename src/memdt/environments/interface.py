@@ -134,13 +134,18 @@ def hint_steps(module: EnvironmentModule, settings: BaseModel) -> range:
     return range(1) if own is None else own(settings)
 
 
-def screens(environment: VectorEnv) -> list[Any]:
-    """What every row shows people, height x width x 3; None where there is nothing to show."""
+def screens(environment: VectorEnv, rows: Sequence[int]) -> list[Any]:
+    """What these rows show people, height x width x 3; None where there is nothing to show.
+
+    Drawing may take longer than simulating, so rows that nobody asks for are not drawn.
+    """
     try:
+        if isinstance(environment, SerialVector):
+            return [environment.environments[row].render() for row in rows]
         shown: Any = environment.render()
     except NotImplementedError:
         shown = None
-    return [None] * environment.num_envs if shown is None else list(shown)
+    return [None if shown is None else shown[row] for row in rows]
 
 
 def row_seeds(seed: Seeds, count: int) -> list[int | None]:

@@ -113,10 +113,11 @@ class Recorder(Observer):
             self.memory[-1][-1][alive] = part
 
     def _film(self, alive: NDArray[np.int64]) -> None:
-        screens = environments.screens(self.environment) if self.filmed else []
+        there = [row for row in self.filmed if row in alive]
+        screens = dict(zip(there, environments.screens(self.environment, there), strict=True))
         for film, row in zip(self.films, self.filmed, strict=True):
-            shown = screens[row] is not None and row in alive
-            film.append(compressed(screens[row]) if shown else b"")
+            shown = screens.get(row)
+            film.append(b"" if shown is None else compressed(shown))
 
 
 def content(memory: Memory) -> list[Float[np.ndarray, "rows ..."]]:
