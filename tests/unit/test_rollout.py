@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from memdt import discovery
@@ -208,3 +210,16 @@ def test_a_decision_transformer_with_more_context_sees_more() -> None:
     short, long = results
     torch.testing.assert_close(short[LENGTH - 1], long[LENGTH - 1], rtol=0, atol=1e-5)
     assert not torch.allclose(short[LENGTH + 1], long[LENGTH + 1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("greedy", "spread", "width"), [(True, 1.0, 0), (False, 0.0, 0), (False, 0.5, 0.5)]
+)
+def test_continuous_actions_lie_around_their_means(greedy, spread, width):
+    arm = SimpleNamespace(single_action_space=spaces.Box(-1, 1, (2,), np.float32))
+    policy = SimpleNamespace(parameters=lambda: iter(()), spread=spread)
+    rollout = Rollout(policy, arm, protocol(greedy=greedy))
+    means = torch.full((500, 2), 0.25)
+    distance = rollout._act(means) - means
+    assert distance.abs().max() <= width
+    assert distance.std().item() == pytest.approx(width / 3**0.5, abs=0.02)  # of a uniform draw

@@ -144,10 +144,15 @@ class Rollout:
         return Step(seen, torch.from_numpy(left.astype(np.float32)).to(self.device), previous)
 
     def _act(self, outputs: Float[Tensor, "batch outputs"]) -> Tensor:
-        """Greedy or sampled choices; a continuous policy acts by its means."""
+        """Greedy or sampled choices; continuous ones lie around their means (see ``spread``)."""
         if not isinstance(self.environment.single_action_space, gym_spaces.Discrete):
-            return outputs
+            spread = 0.0 if self.protocol.greedy else self.policy.spread
+            return outputs + spread * self._uniform(outputs) if spread else outputs
         if self.protocol.greedy:
             return outputs.argmax(-1)
         drawn = torch.multinomial(outputs.softmax(-1), 1, generator=self.generator)
         return drawn[:, 0]
+
+    def _uniform(self, outputs: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
+        """Draws from [-1, 1], one for each number."""
+        return 2 * torch.rand(outputs.shape, generator=self.generator, device=self.device) - 1

@@ -129,6 +129,8 @@ class SequencePolicy(nn.Module, ABC):
 
     # False: the model has no recurrence; a rollout never closes a segment, the window slides.
     recurrent: ClassVar[bool] = True
+    # Continuous actions that are sampled are uniform, at most so far from the means.
+    spread: ClassVar[float] = 0.0
     # True: training feeds whole episodes as one window instead of segments.
     whole_episodes: bool = False
 

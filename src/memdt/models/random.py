@@ -18,7 +18,9 @@ class Settings(Frozen):
 
 
 class RandomPolicy(SequencePolicy):
-    """Equal logits for every action."""
+    """Equal logits for every action; anything in [-1, 1] where actions are continuous."""
+
+    spread = 1.0
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
