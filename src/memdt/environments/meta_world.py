@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any, Literal
 
 import gymnasium
@@ -25,13 +24,12 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from memdt.data.episodes import EpisodeStore
 from memdt.environments import meta_world_tasks
 from memdt.environments.interface import SerialVector
 from memdt.environments.meta_world_simulator import Simulator, scripted_policy
 from memdt.errors import closest
 
-REQUIRES: tuple[str, ...] = ("metaworld",)
+REQUIRES: tuple[str, ...] = ("metaworld", "mujoco")
 ROWS_AT_ONCE = 32  # each row's simulator takes 22 MB
 MEASURES: tuple[str, ...] = ("near_object", "solved")
 
@@ -190,7 +188,7 @@ class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
             seen[GOAL] = 0.0
         if self.settings.units == "decimetres":
             seen = in_decimetres(seen, self.settings.goal_hidden)
-        return np.clip(seen, -BOUND, BOUND).astype(np.float32)
+        return np.asarray(np.clip(seen, -BOUND, BOUND), np.float32)
 
     def _info(self) -> dict[str, Any]:
         info: dict[str, Any] = {"near_object": self._near, "solved": self._solved}
@@ -251,13 +249,4 @@ class Scripted:
             warnings.simplefilter("ignore")  # that steps of more than 1 are clipped
             wanted = np.clip(self._policies[row].get_action(seen), -1.0, 1.0)
         noise = self._noise[row].normal(0.0, self.settings.noise, 4)
-        return np.clip(wanted + noise, -1.0, 1.0)
-
-
-def dataset_card(settings: Settings, store: EpisodeStore) -> dict[str, str]:
-    """Lines of the report about a dataset: which release, how long demonstrations are."""
-    return {
-        "Meta-World": f"{metadata.version('metaworld')}, MuJoCo {metadata.version('mujoco')}",
-        "steps to success": f"{store.played.mean():.0f} on average",
-        "goal": "hidden" if settings.goal_hidden else "seen",
-    }
+        return np.asarray(np.clip(wanted + noise, -1.0, 1.0))

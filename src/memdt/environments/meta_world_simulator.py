@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from ctypes.util import find_library
 from functools import cache
 from typing import Any
@@ -29,7 +28,7 @@ def package() -> Any:
     if "DISPLAY" not in os.environ and "MUJOCO_GL" not in os.environ:
         drawers = [word for word in ("egl", "osmesa") if find_library(_LIBRARIES[word])]
         os.environ["MUJOCO_GL"] = drawers[0] if drawers else "disable"
-    import metaworld
+    import metaworld.policies
     import mujoco
 
     mujoco.set_mju_user_warning(lambda message: None)  # the default writes MUJOCO_LOG.TXT
@@ -86,7 +85,7 @@ class Simulator:
         inner.max_path_length = time_limit
         self._draw_goal(generator)
         # The package resets twice, the second time from a simulation begun anew: this is that one.
-        observation = super(package().sawyer_xyz_env.SawyerXYZEnv, inner).reset()[0]
+        observation = package().sawyer_xyz_env.SawyerMocapBase.reset(inner)[0]
         inner.curr_path_length = 0
         inner._prev_obs = observation[:18].copy()
         observation[18:36] = inner._prev_obs
@@ -137,20 +136,14 @@ def _drawer(model: Any) -> Any:
     """MuJoCo's renderer; NotImplementedError where this machine has no library to draw with."""
     import mujoco
 
-    model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return mujoco.Renderer(model, HEIGHT, WIDTH)
+        mujoco.gl_context.GLContext(WIDTH, HEIGHT).free()
     except Exception as error:  # each library fails with an exception of its own
-        raise NotImplementedError(
-            "MuJoCo cannot draw here: install libegl1 or libosmesa6"
-        ) from error
+        raise NotImplementedError("nothing to draw with: install libegl1 or libosmesa6") from error
+    model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
+    return mujoco.Renderer(model, HEIGHT, WIDTH)
 
 
 def scripted_policy(task: str) -> Any:
     """The package's policy of a task: ``get_action(observation)``, with the goal seen."""
-    package()
-    from metaworld.policies import ENV_POLICY_MAP
-
-    return ENV_POLICY_MAP[task]()
+    return package().policies.ENV_POLICY_MAP[task]()
