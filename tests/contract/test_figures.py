@@ -423,6 +423,17 @@ def test_a_strip_shows_the_frames_that_its_data_name() -> None:
     assert red == pytest.approx([60, 84, 132, 180], abs=4)
 
 
+def test_a_strip_of_an_environment_without_hint_has_no_words_for_it() -> None:
+    run = recording("short")
+    plain = (replace(run, recording=replace(run.recording, hint=np.array([0, 0]))),)
+    given = inputs("film_strip", {"success": "right_items"}, recordings=plain)
+    module = discovery.load("memdt.figures", "film_strip")
+    assert set(module.data(given)["kind"]) == {"frame", "success", "end"}
+    words = [text.get_text() for text in drawn(given).legends[0].get_texts()]
+    assert words == ["frame", "end of the episode"]
+    assert len(module.clip(module.data(given), given).frames) > 1
+
+
 def test_a_strip_without_frames_says_so() -> None:
     run = recording()
     empty = replace(run.recording, frame_bytes=np.zeros((2, 7), int), frames=np.zeros(0, np.uint8))
@@ -635,3 +646,12 @@ def test_an_unknown_figure_is_told_with_the_closest_name(monkeypatch: pytest.Mon
     monkeypatch.setattr("memdt.reporting.figures.figures", lambda: {"far_beyond": settings})
     with pytest.raises(UserError, match="unknown figure 'far_beyont'.*did you mean 'far_beyond'"):
         draw_figure("far_beyont", "tiny")
+
+
+def test_training_curves_of_continuous_actions_have_no_accuracy() -> None:
+    both = drawn(inputs("training_curves")).axes
+    alone = drawn(inputs("training_curves", curves=curves().assign(accuracy=np.nan))).axes
+    assert len(alone) == 1
+    assert len(both) == 2
+    assert alone[0].get_yscale() == "log"  # the loss
+    assert alone[0].get_legend() is not None

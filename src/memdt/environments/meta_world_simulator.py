@@ -8,6 +8,7 @@ to the bit (``tests/unit/test_meta_world.py``).
 
 from __future__ import annotations
 
+import atexit
 import copy
 import os
 from ctypes.util import find_library
@@ -41,9 +42,8 @@ _LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 @cache
 def _class_of(task: str) -> Any:
     """The package's class of a task, which reads its files once: a copy of the model is faster."""
-    import mujoco
-
     original = package().env_dict.ALL_V3_ENVIRONMENTS[task]
+    import mujoco  # after the package was told where to draw
 
     @cache
     def model_of(path: str) -> Any:
@@ -136,12 +136,15 @@ def _drawer(model: Any) -> Any:
     """MuJoCo's renderer; NotImplementedError where this machine has no library to draw with."""
     import mujoco
 
+    model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
     try:
+        # A renderer that fails halfway complains once more when it is thrown away.
         mujoco.gl_context.GLContext(WIDTH, HEIGHT).free()
+        drawer = mujoco.Renderer(model, HEIGHT, WIDTH)
     except Exception as error:  # each library fails with an exception of its own
         raise NotImplementedError("nothing to draw with: install libegl1 or libosmesa6") from error
-    model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
-    return mujoco.Renderer(model, HEIGHT, WIDTH)
+    atexit.register(drawer.close)  # it cannot close itself once its library is gone
+    return drawer
 
 
 def scripted_policy(task: str) -> Any:

@@ -83,7 +83,8 @@ def _picture(axes: Axes, image: Image.Image, step: int) -> None:
 def _timeline(axes: Axes, data: pd.DataFrame, last: int) -> None:
     """Right choices above the line, wrong ones below; the line ends with the episode."""
     steps = {kind: data.loc[data["kind"] == kind, "step"].to_numpy() for kind in films.KINDS}
-    axes.axvspan(0, steps["hint"][0], color=style.colour(4), alpha=0.25, linewidth=0)
+    for step in steps["hint"]:
+        axes.axvspan(0, step, color=style.colour(4), alpha=0.25, linewidth=0)
     axes.plot([0, steps["end"][0]], [0, 0], color=style.INK, linewidth=1)
     axes.plot(steps["end"], [0], color=style.INK, marker="|", markersize=9)
     axes.vlines(steps["right"], 0, 1, color=COLOURS["right"], linewidth=1.6)
@@ -105,8 +106,9 @@ def _legend(figure: Figure, data: pd.DataFrame, options: Options) -> None:
         Line2D([], [], color=COLOURS[kind], linewidth=1.6, label=options.label(name))
         for kind, name in options.choices.items()
     ]
+    if "hint" in set(data["kind"]):
+        handles.append(Patch(color=style.colour(4), alpha=0.25, linewidth=0, label="hint is seen"))
     handles += [
-        Patch(color=style.colour(4), alpha=0.25, linewidth=0, label="hint is seen"),
         Line2D([], [], **ink, marker=7, markersize=4, alpha=0.6, label="frame"),
         Line2D([], [], **ink, marker="|", markersize=9, label="end of the episode"),
     ]

@@ -128,14 +128,18 @@ def frame(inputs: FigureInputs, options: Options) -> pd.DataFrame:
 
 
 def _marks(film: Film, options: Options) -> Iterator[tuple[str, int]]:
-    """``hint`` is the first step without it, ``end`` the first one after the episode."""
-    gone = film.run.recording.hint_steps.stop
+    """``hint`` is the first step without it, ``end`` the first one after the episode.
+
+    An environment that shows no hint has no such mark.
+    """
+    hint = film.run.recording.hint_steps
+    gone = [hint.stop] if len(hint) else []
     right, wrong = film.gained(options.right), film.gained(options.wrong)
-    lost = forgotten(right, wrong, gone, options.window, options.fewest)
+    lost = forgotten(right, wrong, hint.stop, options.window, options.fewest)
     told = [] if lost is None else [lost]
-    yield "hint", gone
+    yield from (("hint", step) for step in gone)
     yield from (
-        ("frame", step) for step in moments(film.frame_steps, [gone, *told], options.frames)
+        ("frame", step) for step in moments(film.frame_steps, [*gone, *told], options.frames)
     )
     yield from (("right", step) for step in right)
     yield from (("wrong", step) for step in wrong)

@@ -6,7 +6,7 @@ since they share the borders; a border is labelled with the segments of the stag
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -69,18 +69,22 @@ def _through_all_stages(points: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFr
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
-    """Loss on the left, accuracy on the right, a row for each set of stage borders."""
+    """Loss on the left, accuracy on the right, a row for each set of stage borders.
+
+    Continuous actions have no accuracy, and figures of such runs no right half.
+    """
     options = inputs.options(Options)
     rows = _rows(data, options.lines_in_a_row)
+    panels = [panel for panel in PANELS if data[panel[0]].notna().any()]
     figure = style.new_figure(0.6 + 1.85 * len(rows))
-    grid = figure.subplots(len(rows), 2, squeeze=False)
+    grid = figure.subplots(len(rows), len(panels), squeeze=False)
     for axes_of_row, names in zip(grid, rows, strict=True):
         shown = data[data["variant"].isin(names)]
-        for axes, (column, label) in zip(axes_of_row, PANELS, strict=True):
+        for axes, (column, label) in zip(axes_of_row, panels, strict=True):
             _panel(axes, shown, names, column)
             axes.set_title(label, fontweight="normal", pad=15)
         labels = [options.labels.get(name, style.words(name)) for name in names]
-        _legend(axes_of_row[1], labels)
+        _legend(axes_of_row[-1], labels, rises=len(panels) > 1)
     for axes in grid[-1]:
         axes.set_xlabel("updates")
     return figure
@@ -135,9 +139,10 @@ def _borders(axes: Axes, data: pd.DataFrame) -> None:
         axes.text((start + end) / 2, 1.04, f"{segments}", ha="center", **over)
 
 
-def _legend(axes: Axes, labels: list[str]) -> None:
+def _legend(axes: Axes, labels: list[str], rises: bool) -> None:
     handles = [
         Line2D([], [], **_line(index), linewidth=1.8, label=label)
         for index, label in enumerate(labels)
     ]
-    axes.legend(handles=handles, loc="lower right", handlelength=1.4)
+    place: Literal["lower right", "upper right"] = "lower right" if rises else "upper right"
+    axes.legend(handles=handles, loc=place, handlelength=1.4)

@@ -6,6 +6,7 @@ note; the update that is on is finished first.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -65,7 +66,8 @@ class Course:
         past.updates += 1
         if past.updates % every == 0 or past.updates == self.updates:
             self._add_row(rate, norm)
-        return {"loss": float(score.mean_loss), "accuracy": score.accuracy}
+        told = {"loss": float(score.mean_loss), "accuracy": score.accuracy}
+        return {name: value for name, value in told.items() if not math.isnan(value)}
 
     def _set_learning_rate(self, update: int) -> float:
         training = self.trainer.settings
