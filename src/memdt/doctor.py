@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from ctypes.util import find_library
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -48,7 +49,7 @@ def examine() -> None:
 def findings() -> Iterator[Finding]:
     """Everything that is looked at, in order."""
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _torch, _threads, _packages, _simulators, _room, _git
+        _python, _torch, _threads, _packages, _simulators, _pictures, _room, _git
     )  # fmt: skip
     for check in checks:
         yield from check()
@@ -107,6 +108,15 @@ def _simulators() -> Iterator[Finding]:
         version = "".join(f"{one}, " for one in versions([name]).values())
         detail = f"{version}for {', '.join(environments)}"
         yield Finding(f"simulator {name}", there, detail, "make environment", needed=False)
+
+
+def _pictures() -> Iterator[Finding]:
+    """What MuJoCo draws with where there is no screen; only films of its environments need it."""
+    found = [name for name in ("EGL", "OSMesa") if find_library(name)]
+    there = bool(found) or "DISPLAY" in os.environ
+    detail = f"MuJoCo draws with {found[0] if found else 'the screen' if there else 'nothing'}"
+    remedy = "apt-get install libegl1 (or libosmesa6), for films of Meta-World"
+    yield Finding("pictures", there, detail, remedy, needed=False)
 
 
 def _room() -> Iterator[Finding]:

@@ -57,6 +57,11 @@ def test_frames(benchmarks: Any) -> None:
     check(frames.measure(rooms=(frames.QUICK,), engines=(1, 2), steps=30))
 
 
+def test_simulators(benchmarks: Any) -> None:
+    pytest.importorskip("metaworld")
+    check(benchmarks("simulators").measure(tasks=("drawer-open-v3",), steps=20))
+
+
 def test_memory(benchmarks: Any) -> None:
     table = benchmarks("memory").measure(segments=(1, 2))
     check(table)

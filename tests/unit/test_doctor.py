@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 from memdt import doctor, plan
 
 
@@ -30,3 +32,21 @@ def test_too_little_room_is_missing_with_a_remedy(monkeypatch, capsys):
     line = next(index for index, text in enumerate(lines) if " disk " in text)
     assert lines[line].startswith("missing")
     assert lines[line + 1].strip().startswith("-> make ")
+
+
+def test_without_a_library_to_draw_with_films_are_what_is_missing(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setattr(doctor, "find_library", lambda name: None)
+    finding = findings()["pictures"]
+    assert not finding.ok
+    assert not finding.needed
+    assert "libegl1" in finding.remedy
+    monkeypatch.setattr(
+        doctor, "find_library", lambda name: f"lib{name}.so" if name == "OSMesa" else None
+    )
+    assert findings()["pictures"].detail == "MuJoCo draws with OSMesa"
+
+
+def test_the_release_of_a_simulator_is_shown(monkeypatch):
+    monkeypatch.setattr(plan, "required_simulators", lambda module: ("numpy",))
+    assert findings()["simulator numpy"].detail.startswith(metadata.version("numpy"))
