@@ -61,8 +61,8 @@ def _datasets(scale: str, experiments: Sequence[str]) -> Iterator[Job]:
 
 
 def _stages(scale: str, runs: Sequence[plan.Run]) -> Iterator[Job]:
-    """Those of other experiments too, where their checkpoints are evaluated."""
-    for run in dict.fromkeys(_trained(scale, run) for run in runs):
+    """Those of other experiments too, where their checkpoints are taken."""
+    for run in dict.fromkeys(one for asked in runs for one in plan.trained(scale, asked)):
         settings = resolve(run.experiment, run.variant, scale).settings
         size, state = disk.checkpoint_bytes(settings), disk.resume_bytes(settings)
         place = (run.experiment, run.variant, run.seed)
@@ -79,15 +79,9 @@ def _evaluations(scale: str, runs: Sequence[plan.Run]) -> Iterator[Job]:
         seconds = costs.evaluation_seconds(scale, run.experiment, run.variant)
         folder = paths.run(scale, run.experiment, run.variant, run.seed)
         output, gpu = folder / "evaluation_manifest.json", costs.uses_gpu(scale)
-        trained = _trained(scale, run)
+        trained = plan.trained(scale, run)[0]
         place = (trained.experiment, trained.variant, trained.seed)
         yield Job(run.experiment, "evaluation", output, seconds, size, gpu, 0, place)
-
-
-def _trained(scale: str, run: plan.Run) -> plan.Run:
-    """The run whose checkpoints a run is evaluated from: mostly itself."""
-    resolved = resolve(run.experiment, run.variant, scale)
-    return plan.Run(resolved.experiment, resolved.variant, run.seed)
 
 
 def _tables(scale: str, experiments: Sequence[str]) -> Iterator[Job]:

@@ -16,12 +16,15 @@ from memdt import discovery, paths
 from memdt.errors import UserError, closest
 from memdt.reporting.metric_names import EVERYWHERE, measures_of, parse, refuse_unknown
 from memdt.settings import slices
-from memdt.settings.layers import available, read_yaml
+from memdt.settings.layers import available
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import (
     Resolved,
+    components,
+    environment_of,
     experiment_file,
     figures,
+    lineage,
     resolve_dataset,
     scale_file,
     selection,
@@ -73,10 +76,25 @@ def last_checkpoint(scale: str, run: Run) -> Path:
     return paths.checkpoint(scale, resolved.experiment, resolved.variant, run.seed, number)
 
 
+def start(scale: str, run: Run, number: int) -> Path | None:
+    """The checkpoint that a stage starts from; None where weights are drawn."""
+    if number > 1:
+        return paths.checkpoint(scale, run.experiment, run.variant, run.seed, number - 1)
+    source = resolve(run.experiment, run.variant, scale).start
+    return None if source is None else last_checkpoint(scale, Run(*source, run.seed))
+
+
+def trained(scale: str, run: Run) -> tuple[Run, ...]:
+    """The runs that are trained for this one: itself or that whose checkpoints it plays, first."""
+    resolved = resolve(run.experiment, run.variant, scale)
+    mine = Run(resolved.experiment, resolved.variant, run.seed)
+    before = () if resolved.start is None else trained(scale, Run(*resolved.start, run.seed))
+    return (mine, *before)
+
+
 def dataset(scale: str, experiment: str, variant: str) -> Path:
-    """The dataset that a variant is trained on."""
-    name = resolve(experiment, variant, scale).settings.environment.name
-    return paths.dataset(scale, name)
+    """The dataset of a variant's environment, on which it is trained."""
+    return paths.dataset(scale, environment_of(experiment, variant))
 
 
 def episodes(scale: str, experiments: Iterable[str]) -> list[Path]:
@@ -99,11 +117,12 @@ def manifests(scale: str, experiments: Iterable[str], name: str = "manifest.json
 
 
 def datasets(scale: str, experiments: Iterable[str]) -> list[Path]:
-    """The datasets that some experiments are trained on, each once."""
+    """The datasets of some experiments' environments, and of those they start on, each once."""
     found = [
-        dataset(scale, experiment, variant)
+        dataset(scale, *one)
         for experiment in experiments
         for variant in variants_of(experiment, scale)
+        for one in lineage(experiment, variant)
     ]
     return list(dict.fromkeys(found))
 
@@ -238,17 +257,10 @@ def default_experiments(scale: str) -> tuple[str, ...]:
 
 
 def missing_simulators(experiment: str) -> list[str]:
-    """What an experiment's environment needs and this installation lacks; nothing is imported."""
-    needed = required_simulators(environment_module(experiment))
+    """What an experiment's environments need and this installation lacks; nothing is imported."""
+    modules = components(experiment).environment_modules
+    needed = dict.fromkeys(name for module in modules for name in required_simulators(module))
     return [name for name in needed if importlib.util.find_spec(name) is None]
-
-
-def environment_module(experiment: str) -> str:
-    """The module of an experiment's environment."""
-    environment = experiment_file(experiment).environment
-    content = read_yaml(paths.CONFIG / "environments" / f"{environment}.yaml")
-    block = content.get("environment") or {}
-    return content.get("environment.module") or block.get("module") or environment
 
 
 def required_simulators(module: str) -> tuple[str, ...]:
@@ -275,7 +287,8 @@ def check(scale: str, experiments: Iterable[str]) -> None:
 
 def _check_table(experiment: str) -> None:
     """UserError where a table shows what nobody measures in its environment."""
-    columns = (*EVERYWHERE, *measures_of(environment_module(experiment)))
+    told = [measures_of(module) for module in components(experiment).environment_modules]
+    columns = (*EVERYWHERE, *(name for name in told[0] if all(name in one for one in told)))
     try:
         for name in experiment_file(experiment).table.metrics:
             refuse_unknown(name, parse(name), columns)

@@ -133,11 +133,11 @@ class Train(RunStep):
     """Train one curriculum stage of a run."""
 
     stage: int = 1
-    """Stages count from 1; each starts from the checkpoint of the one before."""
+    """Stages count from 1; each starts from the checkpoint of the one before, if there is one."""
     dataset: Path | None = None
     """That of the run's environment if not given."""
     start: tuple[Path, ...] = ()
-    """Checkpoint of the stage before; found by itself if not given."""
+    """Checkpoint that training starts from; found by itself if not given."""
     out: Path | None = None
     """The folder of the stage if not given."""
 
@@ -159,13 +159,13 @@ class Train(RunStep):
 
         device.prepare(f"{self.label} stage {self.stage}", resolved.settings.training.precision)
         place = (self.scale_name, self.experiment, self.variant, self.seed)
-        start = self.start or (paths.checkpoint(*place, self.stage - 1),)
+        run = plan.Run(self.experiment, self.variant, self.seed)
         job = Job(
             settings=resolved.settings,
             stage=self.stage,
             seed=self.seed,
             dataset=self.dataset or plan.dataset(*place[:3]),
-            start=start[0] if self.stage > 1 else None,
+            start=self.start[0] if self.start else plan.start(self.scale_name, run, self.stage),
             out=self.out or paths.stage(*place, self.stage),
             source_digest=self.source("train", **self.names()),
             label=self.label,

@@ -15,9 +15,9 @@ from torch.nn.utils import parametrize
 from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.errors import UserError
-from memdt.models.adapters import AdapterSettings, LowRank, adapt, merge, trainable
+from memdt.models.adapters import LowRank, adapt, merge, trainable
 from memdt.models.interface import SequencePolicy, Spaces, Step
-from memdt.settings.schema import TrainingSettings
+from memdt.settings.schema import AdapterSettings, TrainingSettings
 from memdt.training.checkpoints import load_checkpoint, save_checkpoint
 from memdt.training.loop import Trainer
 from memdt.training.optimiser import AdamW

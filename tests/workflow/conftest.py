@@ -75,13 +75,16 @@ def make_tiny_project(make_project: Callable[[Path], Any]) -> Callable[[Path], A
 
 
 @pytest.fixture
-def reruns() -> Callable[[Any], set[str]]:
-    """What Snakemake would do now: rule names, with variant and stage where they have one."""
+def reruns() -> Callable[..., set[str]]:
+    """What Snakemake would do now: rule names, with variant and stage where they have one.
+
+    Of the tiny experiment, or of what other options select.
+    """
     return what_reruns
 
 
-def what_reruns(project: Any) -> set[str]:
-    done = project.snakemake("-n", *SELECTED)
+def what_reruns(project: Any, *selected: str) -> set[str]:
+    done = project.snakemake("-n", *(selected or SELECTED))
     assert done.returncode == 0, done.stderr
     blocks = re.findall(
         r"^(?:local)?rule (\w+):\n(.*?)(?=^\[|^Job stats|\Z)", done.stdout, re.M | re.S

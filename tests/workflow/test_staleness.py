@@ -86,3 +86,37 @@ def test_published_numbers_rerun_no_run(done_project, reruns):
     path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert reruns(done_project) <= REPORT | {"figure"}
     assert "table" in reruns(done_project)
+
+
+TUNED = """\
+title: from the checkpoints of another experiment
+answers: {paper: rate, item: none}
+environment: tmaze
+set: {evaluation.segments: [1]}
+variants:
+  tuned: {start_from: tiny/memory, set: {training.segments: 1}}
+  elsewhere: {checkpoint_of: tuned/tuned, environment: wide}
+"""
+WIDE = "environment: {module: tmaze, parameters: {spare_steps: 2}}\n"
+
+
+def test_what_starts_from_a_run_is_trained_after_it_and_again_with_it(done_project, reruns):
+    project, asked = done_project, ("--config", "scale=tiny", "experiments=tuned")
+    project.write("workflow/config/experiments/tuned.yaml", TUNED)
+    tmaze = (project.root / TMAZE).read_text(encoding="utf-8")
+    project.write("workflow/config/environments/wide.yaml", tmaze + WIDE)
+    project.edit(
+        "workflow/config/scales/tiny.yaml", "environments:\n",
+        "environments:\n  wide: {segment_length: 6, environment.parameters.corridor_length: 4,\n"
+        "    collection.segments: [1, 2], collection.episodes_per_segment_count: 8}\n",
+    )  # fmt: skip
+    mine = {"train tuned 1", "evaluate tuned", "evaluate elsewhere"}
+    assert reruns(project, *asked) == mine | REPORT
+    project.done("snakemake", "--cores", "2", *asked)
+    assert reruns(project, *asked) == set()
+    project.edit(
+        "workflow/config/experiments/tiny.yaml", "{training.segments: 2}",
+        "{training.segments: 2, training.beta_1: 0.8}",
+    )  # fmt: skip
+    base = {"train memory 1", "train memory 2"}
+    assert reruns(project, *asked) == base | mine | REPORT

@@ -121,10 +121,9 @@ def dataset_of(scale, experiment, variant):
 
 @by_wildcards
 def start_of(scale, experiment, variant, seed, stage):
-    """The checkpoint of the stage before; nothing for the first stage."""
-    if stage == "1":
-        return []
-    return str(paths.checkpoint(scale, experiment, variant, int(seed), int(stage) - 1))
+    """The checkpoint of the stage before, or of the run that the first stage starts from."""
+    start = plan.start(scale, plan.Run(experiment, variant, int(seed)), int(stage))
+    return [] if start is None else str(start)
 
 
 @by_wildcards

@@ -111,6 +111,20 @@ class EpisodeStore:
         returns: np.ndarray = kept + self.later_returns
         return returns
 
+    def share_of_each(
+        self, groups: Sequence[str], fraction: float
+    ) -> Bool[np.ndarray, " episodes"]:
+        """So many of each group's episodes, at least one, in an order drawn once and for all.
+
+        A larger share holds a smaller one. Drawn, because episodes may lie in order of length.
+        """
+        names, numbers = np.unique(np.asarray(groups), return_inverse=True)
+        chosen = np.zeros(len(self), dtype=bool)
+        for number in range(len(names)):
+            mine = np.random.default_rng(0).permutation(np.flatnonzero(numbers == number))
+            chosen[mine[: int(np.ceil(fraction * len(mine)))]] = True
+        return chosen
+
     def select(self, chosen: Bool[np.ndarray, " episodes"]) -> EpisodeStore:
         """The episodes marked true, in the same order."""
         steps = np.repeat(chosen, self.lengths)

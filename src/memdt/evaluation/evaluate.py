@@ -58,7 +58,7 @@ def evaluate_run(job: Job) -> None:
 def load_policy(settings: RunSettings, checkpoint: Path) -> SequencePolicy:
     """The trained policy of a run, ready to act."""
     policy = build_policy(settings, weights_seed=0)
-    wanted = digest(slices.train(settings, settings.stages))
+    wanted = digest(slices.played(settings))
     load_checkpoint(policy, checkpoint, wanted, f"snakemake --cores all {checkpoint} --force")
     return policy.to(default_device()).eval()
 

@@ -21,26 +21,13 @@ from fnmatch import fnmatchcase
 import torch
 import torch.nn.functional as functional
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from memdt.errors import UserError, closest
-from memdt.settings.schema import Frozen
+from memdt.settings.schema import AdapterSettings
 
 WHERE = "training.adapter.layers"
-
-
-class AdapterSettings(Frozen):
-    """Which layers are adapted, and how."""
-
-    layers: tuple[str, ...] = Field(
-        min_length=1, description="names of linear layers; * stands for anything, dots too"
-    )
-    # Deviation D47: DT-Mem prints neither alpha nor dropout; these are its public code's.
-    rank: int = Field(default=4, gt=0, description="of the matrix that is added to a weight")
-    alpha: float = Field(default=1.0, gt=0, description="it is multiplied by alpha / rank")
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="of a layer's inputs to it")
 
 
 class LowRank(nn.Module):

@@ -6,6 +6,7 @@ never left out; nothing here asks a clock or counts on an order that files do no
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,15 @@ from memdt.reporting.inline_svg import Drawing, inline
 from memdt.reporting.scale_comparison import Difference, differences
 from memdt.reporting.table_view import BlockView, blocks, run_views
 from memdt.settings.layers import available
-from memdt.settings.resolve import experiment_file, figures, resolve, variants_of
+from memdt.settings.resolve import (
+    environment_of,
+    experiment_file,
+    figures,
+    lineage,
+    resolve,
+    resolve_dataset,
+    variants_of,
+)
 from memdt.settings.schema import ExperimentFile, FigureSettings
 
 # How a verdict looks; a test holds the words against those that can occur.
@@ -152,14 +161,14 @@ def _figure_view(scale: str, name: str, settings: FigureSettings, shown: bool) -
 
 def dataset_cards(scale: str, experiments: Iterable[str]) -> list[DatasetCard]:
     """A card of each environment that the experiments use."""
-    names = dict.fromkeys(experiment_file(name).environment for name in experiments)
-    cards = []
-    for name in names:
-        user = next(e for e in experiments if experiment_file(e).environment == name)
-        variant = variants_of(user, scale)[0]
-        module = resolve(user, variant, scale).settings.environment.module
-        cards.append(dataset_card(name, module, scale))
-    return cards
+    names = dict.fromkeys(
+        environment_of(*one)
+        for experiment in experiments
+        for variant in variants_of(experiment, scale)
+        for one in lineage(experiment, variant)
+    )
+    modules = {name: resolve_dataset(name, scale).environment.module for name in names}
+    return [dataset_card(name, modules[name], scale) for name in names]
 
 
 def training_rows(records: pd.DataFrame) -> list[dict[str, str]]:
@@ -172,7 +181,16 @@ def training_rows(records: pd.DataFrame) -> list[dict[str, str]]:
             "seeds": f"{group['seed'].nunique():,}",
             "stages": f"{group['stage'].nunique():,.0f}",
             "parameters": f"{group['parameters'].max():,.0f}",
+            "trained": _trained(group),
             "updates": f"{group['updates'].sum() / group['seed'].nunique():,.0f}",
         }
         for (experiment, variant), group in trained.groupby(["experiment", "variant"], sort=False)
     ]
+
+
+def _trained(jobs: pd.DataFrame) -> str:
+    """How many parameters the last stage has trained, and their share of the policy's."""
+    last = jobs.loc[jobs["stage"].idxmax()]
+    total = last["parameters"]
+    count = last.get("trained_parameters", math.nan)
+    return f"{count:,.0f} ({count / total:.2%})" if count < total else "all"

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from memdt.settings.layers import available, flatten
-from memdt.settings.resolve import resolve, scale_file, variants_of
+from memdt.settings.resolve import DERIVED, resolve, scale_file, variants_of
 
 MOST_NAMED = 3  # variants that a short sentence names
 _MISSING = "not set"
@@ -70,7 +70,8 @@ def _changes(here: dict[str, Any], published: dict[str, Any]) -> list[tuple[str,
 
 
 def _dotted(experiment: str, variant: str, scale: str) -> dict[str, Any]:
-    return flatten(resolve(experiment, variant, scale).settings.model_dump(mode="json"))
+    settings = resolve(experiment, variant, scale).settings
+    return flatten(settings.model_dump(mode="json", exclude=set(DERIVED)))
 
 
 # Last parts of keys that stand in several places.

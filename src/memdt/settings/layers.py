@@ -5,7 +5,7 @@ Later layers win: environments/ <- models/ <- experiments/ (set, variants.<name>
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,13 @@ class Layered:
                 del values[old], origins[old]
             values[key], origins[key] = value, origin
         return Layered(values, origins)
+
+    def with_parts_of(self, other: Layered, parts: Collection[str]) -> Layered:
+        """This, with some parts (first words of keys) exactly as another has them."""
+        mine = {k: v for k, v in self.values.items() if k.split(".")[0] not in parts}
+        theirs = {k: v for k, v in other.values.items() if k.split(".")[0] in parts}
+        origins = {k: self.origins[k] for k in mine} | {k: other.origins[k] for k in theirs}
+        return Layered(mine | theirs, origins)
 
     def nested(self) -> dict[str, Any]:
         """The settings as nested mappings."""

@@ -48,6 +48,7 @@ def resolve(experiment: str, variant: str, scale: str) -> Resolved:
         layers=Layered(entry["values"], entry["origins"]),
         experiment=entry["experiment"],
         variant=entry["variant"],
+        start=tuple(entry["start"]) if entry["start"] else None,
     )
 
 
@@ -124,4 +125,5 @@ def _entry(resolved: Resolved, seen: Observation) -> dict[str, Any]:
         "origins": resolved.layers.origins,
         "experiment": resolved.experiment,
         "variant": resolved.variant,
+        "start": resolved.start,
     }

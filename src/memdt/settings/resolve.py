@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,7 +13,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from memdt import discovery, paths
 from memdt.errors import UserError, closest
-from memdt.settings.layers import Layered, available, explain, read_file, read_yaml
+from memdt.settings import slices
+from memdt.settings.layers import Layered, available, explain, flatten, read_file, read_yaml
 from memdt.settings.schema import (
     CollectionSettings,
     EnvironmentSettings,
@@ -35,6 +37,7 @@ class Resolved:
     layers: Layered
     experiment: str  # of the run that is trained: the one named by checkpoint_of, else its own
     variant: str
+    start: tuple[str, str] | None = None  # experiment and variant that training starts from
 
 
 @cache
@@ -108,7 +111,7 @@ def variants_of(experiment: str, scale: str) -> tuple[str, ...]:
 class Components:
     """What an experiment is made of, at any scale: names of files and of modules."""
 
-    experiments: tuple[str, ...]  # itself, and those whose checkpoints it evaluates
+    experiments: tuple[str, ...]  # itself, and those whose checkpoints it takes
     environments: tuple[str, ...]
     environment_modules: tuple[str, ...]
     models: tuple[str, ...]
@@ -117,19 +120,16 @@ class Components:
 
 def components(experiment: str) -> Components:
     """The files and modules that an experiment's variants name; nothing is imported."""
-    names, models = {experiment}, set()
-    for variant, entry in experiment_file(experiment).variants.items():
-        trained, _, _ = _trained_layers(experiment, variant, entry)
-        names.add(trained)
-        models.add(_source(entry).model or "")
-    environments = sorted({experiment_file(name).environment for name in names})
+    line = [one for v in experiment_file(experiment).variants for one in lineage(experiment, v)]
+    environments = sorted({environment_of(*one) for one in line})
+    models = {variant_of(*one).model for one in line} - {None}
     modules = {_environment_layers(name).values["environment.module"] for name in environments}
     return Components(
-        experiments=tuple(sorted(names)),
+        experiments=tuple(sorted({name for name, _ in line})),
         environments=tuple(environments),
         environment_modules=tuple(sorted(modules)),
-        models=tuple(sorted(models)),
-        model_modules=tuple(sorted({_model_module(name) for name in models})),
+        models=tuple(sorted(filter(None, models))),
+        model_modules=tuple(sorted({_model_module(name) for name in filter(None, models)})),
     )
 
 
@@ -142,6 +142,7 @@ class DatasetSettings(Frozen):
 
 
 DATASET_KEYS = tuple(DatasetSettings.model_fields)
+DERIVED = ("start", "played")  # of RunSettings: filled in here, never set by a file
 
 
 @cache
@@ -161,13 +162,23 @@ def resolve_dataset(environment: str, scale: str) -> DatasetSettings:
 def resolve(experiment: str, variant: str, scale: str) -> Resolved:
     """The settings of a variant at a scale. Bad input is a UserError that names file and key."""
     entry = variant_of(experiment, variant)
-    trained_experiment, trained_variant, layers = _trained_layers(experiment, variant, entry)
-    layers = _apply_experiment(layers, experiment, entry)
+    line = lineage(experiment, variant)
+    layers = _file_layers(line)
     names = (layers.values["environment.name"], layers.values["model.name"], experiment)
     layers = _apply_scale(layers, scale, *names)
+    source = resolve(*line[1], scale) if len(line) > 1 else None
+    if source is not None:
+        layers = _as_trained(layers, source, experiment, entry)
     settings = _validate(layers)
     _check_dataset_untouched(settings, layers, scale)
-    return Resolved(settings, layers, trained_experiment, trained_variant)
+    if source is None:
+        return Resolved(settings, layers, experiment, variant)
+    shaped = slices.train(source.settings, source.settings.stages)
+    if entry.checkpoint_of is not None:
+        played = settings.model_copy(update={"played": shaped})
+        return Resolved(played, layers, *line[1], source.start)
+    started = settings.model_copy(update={"start": shaped})
+    return Resolved(started, layers, experiment, variant, line[1])
 
 
 def _check_dataset_untouched(settings: RunSettings, layers: Layered, scale: str) -> None:
@@ -182,34 +193,69 @@ def _check_dataset_untouched(settings: RunSettings, layers: Layered, scale: str)
             )
 
 
-def _trained_layers(experiment: str, variant: str, entry: Variant) -> tuple[str, str, Layered]:
-    """The layers below the experiment's own: environment and model, or those of another run."""
-    if entry.checkpoint_of is None:
-        return experiment, variant, _base_layers(experiment_file(experiment).environment, entry)
-    place = str(paths.CONFIG / "experiments" / f"{experiment}.yaml")
-    trained_experiment, _, trained_variant = entry.checkpoint_of.partition("/")
-    if trained_experiment not in available("experiments") or not trained_variant:
-        remedy = (
-            f"write experiment/variant; {closest(trained_experiment, available('experiments'))}"
-        )
-        raise UserError(f"checkpoint_of {entry.checkpoint_of!r} is unknown", place, remedy)
-    source = _source(entry)
-    if source.checkpoint_of is not None:
-        raise UserError("checkpoint_of must name a variant that is trained itself", place)
-    layers = _base_layers(experiment_file(trained_experiment).environment, source)
-    return (
-        trained_experiment,
-        trained_variant,
-        _apply_experiment(layers, trained_experiment, source),
-    )
+def lineage(experiment: str, variant: str) -> tuple[tuple[str, str], ...]:
+    """The variant, the one whose checkpoints it takes, the one whose that takes, and so on.
+
+    UserError where one of them is unknown, is not trained itself, or is the variant itself.
+    """
+    line = [(experiment, variant)]
+    while (named := variant_of(*line[-1]).source) is not None:
+        key = "checkpoint_of" if variant_of(*line[-1]).checkpoint_of else "start_from"
+        place = str(paths.CONFIG / "experiments" / f"{line[-1][0]}.yaml")
+        name, _, of_it = named.partition("/")
+        if name not in available("experiments") or not of_it:
+            remedy = f"write experiment/variant; {closest(name, available('experiments'))}"
+            raise UserError(f"{key} {named!r} is unknown", place, remedy)
+        if variant_of(name, of_it).checkpoint_of is not None:
+            raise UserError(f"{key} must name a variant that is trained itself", place)
+        if (name, of_it) in line:
+            raise UserError(f"{key} {named!r} leads back to itself", place)
+        line.append((name, of_it))
+    return tuple(line)
 
 
-def _source(entry: Variant) -> Variant:
-    """The variant that is trained: this one, or that whose checkpoints it evaluates."""
-    if entry.checkpoint_of is None:
-        return entry
-    experiment, _, variant = entry.checkpoint_of.partition("/")
-    return variant_of(experiment, variant)
+def environment_of(experiment: str, variant: str) -> str:
+    """The configured environment of a variant: its own, that of its checkpoints, or the usual."""
+    entry = variant_of(experiment, variant)
+    if entry.environment is None and entry.checkpoint_of is not None:
+        return environment_of(*lineage(experiment, variant)[1])
+    return entry.environment or experiment_file(experiment).environment
+
+
+def _file_layers(line: Sequence[tuple[str, str]]) -> Layered:
+    """The layers of a variant below the scale: environment, model, experiment.
+
+    What plays another run's checkpoints where that was trained takes over how it is evaluated.
+    """
+    entry = variant_of(*line[0])
+    if entry.checkpoint_of is not None and entry.environment is None:
+        layers = _file_layers(line[1:])
+    else:
+        layers = _base_layers(environment_of(*line[0]), variant_of(*line[-1]))
+    return _apply_experiment(layers, line[0][0], entry)
+
+
+def _as_trained(layers: Layered, source: Resolved, experiment: str, entry: Variant) -> Layered:
+    """The layers with the model of the run whose checkpoints are taken.
+
+    Where they are only played, with its training too: that is over. UserError where the experiment
+    asks for another model, or the variant for what is over.
+    """
+    parts = {"model"} if entry.checkpoint_of is None else {"model", "training"}
+    asked = {k: v for k, v in flatten(experiment_file(experiment).set).items() if _is_model(k)}
+    asked |= {k: v for k, v in flatten(entry.set).items() if k.split(".")[0] in parts}
+    is_so = flatten(source.settings.model_dump(mode="json"))
+    for key, value in asked.items():
+        if is_so.get(key) != value:
+            what = (
+                f"{key} is {is_so.get(key)!r} in the checkpoints of {entry.source}, not {value!r}"
+            )
+            raise UserError(what, str(paths.CONFIG / "experiments" / f"{experiment}.yaml"))
+    return layers.with_parts_of(source.layers, parts)
+
+
+def _is_model(key: str) -> bool:
+    return key.split(".")[0] == "model"
 
 
 def _environment_layers(environment: str) -> Layered:
@@ -256,6 +302,9 @@ def _apply_scale(
 
 def _validate(layers: Layered) -> RunSettings:
     """Check everything that can be known before a job starts, the parts of modules included."""
+    for key, place in layers.origins.items():
+        if key.split(".")[0] in DERIVED:
+            raise UserError("unknown key", f"{place}: {key}", "it follows from the variant")
     try:
         settings = RunSettings.model_validate(layers.nested())
     except ValidationError as error:

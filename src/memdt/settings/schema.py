@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 
 class Frozen(BaseModel):
@@ -37,6 +38,18 @@ class CollectionSettings(Frozen):
         description="keep the first segments of an episode, which is played to its end; null: all",
     )
     seed: int = Field(default=0, ge=0, description="seed of the collection")
+
+
+class AdapterSettings(Frozen):
+    """Which layers LoRA adapts, and how. Source: Hu et al. 2022; DT-Mem section 4.4."""
+
+    layers: tuple[str, ...] = Field(
+        min_length=1, description="names of linear layers; * stands for anything, dots too"
+    )
+    # Deviation D47: DT-Mem prints neither alpha nor dropout; these are its public code's.
+    rank: int = Field(default=4, gt=0, description="of the matrix that is added to a weight")
+    alpha: float = Field(default=1.0, gt=0, description="it is multiplied by alpha / rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="of a layer's inputs to it")
 
 
 class TrainingSettings(Frozen):
@@ -79,6 +92,20 @@ class TrainingSettings(Frozen):
         description="charge for overwriting memory, times the mean openness of its gates; the "
         "first segment writes for nothing",
     )
+    trainable: tuple[str, ...] = Field(
+        default=("*",),
+        min_length=1,
+        description="names of the parameters that are trained, * for anything; the rest is frozen",
+    )
+    adapter: AdapterSettings | None = Field(
+        default=None, description="LoRA: train adapters alone, merged at the end; null: none"
+    )
+    data_fraction: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of each group's episodes to train on; a larger one holds a smaller one",
+    )
     precision: Literal["float32", "bfloat16"] = "float32"
     log_every: int = Field(default=10, gt=0, description="updates between two rows of the curve")
 
@@ -89,6 +116,12 @@ class TrainingSettings(Frozen):
                 "training needs exactly one of updates_per_stage and epochs_per_stage; "
                 "set the other one to null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_of_freezing(self) -> TrainingSettings:
+        if self.adapter is not None and self.trainable != ("*",):
+            raise ValueError("training.adapter freezes all else: leave training.trainable out")
         return self
 
     @model_validator(mode="after")
@@ -147,6 +180,13 @@ class RunSettings(Frozen):
     training: TrainingSettings
     evaluation: EvaluationSettings
     seeds: tuple[int, ...] = Field(min_length=1, description="one run each; the unit of statistics")
+    # The last two follow from the variant; `resolve` fills them in, no file may set them.
+    start: SkipJsonSchema[dict[str, Any] | None] = Field(
+        default=None, description="what shaped the checkpoint that training starts from"
+    )
+    played: SkipJsonSchema[dict[str, Any] | None] = Field(
+        default=None, description="what shaped the checkpoint that is played; null: these settings"
+    )
 
     @model_validator(mode="after")
     def _long_enough(self) -> RunSettings:
@@ -173,13 +213,25 @@ class Variant(Frozen):
     checkpoint_of: str | None = Field(
         default=None, description="experiment/variant whose checkpoints are evaluated"
     )
+    start_from: str | None = Field(
+        default=None, description="experiment/variant whose checkpoints training starts from"
+    )
+    environment: str | None = Field(
+        default=None, description="null: that of the experiment, or of the checkpoints"
+    )
     set: dict[str, Any] = Field(default={}, description="dotted settings of this variant")
 
     @model_validator(mode="after")
     def _one_source(self) -> Variant:
-        if (self.model is None) == (self.checkpoint_of is None):
-            raise ValueError("a variant needs exactly one of model and checkpoint_of")
+        sources = (self.model, self.checkpoint_of, self.start_from)
+        if sum(one is not None for one in sources) != 1:
+            raise ValueError("a variant needs exactly one of model, checkpoint_of and start_from")
         return self
+
+    @property
+    def source(self) -> str | None:
+        """experiment/variant whose checkpoints this one takes, to play or to start from."""
+        return self.checkpoint_of or self.start_from
 
 
 class TableSettings(Frozen):

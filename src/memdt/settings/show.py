@@ -11,7 +11,7 @@ from memdt import digest, paths
 from memdt.screen import console
 from memdt.settings import slices
 from memdt.settings.layers import flatten
-from memdt.settings.resolve import Resolved
+from memdt.settings.resolve import DERIVED, Resolved
 from memdt.settings.resolve import digest as settings_digest
 
 
@@ -25,13 +25,16 @@ def show(resolved: Resolved) -> None:
     if resolved.settings.stages:
         made_by = f"trained as {resolved.experiment}/{resolved.variant}"
         screen.print(f"\n{made_by}, {_plural(resolved.settings.stages, 'stage')}")
-    content = slices.train(resolved.settings, resolved.settings.stages)
+    if resolved.start is not None:
+        screen.print(f"its training starts from {'/'.join(resolved.start)}")
+    content = slices.played(resolved.settings)
     screen.print(f"digest of what shapes its checkpoint: {settings_digest(content)}")
 
 
 def rows(resolved: Resolved) -> list[tuple[str, Any]]:
     """Dotted keys and values of all settings, in the order of the models."""
-    return list(flatten(resolved.settings.model_dump(mode="json")).items())
+    settings = resolved.settings.model_dump(mode="json", exclude=set(DERIVED))
+    return list(flatten(settings).items())
 
 
 def origin(resolved: Resolved, key: str) -> str:

@@ -6,11 +6,13 @@ Editing an evaluation setting must not retrain; a longer curriculum must not red
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memdt.errors import UserError
-from memdt.settings.resolve import DatasetSettings
 from memdt.settings.schema import RunSettings
+
+if TYPE_CHECKING:
+    from memdt.settings.resolve import DatasetSettings
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,18 @@ def train(settings: RunSettings, number: int) -> dict[str, Any]:
         "model": settings.model,
         "training": training,
         "stages": [vars(stage(settings, k)) for k in range(1, number + 1)],
+        **({} if settings.start is None else {"start": settings.start}),
     }
+
+
+def started(settings: RunSettings, number: int) -> dict[str, Any] | None:
+    """What shaped the checkpoint that a stage starts from; None where weights are drawn."""
+    return settings.start if number == 1 else train(settings, number - 1)
+
+
+def played(settings: RunSettings) -> dict[str, Any]:
+    """What shaped the checkpoint that a run is evaluated from."""
+    return settings.played or train(settings, settings.stages)
 
 
 def evaluate(settings: RunSettings) -> dict[str, Any]:

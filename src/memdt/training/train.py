@@ -17,11 +17,12 @@ import torch
 
 from memdt import discovery, guard
 from memdt.data.batches import Batches
-from memdt.data.episodes import read_episodes, read_metadata
+from memdt.data.episodes import EpisodeStore, read_episodes, read_metadata
 from memdt.data.segments import EpisodeTensors, Segment
 from memdt.device import default_device
 from memdt.environments import interface as environments
 from memdt.files import remove_temporaries, sha256, write_text
+from memdt.models.adapters import merge
 from memdt.models.interface import SequencePolicy, Spaces
 from memdt.provenance import manifest, measured, write_manifest
 from memdt.seeding import generator, stream
@@ -30,6 +31,7 @@ from memdt.settings.resolve import digest
 from memdt.settings.schema import RunSettings
 from memdt.training.checkpoints import load_checkpoint, save_checkpoint
 from memdt.training.course import Course
+from memdt.training.freezing import freeze
 from memdt.training.loop import Trainer, with_idle_segments
 from memdt.training.optimiser import AdamW
 from memdt.training.resume import NAME, ResumeState
@@ -45,7 +47,7 @@ class Job:
     stage: int
     seed: int
     dataset: Path
-    start: Path | None  # checkpoint of the stage before
+    start: Path | None  # checkpoint of the stage before, or of the run that the first starts from
     out: Path
     source_digest: str = ""
     label: str = "train"
@@ -65,11 +67,14 @@ def train_stage(job: Job) -> None:
     batches = _batches(job, stage, device)
     policy = build_policy(job.settings, stream(job.seed, "weights")).to(device)
     if job.start is not None:
-        before = digest(slices.train(job.settings, job.stage - 1))
+        before = digest(slices.started(job.settings, job.stage))
         load_checkpoint(policy, job.start, before, _mend(job.start))
+    torch.manual_seed(stream(job.seed, "adapters", stage.number))
+    trained = freeze(policy, job.settings.training)
     updates = stage.updates or batches.updates(stage.epochs or 1)
     course = _course(job, stage, policy, batches, updates, started)
     past = course.run()  # .spent and .resumed: seconds before this process, and how many there were
+    merge(policy)
     write_text(job.out / "curve.csv", CURVE_HEADER + "".join(past.rows))
     metadata = _metadata(job)
     save_checkpoint(policy, job.out / "checkpoint.safetensors", metadata)
@@ -77,7 +82,8 @@ def train_stage(job: Job) -> None:
     parameters = sum(p.numel() for p in policy.parameters())
     made = manifest(
         job.seed, str(device), files,
-        stage=job.stage, parameters=parameters, updates=updates, **metadata,
+        stage=job.stage, parameters=parameters, trained_parameters=trained.trainable,
+        updates=updates, **metadata,
     )  # fmt: skip
     figures = measured(started, before=past.spent, resumed=past.resumed, updates=updates)
     write_manifest(job.out / "manifest.json", made, figures)
@@ -119,7 +125,7 @@ def _mend(path: Path) -> str:
 
 
 def _batches(job: Job, stage: slices.Stage, device: torch.device) -> Batches:
-    store = read_episodes(job.dataset, digest(slices.collect(job.settings)), _mend(job.dataset))
+    store = _episodes(job)
     return Batches(
         EpisodeTensors.from_store(store, device),
         segment_length=job.settings.segment_length,
@@ -129,6 +135,17 @@ def _batches(job: Job, stage: slices.Stage, device: torch.device) -> Batches:
         start=job.settings.training.start,
         seed=stream(job.seed, "batches", stage.number),
     )
+
+
+def _episodes(job: Job) -> EpisodeStore:
+    """The dataset, or a share of the episodes of each of its groups."""
+    settings, mend = job.settings, _mend(job.dataset)
+    store = read_episodes(job.dataset, digest(slices.collect(settings)), mend)
+    if settings.training.data_fraction == 1:
+        return store
+    module = environments.load(settings.environment.module)
+    groups = environments.groups(module, settings.environment.parameters, store.seeds)
+    return store.select(store.share_of_each(groups, settings.training.data_fraction))
 
 
 def _segments(
@@ -182,7 +199,7 @@ def _belongs_to(job: Job, device: torch.device) -> dict[str, Any]:
 
 def _optimiser(policy: SequencePolicy, training: Any) -> AdamW | None:
     """AdamW, anew in each stage (Deviation D17); None for a policy without weights."""
-    parameters = list(policy.parameters())
+    parameters = [p for p in policy.parameters() if p.requires_grad]
     if not parameters:
         return None
     return AdamW(
