@@ -97,6 +97,12 @@ def dataset(scale: str, experiment: str, variant: str) -> Path:
     return paths.dataset(scale, environment_of(experiment, variant))
 
 
+def demonstrations(scale: str, experiment: str, variant: str) -> Path | None:
+    """The dataset that an evaluation shows demonstrations of; None where the model wants none."""
+    wanted = slices.demonstration(resolve(experiment, variant, scale).settings)
+    return None if wanted is None else dataset(scale, experiment, variant)
+
+
 def episodes(scale: str, experiments: Iterable[str]) -> list[Path]:
     """The evaluations of all runs of some experiments."""
     return [

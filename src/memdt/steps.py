@@ -180,6 +180,8 @@ class CheckpointStep(RunStep):
 
     checkpoint: Path | None = None
     """That of the last stage if not given."""
+    dataset: tuple[Path, ...] = ()
+    """What demonstrations come from, where the model wants any; found by itself if not given."""
 
     @property
     def place(self) -> tuple[str, str, str, int]:
@@ -201,6 +203,13 @@ class CheckpointStep(RunStep):
         run = plan.Run(self.experiment, self.variant, self.seed)
         return self.checkpoint or plan.last_checkpoint(self.scale_name, run)
 
+    def shown(self) -> Path | None:
+        """The dataset that demonstrations come from, where the model wants any."""
+        from memdt import plan
+
+        found = plan.demonstrations(self.scale_name, self.experiment, self.variant)
+        return self.dataset[0] if self.dataset else found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(CheckpointStep):
@@ -221,6 +230,7 @@ class Evaluate(CheckpointStep):
             seed=self.seed,
             checkpoint=self.weights(),
             out=self.out or paths.episodes(*self.place),
+            dataset=self.shown(),
             source_digest=self.source("evaluate", **self.names()),
             label=self.label,
         )
@@ -242,7 +252,14 @@ class Attention(CheckpointStep):
         from memdt.evaluation.attention_maps import Job, record_attention
 
         out = self.out or paths.attention(*self.place)
-        record_attention(Job(settings=settings, seed=self.seed, checkpoint=self.weights(), out=out))
+        job = Job(
+            settings=settings,
+            seed=self.seed,
+            checkpoint=self.weights(),
+            out=out,
+            dataset=self.shown(),
+        )
+        record_attention(job)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,6 +282,7 @@ class Record(CheckpointStep):
             seed=self.seed,
             checkpoint=self.weights(),
             out=self.out or paths.recording(*self.place),
+            dataset=self.shown(),
             label=self.label,
         )
         with device.room_told("evaluation.episodes"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -46,8 +46,12 @@ PARTS = {
         {"slots": 4, "writing": "at_once"},
         {"slots": 4, "carried": False},
         {"slots": 4, "retrieval": "nearest", "nearest": 2},
+        {"slots": 4, "demonstration_steps": 3, "rank": 3, "task_width": 8, "hyper_width": 4},
     ],
+    "pdt": [{"demonstration_steps": 2}],
+    "hdt": [{"demonstration_steps": 3, "rank": 4, "task_width": 8, "hyper_width": 4}],
 }
+SHOWN = [(name, p) for name, of_it in PARTS.items() for p in of_it if "demonstration_steps" in p]
 
 
 def make(
@@ -88,8 +92,22 @@ def segment_of(spaces: Spaces, batch: int = BATCH, seed: int = 0) -> Segment:
     return Segment(observations, actions, returns, torch.ones(batch, TIME, dtype=torch.bool))
 
 
-def unroll(policy: SequencePolicy, segments: list[Segment]) -> tuple[list[torch.Tensor], Memory]:
-    memory, outputs = policy.initial_memory(len(segments[0])), []
+def begin(
+    policy: SequencePolicy, batch: int = BATCH, kind: str = "vector", seed: int = 99
+) -> Memory:
+    """The memory before the first segment; of a model that wants one, after a demonstration."""
+    steps = getattr(getattr(policy, "settings", None), "demonstration_steps", 0)
+    if not steps:
+        return policy.initial_memory(batch)
+    whole = segment_of(SPACES[kind], seed=seed).rows(batch)
+    cut = {f.name: getattr(whole, f.name)[:, :steps] for f in fields(Segment)[:-1]}
+    return policy.memory_after(Segment(**cut), batch)
+
+
+def unroll(
+    policy: SequencePolicy, segments: list[Segment], kind: str = "vector"
+) -> tuple[list[torch.Tensor], Memory]:
+    memory, outputs = begin(policy, len(segments[0]), kind), []
     for segment in segments:
         output, memory = policy(segment, memory)
         outputs.append(output)
@@ -113,7 +131,7 @@ def decode(
 @pytest.mark.parametrize("kind", SPACES)
 def test_shapes_follow_from_the_spaces(name: str, parts: dict, kind: str) -> None:
     spaces = SPACES[kind]
-    outputs, _ = unroll(make(name, parts, spaces), [segment_of(spaces)])
+    outputs, _ = unroll(make(name, parts, spaces), [segment_of(spaces)], kind)
     assert outputs[0].shape == (BATCH, TIME, spaces.action_outputs)
 
 
@@ -122,7 +140,7 @@ def test_shapes_follow_from_the_spaces(name: str, parts: dict, kind: str) -> Non
 def test_no_label_and_no_later_step_reaches_a_prediction(name: str, parts: dict, kind: str) -> None:
     policy, segment = make(name, parts, SPACES[kind]), segment_of(SPACES[kind])
     other = segment_of(SPACES[kind], seed=1)
-    before, _ = unroll(policy, [segment])
+    before, _ = unroll(policy, [segment], kind)
     for time in range(TIME):
         actions = segment.actions.clone()
         actions[:, time:] = other.actions[:, time:]  # the step's own label and all later ones
@@ -130,7 +148,7 @@ def test_no_label_and_no_later_step_reaches_a_prediction(name: str, parts: dict,
         observations[:, time + 1 :] = other.observations[:, time + 1 :]
         returns[:, time + 1 :] = other.returns_to_go[:, time + 1 :]
         changed = Segment(observations, actions, returns, segment.mask)
-        after, _ = unroll(policy, [changed])
+        after, _ = unroll(policy, [changed], kind)
         torch.testing.assert_close(
             after[0][:, : time + 1], before[0][:, : time + 1], rtol=0, atol=1e-5
         )
@@ -150,11 +168,11 @@ def test_a_prediction_depends_on_its_own_observation(name: str, parts: dict) -> 
 def test_cached_steps_give_the_logits_of_forward(name: str, parts: dict) -> None:
     policy = make(name, parts)
     segments = [segment_of(SPACES["vector"], seed=seed) for seed in range(SEGMENTS)]
-    memory = cached_memory = policy.initial_memory(BATCH)
+    memory = cached_memory = begin(policy)
     with torch.inference_mode():
         for segment in segments:
             if not policy.recurrent:
-                memory = cached_memory = policy.initial_memory(BATCH)
+                memory = cached_memory = begin(policy)
             outputs, memory = policy(segment, memory)
             steps, closed = decode(policy, segment, cached_memory)
             torch.testing.assert_close(steps, outputs, rtol=0, atol=1e-5)
@@ -167,8 +185,8 @@ def test_rows_can_leave_a_rollout(name: str, parts: dict) -> None:
     segment = segment_of(SPACES["vector"])
     keep = torch.tensor([True, False, True])
     with torch.inference_mode():
-        whole, _ = decode(policy, segment, policy.initial_memory(BATCH))
-        state = policy.begin_segment(policy.initial_memory(BATCH), TIME)
+        whole, _ = decode(policy, segment, begin(policy))
+        state = policy.begin_segment(begin(policy), TIME)
         step = Step(segment.observations[:, 0], segment.returns_to_go[:, 0], None)
         _, state = policy.step(step, state)
         state = state.rows(keep)
@@ -277,7 +295,7 @@ def test_transformer_xl_with_enough_cache_is_one_long_pass() -> None:
     policy = make("transformer_xl", parts)
     segments = [segment_of(SPACES["vector"], seed=seed) for seed in range(SEGMENTS)]
     long = Segment(
-        *(torch.cat([getattr(s, f) for s in segments], dim=1) for f in Segment.__dataclass_fields__)
+        *(torch.cat([getattr(s, f.name) for s in segments], dim=1) for f in fields(Segment)[:-1])
     )
     pieces, _ = unroll(policy, segments)
     whole, _ = unroll(policy, [long])
@@ -313,3 +331,43 @@ def test_a_sliding_window_forgets_what_has_left_it() -> None:
         window = replace(second, actions=second.actions.clone())
         expected, _ = policy(window, policy.initial_memory(BATCH))
     torch.testing.assert_close(results[0], expected[:, -1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "parts"), SHOWN)
+def test_what_is_shown_reaches_every_prediction_and_trains_what_reads_it(name, parts) -> None:
+    policy, segment = make(name, parts), segment_of(SPACES["vector"])
+    one, other = (policy(segment, begin(policy, seed=seed))[0] for seed in (99, 98))
+    assert (one - other).abs().amax(dim=(0, 2)).min() > 0
+    one.square().sum().backward()
+    read_by = policy.prompt if name == "pdt" else policy.hyper_network
+    gradients = {key: value.grad for key, value in read_by.named_parameters()}
+    assert all(gradient is not None for gradient in gradients.values()), gradients
+
+
+@pytest.mark.parametrize("name", ["pdt", "hdt"])
+def test_a_window_that_slides_keeps_what_was_shown(name) -> None:
+    policy = make(name, PARTS[name][0])
+    first, second = segment_of(SPACES["vector"]), segment_of(SPACES["vector"], seed=1)
+    with torch.inference_mode():
+        state, previous = policy.begin_segment(begin(policy), TIME), None
+        for segment in (first, second):
+            for time in range(TIME):
+                step = Step(segment.observations[:, time], segment.returns_to_go[:, time], previous)
+                output, state = policy.step(step, state)
+                previous = segment.actions[:, time]
+        expected, _ = policy(second, begin(policy))
+    torch.testing.assert_close(output, expected[:, -1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "parts"), SHOWN)
+def test_untrained_a_hyper_network_adds_nothing(name, parts) -> None:
+    if name == "pdt":
+        pytest.skip("a prompt is read by attention, trained or not")
+    module = discovery.load("memdt.models", name)
+    torch.manual_seed(0)
+    policy = module.build(module.Settings(**{**SIZES, **parts, "name": name}), SPACES["vector"])
+    segment = segment_of(SPACES["vector"])
+    shown, alone = (
+        policy(segment, one)[0] for one in (begin(policy), policy.initial_memory(BATCH))
+    )
+    torch.testing.assert_close(shown, alone, rtol=0, atol=1e-6)

@@ -49,6 +49,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "cache": ({"name": "transformer_xl", "cache_length": 9, "dropout": 0.2, **SIZES}, {}),
     "lstm": ({"name": "behaviour_cloning_lstm", "width": 8}, {"schedule": "cosine"}),
     "no weights": ({"name": "random"}, {}),
+    "demonstrations": ({"name": "pdt", "demonstration_steps": 2, "dropout": 0.2, **SIZES}, {}),
     "adapters": (RATE, {"adapter": {"layers": ("*attention*", "head"), "rank": 2, "dropout": 0.2}}),
     "some parameters": (RATE, {"trainable": ("head.*", "memory"), "data_fraction": 0.5}),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -145,4 +147,6 @@ def test_rows_are_the_first_ones(count):
 
 def test_moving_a_segment_moves_all_of_it():
     moved = EpisodeTensors.from_store(store_of([4])).window(np.array([0]), np.array([4]), 2)
-    assert {t.device.type for t in vars(moved.to("meta")).values() if t is not None} == {"meta"}
+    both = replace(moved, demonstration=moved).to("meta")
+    parts = [*vars(both).values(), *vars(both.demonstration).values()]
+    assert {t.device.type for t in parts if isinstance(t, torch.Tensor)} == {"meta"}

@@ -149,6 +149,13 @@ def checkpoint_of(scale, experiment, variant, seed):
 
 
 @by_wildcards
+def demonstrations_of(scale, experiment, variant):
+    """The dataset that a policy is shown parts of before it plays, if it wants any."""
+    found = plan.demonstrations(scale, experiment, variant)
+    return [] if found is None else str(found)
+
+
+@by_wildcards
 def evaluate_settings(scale, experiment, variant):
     return settings_digest(slices.evaluate(resolve(experiment, variant, scale).settings))
 

@@ -5,6 +5,7 @@
 rule evaluate:
     input:
         checkpoint=checkpoint_of,
+        dataset=demonstrations_of,
     output:
         episodes="data/runs/{scale}/{experiment}/{variant}/seed_{seed}/episodes.csv",
         manifest="data/runs/{scale}/{experiment}/{variant}/seed_{seed}/evaluation_manifest.json",
@@ -28,13 +29,14 @@ rule evaluate:
         python -m memdt evaluate --experiment {wildcards.experiment:q} --variant {wildcards.variant:q} \
             --scale {wildcards.scale:q} --seed {wildcards.seed} \
             --settings-digest {params.settings} --source-digest {params.source} --threads {threads} \
-            --checkpoint {input.checkpoint:q} --out {output.episodes:q} >{log:q} 2>&1
+            --checkpoint {input.checkpoint:q} --dataset {input.dataset:q} --out {output.episodes:q} >{log:q} 2>&1
         """
 
 
 rule attention:
     input:
         checkpoint=checkpoint_of,
+        dataset=demonstrations_of,
     output:
         "data/runs/{scale}/{experiment}/{variant}/seed_{seed}/attention.npz",
     log:
@@ -55,13 +57,14 @@ rule attention:
         python -m memdt attention --experiment {wildcards.experiment:q} --variant {wildcards.variant:q} \
             --scale {wildcards.scale:q} --seed {wildcards.seed} \
             --settings-digest {params.settings} --source-digest {params.source} --threads {threads} \
-            --checkpoint {input.checkpoint:q} --out {output:q} >{log:q} 2>&1
+            --checkpoint {input.checkpoint:q} --dataset {input.dataset:q} --out {output:q} >{log:q} 2>&1
         """
 
 
 rule record:
     input:
         checkpoint=checkpoint_of,
+        dataset=demonstrations_of,
     output:
         "data/runs/{scale}/{experiment}/{variant}/seed_{seed}/recording.npz",
     log:
@@ -84,5 +87,5 @@ rule record:
         python -m memdt record --experiment {wildcards.experiment:q} --variant {wildcards.variant:q} \
             --scale {wildcards.scale:q} --seed {wildcards.seed} \
             --settings-digest {params.settings} --source-digest {params.source} --threads {threads} \
-            --checkpoint {input.checkpoint:q} --out {output:q} >{log:q} 2>&1
+            --checkpoint {input.checkpoint:q} --dataset {input.dataset:q} --out {output:q} >{log:q} 2>&1
         """

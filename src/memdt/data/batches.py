@@ -16,12 +16,14 @@ by any later segment.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from memdt.data.demonstrations import Demonstrations
 from memdt.data.segments import EpisodeTensors, Segment
 from memdt.errors import UserError
 
@@ -41,6 +43,7 @@ class Batches:
         maximum_segments: int,
         start: Literal["beginning", "random"] = "beginning",
         seed: int = 0,
+        demonstrations: Demonstrations | None = None,
     ) -> None:
         """Choose the episodes.
 
@@ -54,12 +57,14 @@ class Batches:
                 RATE's Q_k does; ``random`` a window of that length from every episode, uniform
                 over its possible starts, and the whole episode where it is shorter.
             seed: names the order of episodes and the windows, together with the epoch's number.
+            demonstrations: of these same tensors; each segment then holds one for every row.
 
         Raises:
             UserError: the dataset has no such episodes.
         """
         self.tensors, self.segment_length, self.batch_size = tensors, segment_length, batch_size
         self.maximum_segments, self.start, self.seed = maximum_segments, start, seed
+        self.demonstrations = demonstrations
         self._episodes = self._selected(minimum_segments)
         self._epoch = lru_cache(maxsize=4)(self._draw_epoch)
 
@@ -74,13 +79,15 @@ class Batches:
 
     def batch(self, update: int) -> list[Segment]:
         """The batch of one update (counted from 0), a Segment for each segment index."""
-        first, last = self._rows(update)
+        episodes, first, last = self._rows(update)
         counts = -(-(last - first) // self.segment_length)
+        shown = self._shown(episodes, update)
         segments = []
         for index in range(int(counts[0])):
             alive = int((counts > index).sum())
             begin = first[:alive] + index * self.segment_length
-            segments.append(self.tensors.window(begin, last[:alive], self.segment_length))
+            segment = self.tensors.window(begin, last[:alive], self.segment_length)
+            segments.append(replace(segment, demonstration=_rows_of(shown, alive)))
         return segments
 
     def windows(self, update: int) -> list[Segment]:
@@ -88,26 +95,38 @@ class Batches:
 
         For models that take an episode as one context; none is padded to the longest of the batch.
         """
-        first, last = self._rows(update)
+        episodes, first, last = self._rows(update)
         counts = -(-(last - first) // self.segment_length)
-        return [
-            self.tensors.window(first[rows], last[rows], int(count) * self.segment_length)
-            for count in np.unique(counts)[::-1]
-            for rows in [counts == count]
-        ]
+        shown = self._shown(episodes, update)
+        windows = []
+        for count in np.unique(counts)[::-1]:
+            rows = counts == count
+            steps = int(count) * self.segment_length
+            window = self.tensors.window(first[rows], last[rows], steps)
+            windows.append(replace(window, demonstration=_rows_of(shown, rows)))
+        return windows
 
-    def _rows(self, update: int) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
-        """First and one-past-last step of each row, rows with more segments first."""
+    def _shown(self, episodes: Int[np.ndarray, " batch"], update: int) -> Segment | None:
+        """What each row is shown of another episode, drawn by the update's number."""
+        if self.demonstrations is None:
+            return None
+        return self.demonstrations.of_others(episodes, (self.seed, update, 1))
+
+    def _rows(
+        self, update: int
+    ) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
+        """Episode, first and one-past-last step of each row, rows with more segments first."""
         # Deviation D7: a batch runs over the border of two epochs; the public code cuts it there.
         positions = np.arange(update * self.batch_size, (update + 1) * self.batch_size)
         epochs, places = np.divmod(positions, self.episodes)
         drawn = [self._epoch(int(epoch)) for epoch in range(epochs[0], epochs[-1] + 1)]
         order = np.stack([order for order, _ in drawn])[epochs - epochs[0], places]
         shares = np.stack([shares for _, shares in drawn])[epochs - epochs[0], places]
-        first, last = self._windows(self._episodes[order], shares)
+        episodes = self._episodes[order]
+        first, last = self._windows(episodes, shares)
         counts = -(-(last - first) // self.segment_length)
         longest_first = np.argsort(-counts, kind="stable")
-        return first[longest_first], last[longest_first]
+        return episodes[longest_first], first[longest_first], last[longest_first]
 
     def _draw_epoch(
         self, epoch: int
@@ -143,3 +162,7 @@ class Batches:
             asked = f"{minimum_segments} to {self.maximum_segments}"
             raise UserError(f"no episode has {asked} segments", "dataset", remedy)
         return np.flatnonzero(chosen)
+
+
+def _rows_of(shown: Segment | None, rows: int | Bool[np.ndarray, " batch"]) -> Segment | None:
+    return None if shown is None else shown.rows(rows)

@@ -37,6 +37,9 @@ class Segment:
     mask: Bool[Tensor, "batch time"]  # True: a real step
     # What is learnt where it is not the action itself (Deviation D50); models never look at it.
     labels: Shaped[Tensor, "batch time ..."] | None = None
+    # A stretch of another episode of the same group; where training shows one. Models meet it in
+    # `SequencePolicy.prompted`, never in `forward`.
+    demonstration: Segment | None = None
 
     def __len__(self) -> int:
         """Episodes side by side."""
@@ -51,9 +54,11 @@ class Segment:
         """The same segment on ``device``."""
         return self._map(lambda part: part.to(device))
 
-    def rows(self, count: int) -> Segment:
-        """The first ``count`` episodes."""
-        return self._map(lambda part: part[:count])
+    def rows(self, rows: int | Bool[np.ndarray, " batch"]) -> Segment:
+        """The first ``rows`` episodes, or those marked true."""
+        if isinstance(rows, int):
+            return self._map(lambda part: part[:rows])
+        return self._map(lambda part: part[torch.as_tensor(rows, device=part.device)])
 
     @property
     def learnt(self) -> Shaped[Tensor, "batch time ..."]:
@@ -62,10 +67,10 @@ class Segment:
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Segment:
         names = ("observations", "actions", "returns_to_go", "mask")
+        parts = {name: function(getattr(self, name)) for name in names}
         labels = None if self.labels is None else function(self.labels)
-        return replace(
-            self, **{name: function(getattr(self, name)) for name in names}, labels=labels
-        )
+        shown = None if self.demonstration is None else self.demonstration._map(function)
+        return replace(self, **parts, labels=labels, demonstration=shown)
 
 
 def returns_to_go(

@@ -116,7 +116,9 @@ def measures(module: EnvironmentModule) -> tuple[str, ...]:
 
 
 def groups(
-    module: EnvironmentModule, parameters: Mapping[str, Any], seeds: Sequence[int]
+    module: EnvironmentModule,
+    parameters: Mapping[str, Any],
+    seeds: Sequence[int] | Int[np.ndarray, " episodes"],
 ) -> list[str]:
     """The group of each episode; ``all`` in an environment that knows none.
 

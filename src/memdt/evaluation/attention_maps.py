@@ -6,7 +6,7 @@ more, and the attention probabilities of every layer and head are kept. Source: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from memdt.data.demonstrations import Demonstrations
 from memdt.data.segments import Segment
 from memdt.environments import interface as environments
 from memdt.errors import UserError
-from memdt.evaluation.evaluate import load_policy, rollout_of
+from memdt.evaluation.evaluate import load_demonstrations, load_policy, rollout_of
 from memdt.evaluation.rollout import Observer
 from memdt.files import atomic_path
 from memdt.models.interface import AttentionMaps, SequencePolicy, Step
@@ -33,12 +34,14 @@ class Job:
     seed: int
     checkpoint: Path
     out: Path  # attention.npz
+    dataset: Path | None = None  # that demonstrations come from, if the model wants any
 
 
 def record_attention(job: Job) -> None:
     """Play the first evaluation episode of the trained length and write its attention weights."""
     policy = load_policy(job.settings, job.checkpoint)
-    segments = play_episode(job.settings, policy, job.seed)
+    shown = load_demonstrations(job.settings, job.dataset)
+    segments = play_episode(job.settings, policy, job.seed, shown)
     maps = look(policy, segments)
     if not maps:
         name = job.settings.model["name"]
@@ -59,13 +62,18 @@ def record_attention(job: Job) -> None:
         np.savez_compressed(file, weights=weights, **arrays)
 
 
-def play_episode(settings: RunSettings, policy: SequencePolicy, seed: int) -> list[Segment]:
+def play_episode(
+    settings: RunSettings, policy: SequencePolicy, seed: int, shown: Demonstrations | None = None
+) -> list[Segment]:
     """The first evaluation episode, as long as training's longest, as segments of one row."""
-    rollout = rollout_of(settings, policy, Condition(), settings.training.segments, seed, 1)
+    played = [settings.evaluation.first_seed]
+    length = settings.training.segments
+    rollout = rollout_of(settings, policy, Condition(), length, seed, played, shown=shown)
     observer = rollout.observer = _Steps()
-    rollout.play([settings.evaluation.first_seed])
+    rollout.play(played)
     rollout.environment.close()
-    return _as_segments(observer.steps, settings.segment_length)
+    segments = _as_segments(observer.steps, settings.segment_length)
+    return [replace(segment, demonstration=rollout.demonstration) for segment in segments]
 
 
 class _Steps(Observer):
@@ -96,7 +104,7 @@ def _as_segments(steps: list[tuple[Tensor, Tensor, Tensor]], length: int) -> lis
 @torch.inference_mode()
 def look(policy: SequencePolicy, segments: list[Segment]) -> list[AttentionMaps]:
     """Where the policy looks in each segment; nothing for a policy without attention."""
-    memory, maps = policy.initial_memory(1), []
+    memory, maps = policy.memory_after(segments[0].demonstration, 1), []
     for segment in segments:
         seen = policy.attention(segment, memory)
         if seen is None:

@@ -6,10 +6,13 @@ One job does all lengths of a checkpoint, one row an episode.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from memdt.data.demonstrations import Demonstrations
+from memdt.data.episodes import read_episodes
+from memdt.data.segments import EpisodeTensors
 from memdt.device import default_device
 from memdt.environments import interface as environments
 from memdt.evaluation.rollout import Outcomes, Protocol, Rollout
@@ -22,7 +25,7 @@ from memdt.settings import slices
 from memdt.settings.resolve import digest
 from memdt.settings.schema import Condition, RunSettings
 from memdt.training.checkpoints import load_checkpoint
-from memdt.training.train import build_policy
+from memdt.training.train import build_policy, demonstrations_in
 
 COLUMNS = "condition,segments,episode,environment_seed,return,steps,success,group"
 
@@ -37,13 +40,15 @@ class Job:
     out: Path  # episodes.csv; its manifest lies beside it
     source_digest: str = ""
     label: str = "evaluate"
+    dataset: Path | None = None  # that demonstrations come from, if the model wants any
 
 
 def evaluate_run(job: Job) -> None:
     """Play all evaluation episodes of a checkpoint and write episodes.csv."""
     started = (time.perf_counter(), time.process_time())
     policy = load_policy(job.settings, job.checkpoint)
-    rows = [row for case in _cases(job.settings) for row in _rows(job, policy, *case)]
+    shown = load_demonstrations(job.settings, job.dataset)
+    rows = [row for case in _cases(job.settings) for row in _rows(job, policy, shown, *case)]
     content = slices.evaluate(job.settings)
     module = environments.load(job.settings.environment.module)
     header = ",".join((COLUMNS, *environments.measures(module))) + "\n"
@@ -63,6 +68,17 @@ def load_policy(settings: RunSettings, checkpoint: Path) -> SequencePolicy:
     return policy.to(default_device()).eval()
 
 
+def load_demonstrations(settings: RunSettings, dataset: Path | None) -> Demonstrations | None:
+    """What the policy can be shown of the environment's dataset; None where it wants nothing."""
+    if slices.demonstration(settings) is None:
+        return None
+    assert dataset is not None
+    mend = f"snakemake --cores all {dataset} --force"
+    store = read_episodes(dataset, digest(slices.collect(settings)), mend)
+    tensors = EpisodeTensors.from_store(store, default_device())
+    return demonstrations_in(settings, store, tensors)
+
+
 def _cases(settings: RunSettings) -> Iterator[tuple[str, Condition, int]]:
     for name, condition in settings.evaluation.conditions.items():
         for segments in condition.segments or settings.evaluation.segments:
@@ -70,12 +86,17 @@ def _cases(settings: RunSettings) -> Iterator[tuple[str, Condition, int]]:
 
 
 def _rows(
-    job: Job, policy: SequencePolicy, name: str, condition: Condition, segments: int
+    job: Job,
+    policy: SequencePolicy,
+    shown: Demonstrations | None,
+    name: str,
+    condition: Condition,
+    segments: int,
 ) -> list[str]:
     """The rows of one condition at one length."""
     module = environments.load(job.settings.environment.module)
     seeds = evaluation_seeds(job.settings)
-    ends = play(job.settings, policy, condition, segments, job.seed, job.label)
+    ends = play(job.settings, policy, condition, segments, job.seed, job.label, shown)
     successes = module.success(ends.returns, ends.terminated)
     groups = environments.groups(module, job.settings.environment.parameters, seeds)
     told = [ends.measures[measure] for measure in environments.measures(module)]
@@ -101,13 +122,14 @@ def play(
     segments: int,
     seed: int,
     label: str,
+    shown: Demonstrations | None = None,
 ) -> Outcomes:
     """What came of all evaluation episodes that span ``segments`` segments."""
     batches, steps = seed_batches(settings), segments * settings.segment_length
     progress = Progress(f"{label} {segments} segments", steps * len(batches), unit="steps")
     ends = []
     for batch, some in enumerate(batches):
-        rollout = rollout_of(settings, policy, condition, segments, seed, len(some), batch)
+        rollout = rollout_of(settings, policy, condition, segments, seed, some, batch, shown)
         ends.append(rollout.play(list(some), progress, batch * steps))
         rollout.environment.close()
     return Outcomes.joined(ends)
@@ -126,12 +148,14 @@ def rollout_of(
     condition: Condition,
     segments: int,
     seed: int,
-    episodes: int,
+    seeds: Sequence[int],
     batch: int = 0,
+    shown: Demonstrations | None = None,
 ) -> Rollout:
-    """A rollout of ``episodes`` side by side, each of ``segments`` segments.
+    """A rollout of an episode for each of ``seeds`` side by side, each of ``segments`` segments.
 
-    ``batch`` counts those that are played one after the other, each with draws of its own.
+    ``batch`` counts those that are played one after the other, each with draws of its own. Each
+    episode is shown what its environment's seed draws, whoever plays it.
     """
     evaluation = settings.evaluation
     module = environments.load(settings.environment.module)
@@ -145,7 +169,12 @@ def rollout_of(
         context_steps=_context_steps(settings, condition, policy),
         seed=stream(seed, "rollout", evaluation.seed, segments, *([batch] if batch else [])),
     )
-    return Rollout(policy, environments.make_vector(module, parameters, episodes), protocol)
+    rollout = Rollout(policy, environments.make_vector(module, parameters, len(seeds)), protocol)
+    if shown is not None:
+        groups = environments.groups(module, settings.environment.parameters, seeds)
+        draws = [(evaluation.seed, one) for one in seeds]
+        rollout.demonstration = shown.of_groups(groups, draws)
+    return rollout
 
 
 def _context_steps(settings: RunSettings, condition: Condition, policy: SequencePolicy) -> int:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from memdt.data.demonstrations import Demonstrations
 from memdt.environments import interface as environments
-from memdt.evaluation.evaluate import load_policy, rollout_of, seed_batches
+from memdt.evaluation.evaluate import load_demonstrations, load_policy, rollout_of, seed_batches
 from memdt.evaluation.recordings import Recording, joined, write_recording
 from memdt.evaluation.rollout import Observer, Outcomes
 from memdt.models.interface import Memory, SequencePolicy, Step
@@ -43,15 +44,23 @@ class Job:
     checkpoint: Path
     out: Path  # recording.npz
     label: str = "record"
+    dataset: Path | None = None  # that demonstrations come from, if the model wants any
 
 
 def record_run(job: Job) -> None:
     """Play some evaluation episodes of a checkpoint and write recording.npz."""
     policy = load_policy(job.settings, job.checkpoint)
-    write_recording(record(job.settings, policy, job.seed, job.label), job.out)
+    shown = load_demonstrations(job.settings, job.dataset)
+    write_recording(record(job.settings, policy, job.seed, job.label, shown), job.out)
 
 
-def record(settings: RunSettings, policy: SequencePolicy, seed: int, label: str = "") -> Recording:
+def record(
+    settings: RunSettings,
+    policy: SequencePolicy,
+    seed: int,
+    label: str = "",
+    shown: Demonstrations | None = None,
+) -> Recording:
     """The first episodes of the evaluation at its longest, under its plain condition."""
     condition, segments = longest(settings)
     batches, module = seed_batches(settings), environments.load(settings.environment.module)
@@ -60,7 +69,7 @@ def record(settings: RunSettings, policy: SequencePolicy, seed: int, label: str 
     progress = Progress(f"{label} {segments} segments", steps * needed, unit="steps")
     parts, seen = [], set()
     for batch, seeds in enumerate(batches[:needed]):
-        rollout = rollout_of(settings, policy, condition, segments, seed, len(seeds), batch)
+        rollout = rollout_of(settings, policy, condition, segments, seed, seeds, batch, shown)
         groups = environments.groups(module, settings.environment.parameters, seeds)
         new = {group: groups.index(group) for group in groups[::-1] if group not in seen}
         seen |= set(new)

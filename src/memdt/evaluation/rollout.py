@@ -18,6 +18,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from memdt.data.segments import Segment
 from memdt.evaluation.memory_edits import MemoryEdit
 from memdt.models.interface import DecodeState, Memory, SequencePolicy, Step
 from memdt.progress import Progress
@@ -80,6 +81,7 @@ class Rollout:
         self.generator = torch.Generator(self.device).manual_seed(protocol.seed)
         self.edit = MemoryEdit(protocol.condition, self.generator)
         self.observer = Observer()
+        self.demonstration: Segment | None = None  # one for each episode, if the policy wants any
 
     @torch.inference_mode()
     def play(
@@ -116,9 +118,8 @@ class Rollout:
         return Outcomes(returns, lengths, terminated.copy(), info)
 
     def _begin(self, count: int) -> DecodeState:
-        return self.policy.begin_segment(
-            self.policy.initial_memory(count), self.protocol.context_steps
-        )
+        memory = self.policy.memory_after(self.demonstration, count)
+        return self.policy.begin_segment(memory, self.protocol.context_steps)
 
     def _next_segment(
         self, last_action: Tensor | None, state: DecodeState, alive: NDArray[np.int64]

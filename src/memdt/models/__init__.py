@@ -3,4 +3,5 @@
 INFRASTRUCTURE = (
     "interface", "geometry", "attention", "attention_pieces", "transformer", "encoders",
     "convolutions", "memory_update", "segment_transformer", "working_memory", "adapters",
+    "hyper_network",
 )  # fmt: skip

@@ -89,10 +89,17 @@ class DecisionTransformer(SegmentTransformer):
             top = self._extend(state.segment, new, ("step",) * count, wanted=(count - 1,))
             return self.head(top[:, -1]), replace(state, tokens=tokens)
         tokens = tokens[:, -limit:]
-        where = self._layout(("step",) * limit, limit, wanted=(limit - 1,))
-        rows = max(1, TOKENS_AT_ONCE // limit)
-        top = torch.cat([self.transformer(part, where) for part in tokens.split(rows)])
-        return self.head(top[:, -1]), replace(state, tokens=tokens)
+        return self.head(self._anew(state.segment.memory, tokens)), replace(state, tokens=tokens)
+
+    def _anew(self, memory: SegmentMemory, tokens: Tensor) -> Float[Tensor, "batch width"]:
+        """The last token's top-layer state, from a whole window and what stands in front of it."""
+        kinds = self._kinds(memory) + ("step",) * tokens.shape[1]
+        where = self._layout(kinds, len(kinds), wanted=(len(kinds) - 1,))
+        window = torch.cat([memory.tokens, tokens], dim=1)
+        rows = max(1, TOKENS_AT_ONCE // len(kinds))
+        parts = [slice(first, first + rows) for first in range(0, len(window), rows)]
+        top = [self._run(memory.rows(part), window[part], where)[:, -1] for part in parts]
+        return torch.cat(top)
 
     def end_segment(self, last_action: Tensor, state: DecodeState) -> SegmentMemory:
         """Nothing is carried: a rollout never closes the window."""

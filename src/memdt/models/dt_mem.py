@@ -11,13 +11,14 @@ Source: DT-Mem (Kang et al. 2024) sections 4.1 to 4.3, Figure 2; ``working_memor
 Deviation D41: every step of a segment reads the slots that earlier segments have left, and all its
 tokens write at its end. In the printed order, writing first, a prediction would see its own label.
 ``placement``: a memory module in each block, or one after the last. Deviation D43: all modules
-share one matrix of slots.
+share one matrix of slots. ``demonstration_steps``: a hyper-network writes to the modules' matrices
+(Table 6, Deviation D73).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -28,14 +29,14 @@ from torch import Tensor, nn
 from memdt.data.segments import Segment
 from memdt.models.encoders import StepTokens, action_head
 from memdt.models.geometry import Layout
+from memdt.models.hyper_network import Adapters, HyperNetwork, HyperSettings, Pair
 from memdt.models.interface import AttentionMaps, DecodeState, Memory, SequencePolicy, Spaces, Step
 from memdt.models.segment_transformer import layout_of
 from memdt.models.transformer import Past, Recording, Transformer
-from memdt.models.working_memory import WorkingMemory, Writing
-from memdt.settings.schema import Frozen
+from memdt.models.working_memory import MATRICES, Added, WorkingMemory, Writing, unchanged
 
 
-class Settings(Frozen):
+class Settings(HyperSettings):
     """Sizes of the transformer, and the memory's parts that the paper names or leaves open."""
 
     name: str
@@ -73,9 +74,27 @@ class Settings(Frozen):
 
 @dataclass(frozen=True)
 class SlotMemory(Memory):
-    """The slots of the working memory."""
+    """The slots of the working memory, and what a demonstration adds to the modules' matrices."""
 
     slots: Float[Tensor, "batch slot width"]
+    pairs: tuple[Tensor, ...] = ()  # down and up of `Pair`
+
+    def edit(self, function: Callable[[Tensor], Tensor]) -> SlotMemory:
+        """Changes the slots."""
+        return replace(self, slots=function(self.slots))
+
+    def with_content_of(self, other: SlotMemory) -> SlotMemory:
+        """The slots of the other."""
+        return replace(self, slots=other.slots)
+
+    def added_to(self, module: int) -> Added:
+        """What is added to the matrices of a memory module."""
+        if not self.pairs:
+            return unchanged
+        pair, first = Pair(*self.pairs), MATRICES * module
+        return lambda matrix, inputs: pair.up_from(
+            first + matrix, pair.down_to(first + matrix, inputs)
+        )
 
 
 @dataclass
@@ -128,10 +147,22 @@ class DecisionTransformerWithMemory(SequencePolicy):
         layers = [1] * settings.layers if settings.placement == "each_block" else [settings.layers]
         self.blocks = nn.ModuleList(MemoryBlocks(settings, count) for count in layers)
         self.head = action_head(spaces, settings.width)
+        if settings.demonstration_steps:
+            places = MATRICES * len(layers)
+            self.adapters = Adapters(places, settings.width, settings.rank)
+            self.hyper_network = HyperNetwork(
+                settings, spaces, places, settings.width, actions=True
+            )
 
     def initial_memory(self, batch: int) -> SlotMemory:
         """The trained initial slots."""
         return SlotMemory(self.slots.expand(batch, -1, -1))
+
+    def prompted(self, memory: Memory, demonstration: Segment) -> SlotMemory:
+        """The same slots, in modules whose matrices the hyper-network has written to."""
+        assert isinstance(memory, SlotMemory)
+        pair = self.hyper_network(demonstration, self.adapters)
+        return replace(memory, pairs=(pair.down, pair.up))
 
     def forward(
         self, segment: Segment, memory: Memory, recording: Recording | None = None
@@ -159,9 +190,10 @@ class DecisionTransformerWithMemory(SequencePolicy):
         """The top-layer states of new tokens, and what each module is to write at the end."""
         past = past or [None] * len(self.blocks)
         written: list[list[Tensor]] = []
-        for blocks, before in zip(self.blocks, past, strict=True):
+        for module, (blocks, before) in enumerate(zip(self.blocks, past, strict=True)):
             tokens = blocks.transformer(tokens, where, past=before, recording=recording)
-            written.append(blocks.memory.read(memory.slots, tokens))
+            added = memory.added_to(module)
+            written.append(blocks.memory.read(memory.slots, tokens, added))
             tokens = written[-1][-1]
         return tokens, written
 
@@ -169,10 +201,10 @@ class DecisionTransformerWithMemory(SequencePolicy):
         """The slots after a segment: each module writes to what the one before it has left."""
         slots = memory.slots
         if not self.settings.carried:
-            return self.initial_memory(len(slots))
-        for blocks, states in zip(self.blocks, written, strict=True):
-            slots = blocks.memory.write(slots, states)
-        return SlotMemory(slots)
+            return memory.with_content_of(self.initial_memory(len(slots)))
+        for module, (blocks, states) in enumerate(zip(self.blocks, written, strict=True)):
+            slots = blocks.memory.write(slots, states, memory.added_to(module))
+        return replace(memory, slots=slots)
 
     def attention(self, segment: Segment, memory: Memory) -> tuple[AttentionMaps, Memory]:
         """The probabilities among the tokens of a segment; how slots are read is not in it."""

@@ -74,8 +74,8 @@ class Memory:
         """
         return None
 
-    def rows(self, rows: int | Bool[Tensor, " batch"]) -> Self:
-        """The first ``rows`` rows of the batch, or those marked true."""
+    def rows(self, rows: int | slice | Bool[Tensor, " batch"]) -> Self:
+        """The first ``rows`` rows of the batch, a slice of them, or those marked true."""
         index = slice(rows) if isinstance(rows, int) else rows
         return self.map(lambda tensor: tensor[index])
 
@@ -137,6 +137,19 @@ class SequencePolicy(nn.Module, ABC):
     @abstractmethod
     def initial_memory(self, batch: int) -> Memory:
         """The memory before the first segment."""
+
+    def prompted(self, memory: Memory, demonstration: Segment) -> Memory:
+        """The memory before the first segment of a policy that has been shown a demonstration.
+
+        Asked of models whose settings have ``demonstration_steps``; another has no use for it.
+        Rows of both belong together. What is masked in the demonstration is padding.
+        """
+        return memory
+
+    def memory_after(self, demonstration: Segment | None, batch: int) -> Memory:
+        """The memory before the first segment, with or without a demonstration."""
+        memory = self.initial_memory(batch)
+        return memory if demonstration is None else self.prompted(memory, demonstration)
 
     @abstractmethod
     def forward(

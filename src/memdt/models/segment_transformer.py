@@ -117,7 +117,8 @@ class SegmentState(DecodeState):
 # What each kind of query sees: of every kind of key all, none, or the earlier ones.
 SEES = {
     "read": {"read": "all"},
-    "step": {"cache": "all", "read": "all", "step": "earlier"},
+    "prompt": {"prompt": "earlier"},  # of a model that is shown a demonstration
+    "step": {"cache": "all", "read": "all", "prompt": "all", "step": "earlier"},
     "write": {"read": "all", "step": "all", "write": "all"},
 }
 
@@ -143,6 +144,8 @@ def layout_of(
 
 class SegmentTransformer(SequencePolicy):
     """Policy of the family; ``settings`` says which parts it has."""
+
+    read_kind = "read"  # of the tokens in front of a segment, see SEES
 
     def __init__(self, settings: Settings, spaces: Spaces) -> None:
         super().__init__()
@@ -183,14 +186,15 @@ class SegmentTransformer(SequencePolicy):
         steps = self.steps(segment)
         read, write = memory.tokens, memory.tokens[:, : self.write_tokens]
         tokens = torch.cat([read, steps, write], dim=1)
-        kinds = self._kinds(memory.cache) + ("step",) * steps.shape[1]
+        kinds = self._kinds(memory) + ("step",) * steps.shape[1]
         kinds += ("write",) * write.shape[1]
         first, time = read.shape[1], segment.steps
         observations = range(first + 1, first + 3 * time, 3)
-        wanted = (*observations, *range(tokens.shape[1] - first, tokens.shape[1]))
+        closing = self.settings.memory_tokens
+        wanted = (*observations, *range(tokens.shape[1] - closing, tokens.shape[1]))
         recording = recording or Recording()
         where = self._layout(kinds, tokens.shape[1], wanted)
-        top = self.transformer(tokens, where, memory.cache, recording=recording)
+        top = self._run(memory, tokens, where, memory.cache, recording=recording)
         skipped = 0 if self.settings.cache_memory_tokens else first
         hidden = [layer[:, skipped:] for layer in recording.hidden]
         return self.head(top[:, :time]), self._following(memory, top[:, time:], hidden)
@@ -199,9 +203,21 @@ class SegmentTransformer(SequencePolicy):
         chosen = None if wanted is None else tuple(wanted)
         return layout_of(kinds, queries, chosen, self.settings.width, str(self.memory.device))
 
-    def _kinds(self, cache: tuple[Tensor, ...]) -> tuple[str, ...]:
-        cached = cache[0].shape[1] if cache else 0
-        return ("cache",) * cached + ("read",) * self.settings.memory_tokens
+    def _kinds(self, memory: SegmentMemory) -> tuple[str, ...]:
+        cached = memory.cache[0].shape[1] if memory.cache else 0
+        return ("cache",) * cached + (self.read_kind,) * memory.tokens.shape[1]
+
+    def _run(
+        self,
+        memory: SegmentMemory,
+        tokens: Tensor,
+        where: Layout,
+        cache: tuple[Tensor, ...] = (),
+        past: Past | None = None,
+        recording: Recording | None = None,
+    ) -> Tensor:
+        """The transformer's top-layer states; a model may let ``memory`` change its blocks."""
+        return self.transformer(tokens, where, cache, past, recording)
 
     def _following(
         self, memory: SegmentMemory, closing: Tensor, hidden: list[Tensor]
@@ -236,16 +252,16 @@ class SegmentTransformer(SequencePolicy):
     def begin_segment(self, memory: Memory, context_steps: int) -> SegmentState:
         """Run the read tokens; keys and values of cache and memory are made once a segment."""
         assert isinstance(memory, SegmentMemory)
-        kinds = self._kinds(memory.cache)
+        kinds = self._kinds(memory)
         capacity = len(kinds) + 3 * context_steps + self.write_tokens
         batch = memory.tokens.shape[0]
         past = self.transformer.empty_past(batch, capacity)
         state = SegmentState(memory, past, kinds)
-        read = self.settings.memory_tokens
+        read = memory.tokens.shape[1]
         if memory.cache or read:
             recording = Recording()
             where = self._layout(kinds, read, wanted=())
-            self.transformer(memory.tokens, where, memory.cache, past, recording)
+            self._run(memory, memory.tokens, where, memory.cache, past, recording)
             if self.settings.cache_memory_tokens:
                 self._remember(state, recording.hidden, None)
         return state
@@ -279,7 +295,7 @@ class SegmentTransformer(SequencePolicy):
         state.kinds += kinds
         recording = Recording()
         where = self._layout(state.kinds, len(kinds), None if by_steps else wanted)
-        top: Tensor = self.transformer(tokens, where, past=state.past, recording=recording)
+        top = self._run(state.memory, tokens, where, past=state.past, recording=recording)
         self._remember(state, recording.hidden, top if by_steps else None)
         return top
 

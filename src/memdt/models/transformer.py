@@ -7,6 +7,7 @@ fewer new tokens.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -136,11 +137,13 @@ class Transformer(nn.Module):
         cache: tuple[Float[Tensor, "batch cached width"], ...] = (),
         past: Past | None = None,
         recording: Recording | None = None,
+        after: Callable[[int, Tensor], Tensor] | None = None,
     ) -> Float[Tensor, "batch wanted width"]:
         """The top-layer states of the new tokens that ``layout`` asks for.
 
         ``cache``: hidden states of the segment before, per layer, prepended to keys and values.
         ``past``: the tokens of this segment so far; the new ones are added to it.
+        ``after``: what becomes of each block's output, token by token, given its number.
         """
         recording = recording or Recording()
         for layer, block in enumerate(self.blocks):
@@ -162,6 +165,7 @@ class Transformer(nn.Module):
                 tokens = tokens.index_select(1, layout.wanted)
                 queries = queries.index_select(1, layout.wanted)
             tokens = block(tokens, queries, (key, value), where, projections)
+            tokens = tokens if after is None else after(layer, tokens)
         if past is not None:
             past.length = seen.shape[1]
         return self.final_norm(tokens)

@@ -23,6 +23,7 @@ written. ``in_turn`` reads them so, token by token; ``at_once`` is a second read
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -30,6 +31,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 Writing = Literal["in_turn", "at_once"]
+MATRICES = 5  # of a module: query, key, write_query, write_key, write_value
+
+# What is added to a matrix's product, given its number and the inputs; a hyper-network writes it.
+Added = Callable[[int, Tensor], Tensor | float]
+
+
+def unchanged(matrix: int, inputs: Tensor) -> float:
+    """Nothing."""
+    return 0.0
 
 
 class WorkingMemory(nn.Module):
@@ -50,7 +60,10 @@ class WorkingMemory(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def read(
-        self, slots: Float[Tensor, "batch slot width"], tokens: Float[Tensor, "batch token width"]
+        self,
+        slots: Float[Tensor, "batch slot width"],
+        tokens: Float[Tensor, "batch token width"],
+        added: Added = unchanged,
     ) -> list[Float[Tensor, "batch token width"]]:
         """The tokens after each operation, every token on its own; the last ones go on.
 
@@ -58,13 +71,22 @@ class WorkingMemory(nn.Module):
         """
         states = []
         for _ in range(self.operations):
-            tokens = self.norm(tokens + self._found(slots, tokens))
+            tokens = self.norm(tokens + self._found(slots, tokens, added))
             states.append(tokens)
         return states
 
-    def _found(self, slots: Tensor, tokens: Tensor) -> Float[Tensor, "batch token width"]:
+    def _scored(self, slots: Tensor, tokens: Tensor, added: Added, write: bool = False) -> Tensor:
+        """The scores of an address, or of a strength."""
+        query, key = (self.write_query, self.write_key) if write else (self.query, self.key)
+        first = 2 if write else 0
+        queries = query(slots) + added(first, slots)
+        return _scores(queries, key(tokens) + added(first + 1, tokens))
+
+    def _found(
+        self, slots: Tensor, tokens: Tensor, added: Added
+    ) -> Float[Tensor, "batch token width"]:
         """The mean of the slots by their address; of the nearest ones where only they are read."""
-        scores = _scores(self.query(slots), self.key(tokens)).transpose(1, 2)
+        scores = self._scored(slots, tokens, added).transpose(1, 2)
         if self.nearest is not None and self.nearest < scores.shape[-1]:
             # Deviation D46: nearest by the address's own scores, which also weigh the ones found.
             least = scores.topk(self.nearest, dim=-1).values[..., -1:]
@@ -75,16 +97,19 @@ class WorkingMemory(nn.Module):
         self,
         slots: Float[Tensor, "batch slot width"],
         states: list[Float[Tensor, "batch token width"]],
+        added: Added = unchanged,
     ) -> Float[Tensor, "batch slot width"]:
         """The slots after all operations; ``states``: the tokens as ``read`` gave them."""
         for tokens in states:
-            slots = self._written(slots, tokens)
+            slots = self._written(slots, tokens, added)
         return slots
 
-    def _written(self, slots: Tensor, tokens: Tensor) -> Float[Tensor, "batch slot width"]:
-        address = torch.softmax(_scores(self.query(slots), self.key(tokens)), dim=1)
-        strength = _scores(self.write_query(slots), self.write_key(tokens))
-        values = self.write_value(tokens)
+    def _written(
+        self, slots: Tensor, tokens: Tensor, added: Added
+    ) -> Float[Tensor, "batch slot width"]:
+        address = torch.softmax(self._scored(slots, tokens, added), dim=1)
+        strength = self._scored(slots, tokens, added, write=True)
+        values = self.write_value(tokens) + added(4, tokens)
         if self.writing == "at_once":
             return write_at_once(slots, address, torch.softmax(strength, dim=2), values)
         return write_in_turn(slots, address, torch.softmax(strength, dim=1), values)

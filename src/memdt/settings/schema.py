@@ -18,6 +18,15 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class DemonstrationSettings(Frozen):
+    """Base of the settings of a model that wants a demonstration of the same task or group."""
+
+    demonstration_steps: int = Field(default=0, ge=0, description="steps of it; 0: none is shown")
+    demonstration_part: Literal["first", "last"] = Field(
+        default="last", description="from the beginning of an episode, or to its end"
+    )
+
+
 class EnvironmentSettings(Frozen):
     """Which environment, and how it is configured."""
 

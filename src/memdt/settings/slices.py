@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from memdt.errors import UserError
-from memdt.settings.schema import RunSettings
+from memdt.settings.schema import DemonstrationSettings, RunSettings
 
 if TYPE_CHECKING:
     from memdt.settings.resolve import DatasetSettings
@@ -70,6 +70,14 @@ def played(settings: RunSettings) -> dict[str, Any]:
     return settings.played or train(settings, settings.stages)
 
 
+def demonstration(settings: RunSettings) -> DemonstrationSettings | None:
+    """Which part of another episode the model is shown; None where it wants none."""
+    fields = DemonstrationSettings.model_fields
+    asked = {name: settings.model[name] for name in fields if name in settings.model}
+    wanted = DemonstrationSettings(**asked)
+    return wanted if wanted.demonstration_steps else None
+
+
 def evaluate(settings: RunSettings) -> dict[str, Any]:
     """What shapes the evaluation of a checkpoint, given the checkpoint."""
     return {
@@ -79,4 +87,5 @@ def evaluate(settings: RunSettings) -> dict[str, Any]:
         "model": settings.model,
         "evaluation": settings.evaluation.model_dump(mode="json"),
         "trained_segments": settings.training.segments,
+        **({} if demonstration(settings) is None else {"demonstrations": collect(settings)}),
     }

@@ -63,10 +63,10 @@ class Trainer:
 
     def _segment(self, segment: Segment, memory: Memory | None) -> tuple[Score, Memory]:
         """One segment, from the memory of the one before; without recurrence each stands alone."""
-        if memory is None or not self.policy.recurrent:
-            memory = self.policy.initial_memory(len(segment))
         bfloat16 = self.settings.precision == "bfloat16"
         with torch.autocast(segment.mask.device.type, torch.bfloat16, enabled=bfloat16):
+            if memory is None or not self.policy.recurrent:
+                memory = self.policy.memory_after(segment.demonstration, len(segment))
             outputs, memory = self.policy(segment, memory.rows(len(segment)))
         if self.settings.memory_noise:
             memory = memory.edit(self._noisy)

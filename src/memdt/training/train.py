@@ -17,6 +17,7 @@ import torch
 
 from memdt import discovery, guard
 from memdt.data.batches import Batches
+from memdt.data.demonstrations import Demonstrations
 from memdt.data.episodes import EpisodeStore, read_episodes, read_metadata
 from memdt.data.segments import EpisodeTensors, Segment
 from memdt.device import default_device
@@ -126,14 +127,16 @@ def _mend(path: Path) -> str:
 
 def _batches(job: Job, stage: slices.Stage, device: torch.device) -> Batches:
     store = _episodes(job)
+    tensors = EpisodeTensors.from_store(store, device)
     return Batches(
-        EpisodeTensors.from_store(store, device),
+        tensors,
         segment_length=job.settings.segment_length,
         batch_size=job.settings.training.batch_size,
         minimum_segments=1,
         maximum_segments=stage.segments,
         start=job.settings.training.start,
         seed=stream(job.seed, "batches", stage.number),
+        demonstrations=demonstrations_in(job.settings, store, tensors),
     )
 
 
@@ -143,9 +146,24 @@ def _episodes(job: Job) -> EpisodeStore:
     store = read_episodes(job.dataset, digest(slices.collect(settings)), mend)
     if settings.training.data_fraction == 1:
         return store
-    module = environments.load(settings.environment.module)
-    groups = environments.groups(module, settings.environment.parameters, store.seeds)
+    groups = _groups(settings, store)
     return store.select(store.share_of_each(groups, settings.training.data_fraction))
+
+
+def _groups(settings: RunSettings, store: EpisodeStore) -> list[str]:
+    module = environments.load(settings.environment.module)
+    return environments.groups(module, settings.environment.parameters, store.seeds)
+
+
+def demonstrations_in(
+    settings: RunSettings, store: EpisodeStore, tensors: EpisodeTensors
+) -> Demonstrations | None:
+    """What the model can be shown of these episodes; None where it wants none."""
+    wanted = slices.demonstration(settings)
+    if wanted is None:
+        return None
+    groups = _groups(settings, store)
+    return Demonstrations(tensors, groups, wanted.demonstration_steps, wanted.demonstration_part)
 
 
 def _segments(
