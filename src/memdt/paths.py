@@ -14,6 +14,12 @@ RUNS = Path("data/runs")
 LEDGER = "records.jsonl"
 
 
+def published_files(root: Path = Path()) -> list[Path]:
+    """The printed numbers of every paper, a file each; second transcriptions are for a test."""
+    files = sorted((root / PUBLISHED).glob("*.csv"))
+    return [file for file in files if not file.stem.endswith("_second_transcription")]
+
+
 def dataset(scale: str, environment: str) -> Path:
     """The collected episodes of one configured environment."""
     return DATASETS / scale / f"{environment}.h5"

@@ -5,7 +5,7 @@
 rule table:
     input:
         episodes=episodes_of,
-        published="data/published/rate.csv",
+        published=[str(path) for path in paths.published_files()],
     output:
         report(
             "reports/{scale}/tables/{experiment}.csv",
@@ -67,7 +67,7 @@ rule claims:
 rule figure:
     input:
         results=figure_inputs,
-        published="data/published/rate.csv",
+        published=[str(path) for path in paths.published_files()],
     output:
         picture=report(
             "reports/{scale}/figures/{figure}.svg",

@@ -27,7 +27,7 @@ CLAIM_COLUMNS = ("id", "text", "source", "origin", "experiment", "test", "verdic
 class Claim(Data):
     """A sentence, where it stands, and the test that decides it."""
 
-    id: str = Field(pattern=r"^R\d+$")
+    id: str = Field(pattern=r"^[A-Z]\d+$")
     text: str
     source: str
     origin: Literal["paper", "ours"]

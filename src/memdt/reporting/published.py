@@ -19,7 +19,7 @@ from scipy import stats
 
 from memdt.errors import UserError
 from memdt.evaluation.statistics import Interval
-from memdt.paths import PUBLISHED
+from memdt.paths import published_files
 
 Key = tuple[str, str, str, int | None, str]
 Blank = BeforeValidator(lambda text: None if text == "" else text)
@@ -108,9 +108,7 @@ def read_cells(path: Path | str) -> tuple[Cell, ...]:
 
 def published_cells(root: Path | str = Path(".")) -> tuple[Cell, ...]:
     """The rows of every paper: all CSV files of data/published but second transcriptions."""
-    files = sorted((Path(root) / PUBLISHED).glob("*.csv"))
-    chosen = [file for file in files if not file.stem.endswith("_second_transcription")]
-    return tuple(cell for file in chosen for cell in read_cells(file))
+    return tuple(cell for file in published_files(Path(root)) for cell in read_cells(file))
 
 
 def cells_frame(cells: Iterable[Cell]) -> pd.DataFrame:
