@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ CONFIG = Path(__file__).parents[2] / "workflow" / "config"
 EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiments").glob("*.yaml"))
 
 
+@cache
 def read(kind: str, name: str) -> dict[str, Any]:
     return yaml.safe_load((CONFIG / kind / f"{name}.yaml").read_text(encoding="utf-8"))
 
@@ -27,25 +29,41 @@ def dotted(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def line(experiment: str, variant: str) -> list[tuple[str, str]]:
+    """The variant, and those whose checkpoints it takes, one after the other."""
+    entry = read("experiments", experiment)["variants"][variant]
+    source = entry.get("checkpoint_of") or entry.get("start_from")
+    return [(experiment, variant), *(line(*source.split("/")) if source else [])]
+
+
+def environment(experiment: str, variant: str) -> str:
+    """The configured environment that a variant plays, and on which it is trained if it is."""
+    content = read("experiments", experiment)
+    entry = content["variants"][variant]
+    if "checkpoint_of" in entry and "environment" not in entry:
+        return environment(*entry["checkpoint_of"].split("/"))
+    return entry.get("environment", content["environment"])
+
+
 def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
     """The last layer that says something: environment, model, experiment, variant, scale."""
     content, budgets = read("experiments", experiment), read("scales", scale)
-    entry = content["variants"][variant]
-    if "checkpoint_of" in entry:
-        source = entry["checkpoint_of"].split("/")
-        value = setting(scale, *source, key)
-        blocks = [content.get("set", {}), entry.get("set", {})]
-        model = read("experiments", source[0])["variants"][source[1]]["model"]
-    else:
-        value, model = None, entry["model"]
-        file = read("models", model)
-        of_environment = file.get("environments", {}).get(content["environment"], {})
-        blocks = [read("environments", content["environment"]), file.get("defaults", {})]
-        blocks += [of_environment, content.get("set", {}), entry.get("set", {})]
-    blocks.append(budgets.get("defaults", {}))
-    blocks.append(budgets.get("environments", {}).get(content["environment"], {}))
-    blocks.append(budgets.get("models", {}).get(model, {}))
+    entry, place = content["variants"][variant], environment(experiment, variant)
+    if "checkpoint_of" in entry and key.startswith("training."):
+        return setting(scale, *entry["checkpoint_of"].split("/"), key)
+    model = next(
+        one["model"]
+        for name, of_it in line(experiment, variant)
+        if "model" in (one := read("experiments", name)["variants"][of_it])
+    )
+    file = read("models", model)
+    of_environment = file.get("environments", {}).get(place, {})
+    blocks = [read("environments", place), file.get("defaults", {}), of_environment]
+    blocks += [content.get("set", {}), entry.get("set", {}), budgets.get("defaults", {})]
+    blocks.append(budgets.get("models", {}).get(file.get("module", model), {}))
+    blocks.append(budgets.get("environments", {}).get(place, {}))
     blocks.append(budgets.get("experiments", {}).get(experiment, {}))
+    value = None
     for block in blocks:
         value = dotted(block).get(key, value)
     return value
@@ -54,19 +72,24 @@ def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
 def expected(scale: str, experiments: list[str]) -> Counter[str]:
     """Jobs by rule, for a scale at which nothing has been made."""
     counts = Counter(all=1, claims=1, metrics=1, report=1)
-    counts["collect_dataset"] = len({read("experiments", e)["environment"] for e in experiments})
+    trained: set[tuple[str, str, int]] = set()
+    played: set[str] = set()
     counts["table"] = len(experiments)
     only = read("scales", scale).get("only", {})
     for experiment in experiments:
         variants = read("experiments", experiment)["variants"]
         for variant in only.get(experiment, variants):
-            entry = variants[variant]
-            seeds = len(setting(scale, experiment, variant, "seeds"))
-            counts["evaluate"] += seeds
-            if "model" in entry:
-                segments = setting(scale, experiment, variant, "training.segments")
-                chain = setting(scale, experiment, variant, "training.curriculum")
-                counts["train"] += seeds * (segments if chain else 1)
+            seeds = setting(scale, experiment, variant, "seeds")
+            counts["evaluate"] += len(seeds)
+            found = line(experiment, variant)
+            played |= {environment(*one) for one in found}
+            trained |= {(*one, seed) for one in found for seed in seeds}
+    counts["collect_dataset"] = len(played)
+    for experiment, variant, _ in trained:
+        if "checkpoint_of" not in read("experiments", experiment)["variants"][variant]:
+            segments = setting(scale, experiment, variant, "training.segments")
+            chain = setting(scale, experiment, variant, "training.curriculum")
+            counts["train"] += segments if chain else 1
     figures = yaml.safe_load((CONFIG / "figures.yaml").read_text(encoding="utf-8"))
     drawn = [one for one in figures.values() if set(one["experiments"]) <= set(experiments)]
     counts["figure"] = len(drawn)
