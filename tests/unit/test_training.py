@@ -194,3 +194,13 @@ def test_a_wrong_checkpoint_is_refused_with_the_remedy(tmp_path, damage: str) ->
         load_checkpoint(policy, path, wanted, "do this")
     assert str(path) in caught.value.line()
     assert "\n" not in caught.value.line()
+
+
+def test_weights_of_other_spaces_are_refused_in_one_line(tmp_path) -> None:
+    path, module = tmp_path / "checkpoint.safetensors", discovery.load("memdt.models", "rate")
+    save_checkpoint(rate(), path, {"settings_digest": "right"})
+    wider = Spaces(gym_spaces.Box(-1, 1, (5,), np.float32), SPACES.action)
+    other = module.build(module.Settings.model_validate(rate().settings.model_dump()), wider)
+    with pytest.raises(UserError, match="observations or actions have other sizes") as caught:
+        load_checkpoint(other, path, "right", "do this")
+    assert "\n" not in caught.value.line()

@@ -40,7 +40,12 @@ def load_checkpoint(
     if made_with != settings_digest:
         what = f"trained with settings {made_with}, this run asks for {settings_digest}"
         raise UserError(what, str(path), remedy)
-    policy.load_state_dict(weights)
+    try:
+        policy.load_state_dict(weights)
+    except RuntimeError as error:
+        # The settings are the same, so it is what the environment brings along that differs.
+        what = "its weights do not fit where observations or actions have other sizes"
+        raise UserError(what, str(path), "name an environment of the same spaces") from error
     return metadata
 
 
