@@ -1,4 +1,4 @@
-"""What the Meta-World experiments promise: like budgets for all methods, the right parts trained."""
+"""What the Meta-World experiments promise: like budgets for all, the right parts trained."""
 
 from __future__ import annotations
 

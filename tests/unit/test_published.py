@@ -33,9 +33,10 @@ def number(text: str) -> float:
     return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
 
 
-def second_transcription() -> Iterator[tuple[tuple, tuple]]:
+def second_transcription(paper: str) -> Iterator[tuple[tuple, tuple]]:
     """(what, numbers) for each entry of the wide tables of the second transcription."""
-    with (FOLDER / "rate_second_transcription.csv").open(encoding="utf-8", newline="") as file:
+    path = FOLDER / f"{paper}_second_transcription.csv"
+    with path.open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
             columns, values = line["columns"].split(), line["values"].split()
             for column, value in zip(columns, values, strict=True):
@@ -58,15 +59,16 @@ def text(value: int | None) -> str:
     return "" if value is None else str(value)
 
 
-def first_transcription() -> Iterator[tuple[tuple, tuple]]:
-    for cell in read_cells(FOLDER / "rate.csv"):
+def first_transcription(paper: str) -> Iterator[tuple[tuple, tuple]]:
+    for cell in read_cells(FOLDER / f"{paper}.csv"):
         segments = text(cell.segments)
         what = (cell.version, cell.item, cell.variant, cell.condition, segments, cell.metric)
         yield what, (cell.mean, cell.spread, text(cell.seeds), text(cell.episodes))
 
 
-def test_both_transcriptions_agree_cell_by_cell():
-    first, second = list(first_transcription()), list(second_transcription())
+@pytest.mark.parametrize("paper", ["rate", "dt_mem"])
+def test_both_transcriptions_agree_cell_by_cell(paper):
+    first, second = list(first_transcription(paper)), list(second_transcription(paper))
     assert len(first) == len(dict(first))
     assert len(second) == len(dict(second))
     assert dict(first).keys() == dict(second).keys()
