@@ -16,7 +16,6 @@ from memdt.errors import UserError
 
 if TYPE_CHECKING:
     from memdt.settings.resolve import Resolved
-    from memdt.settings.schema import RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,27 +187,21 @@ class CheckpointStep(RunStep):
         """Where the run lies."""
         return (self.scale_name, self.experiment, self.variant, self.seed)
 
-    def evaluated(self) -> RunSettings:
-        """The settings of the run; UserError where its evaluation was planned with others."""
+    def given(self) -> dict[str, Any]:
+        """What the jobs of all these steps are given; UserError where another one was planned."""
+        from memdt import plan
         from memdt.settings import slices
 
         settings = self.resolve().settings
         self.refuse_change(slices.evaluate(settings))
-        return settings
-
-    def weights(self) -> Path:
-        """The checkpoint to play with."""
-        from memdt import plan
-
         run = plan.Run(self.experiment, self.variant, self.seed)
-        return self.checkpoint or plan.last_checkpoint(self.scale_name, run)
-
-    def shown(self) -> Path | None:
-        """The dataset that demonstrations come from, where the model wants any."""
-        from memdt import plan
-
-        found = plan.demonstrations(self.scale_name, self.experiment, self.variant)
-        return self.dataset[0] if self.dataset else found
+        shown = plan.demonstrations(*self.place[:3])
+        return {
+            "settings": settings,
+            "seed": self.seed,
+            "checkpoint": self.checkpoint or plan.last_checkpoint(self.scale_name, run),
+            "dataset": self.dataset[0] if self.dataset else shown,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,17 +213,14 @@ class Evaluate(CheckpointStep):
 
     def run(self) -> None:
         """Evaluate and write a row an episode."""
-        settings = self.evaluated()
+        given = self.given()
         from memdt import device
         from memdt.evaluation.evaluate import Job, evaluate_run
 
         device.prepare(f"{self.label} evaluation")
         job = Job(
-            settings=settings,
-            seed=self.seed,
-            checkpoint=self.weights(),
+            **given,
             out=self.out or paths.episodes(*self.place),
-            dataset=self.shown(),
             source_digest=self.source("evaluate", **self.names()),
             label=self.label,
         )
@@ -247,19 +237,11 @@ class Attention(CheckpointStep):
 
     def run(self) -> None:
         """Play one episode and write its attention weights."""
-        settings = self.evaluated()
+        given = self.given()
         self.source("attention", **self.names())
         from memdt.evaluation.attention_maps import Job, record_attention
 
-        out = self.out or paths.attention(*self.place)
-        job = Job(
-            settings=settings,
-            seed=self.seed,
-            checkpoint=self.weights(),
-            out=out,
-            dataset=self.shown(),
-        )
-        record_attention(job)
+        record_attention(Job(**given, out=self.out or paths.attention(*self.place)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,18 +253,15 @@ class Record(CheckpointStep):
 
     def run(self) -> None:
         """Play and write."""
-        settings = self.evaluated()
+        given = self.given()
         self.source("record", **self.names())
         from memdt import device
         from memdt.evaluation.record import Job, record_run
 
         device.prepare(f"{self.label} recording")
         job = Job(
-            settings=settings,
-            seed=self.seed,
-            checkpoint=self.weights(),
+            **given,
             out=self.out or paths.recording(*self.place),
-            dataset=self.shown(),
             label=self.label,
         )
         with device.room_told("evaluation.episodes"):
