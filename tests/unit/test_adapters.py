@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.errors import UserError
 from memdt.models.adapters import LowRank, adapt, merge, trainable
+from memdt.models.hyper_network import HyperNetwork
 from memdt.models.interface import SequencePolicy, Spaces, Step
 from memdt.settings.schema import AdapterSettings, TrainingSettings
 from memdt.training.checkpoints import load_checkpoint, save_checkpoint
@@ -31,6 +33,8 @@ PARTS = {
     "transformer_xl": {"cache_length": 9},
     "rate_without_memory": {"cache_length": 2},
     "dt_mem": {"slots": 5},
+    "pdt": {"demonstration_steps": 2},
+    "hdt": {"demonstration_steps": 2, "rank": 2, "task_width": 8, "hyper_width": 8},
 }
 MODELS = [name for name in discovery.names("memdt.models") if name != "random"]
 # As wide as the model, heads share their keys: attention multiplies other products of weights.
@@ -43,7 +47,11 @@ def make(name: str, seed: int = 0, **parts: object) -> SequencePolicy:
     wanted = {k: v for k, v in SIZES.items() if k in module.Settings.model_fields}
     torch.manual_seed(seed)
     settings = module.Settings(**{"name": name, **wanted, **PARTS.get(name, {}), **parts})
-    return module.build(settings, SPACES).eval()
+    policy = module.build(settings, SPACES).eval()
+    for part in policy.modules():
+        if isinstance(part, HyperNetwork):  # which adds nothing before it is trained
+            nn.init.normal_(part.network[-1].weight)
+    return policy
 
 
 def segment(seed: int) -> Segment:
@@ -56,13 +64,22 @@ def segment(seed: int) -> Segment:
     )
 
 
+def shown(policy: SequencePolicy) -> Segment | None:
+    """The demonstration of a policy that wants one."""
+    steps = getattr(getattr(policy, "settings", None), "demonstration_steps", 0)
+    whole = segment(9)
+    parts = (whole.observations, whole.actions, whole.returns_to_go, whole.mask)
+    return Segment(*(part[:, :steps] for part in parts)) if steps else None
+
+
 def outputs(policy: SequencePolicy) -> Tensor:
     """Logits of three segments in a row."""
-    memory, found = policy.initial_memory(BATCH), []
+    found = []
     with torch.no_grad():
+        memory = policy.memory_after(shown(policy), BATCH)
         for seed in range(3):
             if not policy.recurrent:
-                memory = policy.initial_memory(BATCH)
+                memory = policy.memory_after(shown(policy), BATCH)
             logits, memory = policy(segment(seed), memory)
             found.append(logits)
     return torch.cat(found, dim=1)
@@ -72,7 +89,7 @@ def decoded(policy: SequencePolicy) -> Tensor:
     """The same logits, of the first segment, step by step."""
     played, previous, found = segment(0), None, []
     with torch.inference_mode():
-        state = policy.begin_segment(policy.initial_memory(BATCH), TIME)
+        state = policy.begin_segment(policy.memory_after(shown(policy), BATCH), TIME)
         for time in range(TIME):
             step = Step(played.observations[:, time], played.returns_to_go[:, time], previous)
             logits, state = policy.step(step, state)
@@ -90,7 +107,7 @@ def train(policy: SequencePolicy, updates: int = 3, **changes: object) -> None:
     optimiser = AdamW(policy.parameters(), lr=0.05, betas=(0.9, 0.95), weight_decay=0.1)
     trainer = Trainer(policy.train(), settings, optimiser, torch.Generator())
     for _ in range(updates):
-        trainer.update([segment(seed) for seed in range(3)])
+        trainer.update([replace(segment(s), demonstration=shown(policy)) for s in range(3)])
     policy.eval()
 
 

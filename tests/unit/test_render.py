@@ -213,6 +213,8 @@ def run_once(scale: str, variant: str, seed: int) -> None:
     provenance.write_manifest(folder / "evaluation_manifest.json", job, took)
     for stage in (1, 2):
         trained = {**job, "stage": stage, "parameters": 1234, "updates": 50}
+        if variant == "far":
+            trained["trained_parameters"] = 40
         speed = {**took, "updates_per_second": 10.0 * stage}
         provenance.write_manifest(folder / f"stage_{stage}" / "manifest.json", trained, speed)
 
@@ -532,7 +534,8 @@ def test_cost_sums_seconds_and_takes_the_largest_memory(project: Path) -> None:
     total = ["sum", "6", *sums, "", "18", "18 of 18", COMMIT[:10]]
     assert cells == [*near, "far", *near[1:], *total]
     training = re.findall(r"<td[^>]*>([^<]*)</td>", section(text, "training"))
-    assert training == ["near", "3", "2", "1,234", "100", "far", "3", "2", "1,234", "100"]
+    both = ["far", "3", "2", "1,234", "40 (3.24%)", "100"]
+    assert training == ["near", "3", "2", "1,234", "all", "100", *both]
 
 
 def test_the_cost_of_every_run_is_told(project: Path) -> None:
