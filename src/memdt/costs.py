@@ -128,12 +128,14 @@ def training_work(settings: RunSettings, number: int, seen: Observation) -> Work
     """All updates of a stage."""
     stage, training, model = slices.stage(settings, number), settings.training, settings.model
     segments = stage.segments + training.idle_segments
+    if stage.horizon is not None:
+        segments = min(segments, math.ceil(stage.horizon / settings.segment_length))
     updates = stage.updates or _updates(settings, stage)
     if _window(model):  # whole episodes at once
         parts, products = 1, _products(model, segments * _tokens(settings))
     else:
         parts, products = segments, segments * _products(model, _tokens(settings))
-    done, rows = BACKWARD * updates, training.batch_size
+    done, rows = BACKWARD * updates, stage.batch_size
     pictures = segments * settings.segment_length * _picture(model, seen)
     return Work(done * parts * _layers(model), done * rows * products, done * rows * pictures)
 
@@ -188,7 +190,7 @@ def _updates(settings: RunSettings, stage: slices.Stage) -> int:
     collection = settings.collection
     lengths = sum(length <= stage.segments for length in collection.segments)
     episodes = lengths * collection.episodes_per_segment_count
-    return math.ceil((stage.epochs or 1) * episodes / settings.training.batch_size)
+    return math.ceil((stage.epochs or 1) * episodes / stage.batch_size)
 
 
 def _tokens(settings: RunSettings) -> int:

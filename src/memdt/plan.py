@@ -233,8 +233,7 @@ def critical_path(scale: str, run: Run, number: int) -> int:
     """
     settings = resolve(run.experiment, run.variant, scale).settings
     left = [slices.stage(settings, k) for k in range(number, settings.stages + 1)]
-    batch = settings.training.batch_size
-    segments = sum(s.segments * (s.updates or 10 * (s.epochs or 1)) * batch for s in left)
+    segments = sum(s.segments * (s.updates or 10 * (s.epochs or 1)) * s.batch_size for s in left)
     return 1 + segments // 1000
 
 

@@ -97,10 +97,11 @@ class Collect(Step):
 
     def run(self) -> None:
         """Collect and write."""
-        from memdt.data.collect import collect, origin
+        from memdt.data.collect import collect
         from memdt.data.episodes import write_episodes
         from memdt.environments import interface
         from memdt.files import remove_temporaries
+        from memdt.provenance import versions
         from memdt.settings import slices
         from memdt.settings.resolve import digest, resolve_dataset
 
@@ -108,15 +109,16 @@ class Collect(Step):
         content = slices.collect(settings)
         self.refuse_change(content)
         module = interface.load(settings.environment.module)
-        attempts = Counter[str]()  # known when the last episode is written, before the metadata
-        metadata = {
-            **origin(module, attempts),
+        metadata: dict[str, Any] = {
             "settings": content,
             "settings_digest": digest(content),
             "source_digest": self.source("collect", environment=settings.environment.module),
         }
         out = self.out or paths.dataset(self.scale_name, self.environment)
         remove_temporaries(out.parent, out.name)  # of a collection that was killed
+        # Counted while the episodes are written; the attributes are written after them.
+        attempts: Counter[str] = Counter()
+        metadata |= {"attempts": attempts, "versions": versions(module.REQUIRES)}
         parts = collect(
             module,
             module.Settings(**settings.environment.parameters),

@@ -168,6 +168,30 @@ def test_an_empty_selection_says_what_the_data_hold():
         batches_of(minimum=3, maximum=2)
 
 
+@pytest.mark.parametrize(
+    ("horizon", "widths"), [(4, [4]), (10, [10]), (13, [10, 3]), (None, [10, 10, 10])]
+)
+def test_no_step_behind_the_horizon_is_computed(horizon, widths):
+    batches = Batches(tensors_of(LENGTHS), 10, 10, 1, 3, horizon=horizon)
+    plain, segments = batches_of(batch_size=10).batch(0), batches.batch(0)
+    assert [segment.steps for segment in segments] == widths
+    seen = {tuple(o) for s in segments for o in s.observations[s.mask].int().tolist()}
+    assert seen == {
+        (episode, step)
+        for episode, length in enumerate(LENGTHS)
+        for step in range(min(length, horizon or length))
+    }
+    whole = batches.windows(0)
+    assert {tuple(o) for s in whole for o in s.observations[s.mask].int().tolist()} == seen
+    assert max(window.steps for window in whole) == sum(widths)
+    assert (plain[0].steps, len(plain)) == (10, 3)
+
+
+def test_returns_to_go_within_a_horizon_count_what_comes_after_it():
+    first = Batches(tensors_of([22]), 10, 1, 1, 3, horizon=4).batch(0)[0]
+    assert first.returns_to_go[0].tolist() == [22.0, 21.0, 20.0, 19.0]
+
+
 def test_updates_of_epochs_round_up():
     assert batches_of(batch_size=4).updates(1) == 3
     assert batches_of(batch_size=5).updates(4) == 8

@@ -82,6 +82,19 @@ def test_what_was_meant_is_recorded_beside_what_was_done():
     assert collect(tmaze, Settings(), wanted(), LENGTH).labels is None
 
 
+def test_some_are_played_to_their_end_and_others_are_taken_to_do_as_these_did():
+    asked = CollectionSettings(
+        segments=(3,), episodes_per_segment_count=12, only_successful=False, keep_segments=2,
+        played_to_end=4,
+    )  # fmt: skip
+    module = variation(make_vector=None, ROWS_AT_ONCE=3)
+    store = collect(module, Settings(), asked, LENGTH)
+    assert store.to_end.tolist() == [True] * 6 + [False] * 6  # whole batches
+    assert (store.lengths == 2 * LENGTH).all()
+    assert (store.played == np.where(store.to_end, 3 * LENGTH - 1, 2 * LENGTH)).all()
+    np.testing.assert_array_equal(store.later_returns, 1.0)  # the oracle wins after the steps kept
+
+
 def test_each_length_is_collected_as_often_as_asked():
     store = collect(tmaze, Settings(), wanted(), LENGTH)
     assert len(store) == 36

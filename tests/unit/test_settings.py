@@ -98,7 +98,11 @@ def test_published_sizes_are_those_of_the_paper(config):
 
 def test_the_scale_paper_changes_nothing(config):
     content = yaml.safe_load((config / "scales" / "paper.yaml").read_text(encoding="utf-8"))
-    assert not [key for key in ("defaults", "environments", "models") if content.get(key)]
+    assert not [
+        key
+        for key in ("defaults", "environments", "models", "models_by_environment")
+        if content.get(key)
+    ]
 
 
 def test_scales_do_not_overrule_what_experiments_vary(config):
@@ -197,6 +201,26 @@ def test_a_stage_that_does_not_exist_is_told(config):
         slices.stage(settings, 4)
 
 
+def test_a_curriculum_of_horizons_has_a_stage_for_each(config):
+    settings = resolve.resolve("vizdoom_table_1", "rate", "quick").settings
+    training = settings.training.model_copy(
+        update={
+            "horizons": (3, 20, 90),
+            "batch_size_per_stage": (16, 4),
+            "updates_per_stage": (7, 5),
+        }
+    )
+    settings = settings.model_copy(update={"training": training})
+    assert settings.stages == 3
+    found = [slices.stage(settings, number) for number in (1, 2, 3)]
+    assert [(s.horizon, s.batch_size, s.updates) for s in found] == [
+        (3, 16, 7), (20, 4, 5), (90, 4, 5),
+    ]  # fmt: skip
+    longer = training.model_copy(update={"horizons": (3, 20, 90, 120)})
+    longer = settings.model_copy(update={"training": longer})
+    assert slices.train(longer, 3) == slices.train(settings, 3)
+
+
 # ---- bad input -------------------------------------------------------------------------------
 
 
@@ -242,6 +266,22 @@ def test_an_experiment_cannot_change_the_shared_dataset(config):
     path = config / "experiments" / "tmaze_table_2.yaml"
     edit(path, "\nset:\n", "\nset:\n  segment_length: 20\n")
     assert "shapes the dataset, which all experiments share" in refusal()
+
+
+def test_two_curricula_are_told(config):
+    path = config / "experiments" / "tmaze_table_2.yaml"
+    edit(
+        path,
+        "      training.segments: 3\n",
+        "      training.segments: 3\n      training.horizons: [9]\n",
+    )
+    assert "a curriculum of its own" in refusal(variant="dt-3")
+
+
+def test_playing_some_to_the_end_needs_steps_that_are_kept(config):
+    path = config / "environments" / "tmaze.yaml"
+    edit(path, "collection:\n", "collection:\n  played_to_end: 3\n")
+    assert "collection.played_to_end needs collection.keep_segments" in refusal()
 
 
 def test_two_budgets_or_none_are_told(config):

@@ -43,6 +43,7 @@ class Batches:
         maximum_segments: int,
         start: Literal["beginning", "random"] = "beginning",
         seed: int = 0,
+        horizon: int | None = None,
         demonstrations: Demonstrations | None = None,
     ) -> None:
         """Choose the episodes.
@@ -56,6 +57,7 @@ class Batches:
             start: ``beginning`` takes whole episodes of at most ``maximum_segments`` segments, as
                 RATE's Q_k does; ``random`` a window of that length from every episode, uniform
                 over its possible starts, and the whole episode where it is shorter.
+            horizon: ``beginning`` takes only the first so many steps of every episode.
             seed: names the order of episodes and the windows, together with the epoch's number.
             demonstrations: of these same tensors; each segment then holds one for every row.
 
@@ -64,6 +66,7 @@ class Batches:
         """
         self.tensors, self.segment_length, self.batch_size = tensors, segment_length, batch_size
         self.maximum_segments, self.start, self.seed = maximum_segments, start, seed
+        self.horizon = horizon
         self.demonstrations = demonstrations
         self._episodes = self._selected(minimum_segments)
         self._epoch = lru_cache(maxsize=4)(self._draw_epoch)
@@ -86,7 +89,8 @@ class Batches:
         for index in range(int(counts[0])):
             alive = int((counts > index).sum())
             begin = first[:alive] + index * self.segment_length
-            segment = self.tensors.window(begin, last[:alive], self.segment_length)
+            steps = self._within_horizon(self.segment_length, index * self.segment_length)
+            segment = self.tensors.window(begin, last[:alive], steps)
             segments.append(replace(segment, demonstration=_rows_of(shown, alive)))
         return segments
 
@@ -101,10 +105,14 @@ class Batches:
         windows = []
         for count in np.unique(counts)[::-1]:
             rows = counts == count
-            steps = int(count) * self.segment_length
+            steps = self._within_horizon(int(count) * self.segment_length)
             window = self.tensors.window(first[rows], last[rows], steps)
             windows.append(replace(window, demonstration=_rows_of(shown, rows)))
         return windows
+
+    def _within_horizon(self, steps: int, before: int = 0) -> int:
+        """Steps of a window that ``before`` steps precede: none behind the horizon is computed."""
+        return steps if self.horizon is None else min(steps, self.horizon - before)
 
     def _shown(self, episodes: Int[np.ndarray, " batch"], update: int) -> Segment | None:
         """What each row is shown of another episode, drawn by the update's number."""
@@ -140,7 +148,8 @@ class Batches:
     ) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
         begins, ends = self.tensors.offsets[episodes], self.tensors.offsets[episodes + 1]
         if self.start == "beginning":
-            return begins, ends
+            horizon = ends - begins if self.horizon is None else self.horizon
+            return begins, np.minimum(ends, begins + horizon)
         # Deviation D8: episodes are drawn alike; Decision Transformer draws them by their length.
         window = self.maximum_segments * self.segment_length
         starts = np.maximum(ends - begins - window, 0) + 1

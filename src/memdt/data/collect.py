@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, count, islice
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,11 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Shaped
 from pydantic import BaseModel
 
-from memdt.data.episodes import EpisodeStore
+from memdt.data.episodes import NOT_PLAYED, EpisodeStore
 from memdt.environments import interface
 from memdt.environments.interface import CollectionPolicy, EnvironmentModule
 from memdt.errors import UserError
 from memdt.progress import Progress
-from memdt.provenance import versions
 from memdt.settings.schema import CollectionSettings
 
 FIRST_SEED = 1_000_000  # evaluation counts its seeds up from 0 and stays below
@@ -39,18 +37,12 @@ def collect(
     """Play ``episodes_per_segment_count`` episodes of each length in ``collection.segments``.
 
     They come as they are played, as many at once as the environment allows side by side: all of
-    them may not fit in memory.
+    them may not fit in memory. ``attempts`` is filled with how many were played of each group;
+    what does not come has failed.
 
     Seeds are taken in order. Of each group of the environment as many episodes are kept as among
-    that many consecutive seeds, however often it fails: an environment that alternates its hint or
-    its task from seed to seed gives balanced ones.
-
-    Args:
-        module: the environment.
-        settings: its settings.
-        collection: what is wanted.
-        segment_length: steps in a segment.
-        attempts: counts the episodes that are played, by group.
+    that many consecutive seeds, whichever group fails more often: an environment that alternates
+    its hint or its task from seed to seed gives balanced ones.
 
     Raises:
         UserError: a simulator is missing, or too few episodes succeed.
@@ -59,25 +51,21 @@ def collect(
     absent = interface.missing(module)
     if absent:
         raise UserError(f"{name} needs {', '.join(absent)}", "collect", f"install {absent[0]}")
+    attempts = Counter() if attempts is None else attempts
     wanted = collection.episodes_per_segment_count
     progress = Progress(f"collect {name}", wanted * len(collection.segments), unit="episodes")
-    seeds, done = count(FIRST_SEED + collection.seed * SEEDS_PER_COLLECTION), 0
+    seed, done = FIRST_SEED + collection.seed * SEEDS_PER_COLLECTION, 0
     for segments in collection.segments:
         spanning = module.parameters_for(settings, segments, segment_length)
-        tried = Counter[str]() if attempts is None else attempts
-        player = _Player(module, spanning, segment_length, collection, tried)
-        for store in player.collect(wanted, seeds):
+        player = _Player(module, spanning, segment_length, collection, seed, attempts)
+        for store in player.collect(wanted):
             done += len(store)
             progress.update(done)
             yield store
+        seed = player.seed
 
 
-def origin(module: EnvironmentModule, attempts: Counter[str]) -> dict[str, Any]:
-    """What a dataset tells of how it came about: attempts by group, releases of simulators."""
-    return {"attempts": attempts, "versions": versions(module.REQUIRES)}
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Player:
     """Plays one length of an environment."""
 
@@ -85,19 +73,21 @@ class _Player:
     settings: Any
     segment_length: int
     collection: CollectionSettings
-    attempts: Counter[str]  # of all lengths, by group
+    seed: int  # the next one
+    attempts: Counter[str]  # of all lengths
+    later: list[float] = field(default_factory=list)  # earned after the steps kept, if played
 
-    def collect(self, wanted: int, seeds: Iterator[int]) -> Iterator[EpisodeStore]:
-        """``wanted`` episodes in batches, with the next seeds."""
-        ahead = list(islice(seeds, wanted))
-        lacking = Counter(self._groups(ahead))
-        quotas, before = lacking.copy(), self.attempts.copy()
-        seeds = chain(ahead, seeds)
+    def collect(self, wanted: int) -> Iterator[EpisodeStore]:
+        """``wanted`` episodes in batches."""
+        lacking = Counter(self._groups(range(self.seed, self.seed + wanted)))
+        quotas, tried = lacking.copy(), Counter[str]()
         while lacking:
-            self._give_up_where_hopeless(lacking, quotas, self.attempts - before)
-            chosen = self._next(seeds, lacking)
-            self.attempts.update(self._groups(chosen))
-            store = self._play(chosen)
+            self._give_up_where_hopeless(lacking, tried, quotas)
+            seeds = self._next(lacking)
+            store = self._play(seeds)
+            groups = self._groups(seeds)
+            tried.update(groups)
+            self.attempts.update(groups)
             if self.collection.only_successful:
                 store = store.select(self.module.success(store.returns, store.terminated))
             lacking -= Counter(self._groups(store.seeds.tolist()))
@@ -106,17 +96,17 @@ class _Player:
     def _groups(self, seeds: Sequence[int]) -> list[str]:
         return interface.groups(self.module, self.settings.model_dump(), seeds)
 
-    def _next(self, seeds: Iterator[int], lacking: Counter[str]) -> list[int]:
+    def _next(self, lacking: Counter[str]) -> list[int]:
         """The next seeds to play side by side: no more of a group than it lacks."""
-        room, chosen = lacking.copy(), list[int]()
+        room, seeds = lacking.copy(), list[int]()
         rows = min(lacking.total(), interface.rows_at_once(self.module))
-        while len(chosen) < rows:
-            seed = next(seeds)
-            group = self._groups([seed])[0]
+        while len(seeds) < rows:
+            group = self._groups([self.seed])[0]
             if room[group]:
                 room[group] -= 1
-                chosen.append(seed)
-        return chosen
+                seeds.append(self.seed)
+            self.seed += 1
+        return seeds
 
     def _play(self, seeds: Sequence[int]) -> EpisodeStore:
         environment = interface.make_collection_vector(self.module, self.settings, len(seeds))
@@ -124,12 +114,22 @@ class _Player:
             policy = self.module.collection_policy(self.settings)
             kept = self.collection.keep_segments
             most = None if kept is None else kept * self.segment_length
-            return play(environment, policy, seeds, self.segment_length, most)
+            to_end = self.collection.played_to_end
+            enough = to_end is not None and len(self.later) >= to_end
+            store = play(environment, policy, seeds, self.segment_length, most, stop=enough)
         finally:
             environment.close()
+        return self._as_others(store)
+
+    def _as_others(self, store: EpisodeStore) -> EpisodeStore:
+        """Who was stopped is taken to earn later what others did in the mean (Deviation D52)."""
+        self.later += store.later_returns[store.later_steps > 0].tolist()
+        mean = np.mean(self.later) if self.later else 0.0
+        later = np.where(store.to_end, store.later_returns, mean)
+        return replace(store, later_returns=later)
 
     def _give_up_where_hopeless(
-        self, lacking: Counter[str], quotas: Counter[str], attempts: Counter[str]
+        self, lacking: Counter[str], attempts: Counter[str], quotas: Counter[str]
     ) -> None:
         name = self.module.__name__.rpartition(".")[2]
         for group, short in lacking.items():
@@ -150,17 +150,19 @@ def play(
     seeds: Sequence[int],
     segment_length: int,
     most: int | None = None,
+    stop: bool = False,
 ) -> EpisodeStore:
     """One whole episode in every row, as a store; row i begins with ``seeds[i]``.
 
-    Of an episode longer than ``most`` steps only these are kept; the others are counted.
+    Of an episode longer than ``most`` steps only these are kept; the others are counted, or with
+    ``stop`` not played, which ``later_steps`` tells.
     """
     observations, info = environment.reset(seed=seeds)  # type: ignore[arg-type]
     policy.reset(seeds)
     running = np.ones(len(seeds), dtype=bool)
     later_steps, later_returns = np.zeros(len(seeds), dtype=np.int64), np.zeros(len(seeds))
     steps: list[tuple[np.ndarray, ...]] = []
-    while running.any():
+    while running.any() and not (stop and len(steps) == most):
         actions = policy.act(observations, info)
         following, rewards, terminated, truncated, info = environment.step(actions)
         if most is None or len(steps) < most:
@@ -171,6 +173,7 @@ def play(
             later_steps += running
             later_returns += np.where(running, rewards, 0.0)
         observations, running = following, ~(terminated | truncated)
+    later_steps[running] = NOT_PLAYED
     ends = (terminated.copy(), later_steps, later_returns)
     return _store(steps, np.asarray(seeds), ends, segment_length)
 

@@ -26,6 +26,7 @@ from memdt.files import atomic_path
 
 FORMAT = "memdt episodes"
 FORMAT_VERSION = 2
+NOT_PLAYED = -1  # later steps of an episode that was stopped after those that are kept
 CHUNK_BYTES = 2**20  # an HDF5 chunk, before compression
 
 
@@ -63,8 +64,8 @@ class EpisodeStore:
     seeds: Int[np.ndarray, " episodes"]  # of the environment
     segments: Int[np.ndarray, " episodes"]  # the short last one counted
     terminated: Bool[np.ndarray, " episodes"]  # False: cut by the time limit
-    later_steps: Int[np.ndarray, " episodes"]  # played after the last one that is kept
-    later_returns: Float[np.ndarray, " episodes"]  # earned in them, undiscounted
+    later_steps: Int[np.ndarray, " episodes"]  # after the last one that is kept, or NOT_PLAYED
+    later_returns: Float[np.ndarray, " episodes"]  # earned in them, undiscounted; or taken to be
     # What is learnt at each step, where the collector meant something else than it did; None: what
     # it did (Deviation D50).
     labels: Shaped[np.ndarray, "steps ..."] | None = None
@@ -99,9 +100,15 @@ class EpisodeStore:
         return np.diff(self.offsets)
 
     @property
+    def to_end(self) -> Bool[np.ndarray, " episodes"]:
+        """Which episodes were played to their end."""
+        to_end: np.ndarray = self.later_steps != NOT_PLAYED
+        return to_end
+
+    @property
     def played(self) -> Int[np.ndarray, " episodes"]:
-        """Steps of each episode to its end, those not kept included."""
-        played: np.ndarray = self.lengths + self.later_steps
+        """Steps of each episode that were played, those not kept included."""
+        played: np.ndarray = self.lengths + np.where(self.to_end, self.later_steps, 0)
         return played
 
     @property

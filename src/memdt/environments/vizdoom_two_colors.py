@@ -228,8 +228,11 @@ def dataset_card(settings: Settings, store: EpisodeStore) -> dict[str, str]:
     """Lines of the report about a dataset: the agent against the paper's, the colours' balance."""
     colours = np.array(group(settings, store.seeds))
     shares = ", ".join(f"{(colours == colour).mean():.0%} {colour}" for colour in COLOURS)
+    whole = store.to_end
+    returns, lifetimes = store.returns[whole], store.played[whole]
     return {
         "pillars": shares,
-        "mean return": f"{store.returns.mean():.2f} (the paper's agent: 51.16)",
-        "mean lifetime": f"{store.played.mean():.0f} steps (the paper's agent: 984)",
+        "played to their end": f"{whole.sum():,} episodes",
+        "mean return of these": f"{returns.mean():.2f} (the paper's agent: 51.16)",
+        "mean lifetime of these": f"{lifetimes.mean():.0f} steps (the paper's agent: 984)",
     }

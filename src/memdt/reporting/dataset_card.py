@@ -8,13 +8,14 @@ holds observations and actions as they lie in the file: index them, they are not
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Shaped
 
 from memdt import paths
 from memdt.data.episodes import EpisodeStore, read_metadata
@@ -66,10 +67,7 @@ def dataset_card(name: str, module: str, scale: str) -> DatasetCard:
 
 def _lean(file: h5py.File) -> EpisodeStore:
     """The episodes with observations and actions left in the file: frames may exceed memory."""
-    optional = [one.name for one in fields(EpisodeStore) if one.default is not MISSING]
-    names = [
-        one.name for one in fields(EpisodeStore) if one.name in file or one.name not in optional
-    ]
+    names = [one.name for one in fields(EpisodeStore) if one.name in file]
     wide = ("observations", "actions", "labels")
     return EpisodeStore(**{name: file[name] if name in wide else file[name][()] for name in names})
 
@@ -80,9 +78,9 @@ def by_length(store: EpisodeStore, module: str) -> pd.DataFrame:
         {
             "segments": store.segments,
             "length": store.lengths,
-            "return": store.returns,
-            "success": np.asarray(
-                interface.load(module).success(store.returns, store.terminated), dtype=float
+            "return": _told(store, store.returns),
+            "success": _told(
+                store, interface.load(module).success(store.returns, store.terminated)
             ),
         }
     )
@@ -99,6 +97,13 @@ def by_length(store: EpisodeStore, module: str) -> pd.DataFrame:
     )
 
 
+def _told(
+    store: EpisodeStore, values: Shaped[np.ndarray, " episodes"]
+) -> Float[np.ndarray, " episodes"]:
+    """What came of each episode; not a number where it was not played to its end."""
+    return np.where(store.to_end, np.asarray(values, dtype=float), np.nan)
+
+
 def by_group(store: EpisodeStore, module: str, metadata: dict[str, str]) -> pd.DataFrame:
     """One row for each group, with the columns BY_GROUP; ``attempts``: episodes played for it."""
     parameters = json.loads(metadata.get("settings", "{}")).get("parameters", {})
@@ -106,7 +111,7 @@ def by_group(store: EpisodeStore, module: str, metadata: dict[str, str]) -> pd.D
         {
             "group": interface.groups(interface.load(module), parameters, store.seeds.tolist()),
             "length": store.played,
-            "return": store.returns,
+            "return": _told(store, store.returns),
         }
     )
     grouped = (

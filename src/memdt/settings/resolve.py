@@ -293,6 +293,7 @@ def _apply_scale(
         content.defaults,
         content.models.get(model, {}),
         content.environments.get(environment, {}),
+        content.models_by_environment.get(environment, {}).get(model, {}),
         content.experiments.get(experiment, {}),
     ]
     for block in blocks:

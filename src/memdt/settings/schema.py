@@ -46,7 +46,24 @@ class CollectionSettings(Frozen):
         gt=0,
         description="keep the first segments of an episode, which is played to its end; null: all",
     )
+    played_to_end: int | None = Field(
+        default=None,
+        gt=0,
+        description="so many episodes are, at least; the others stop after the segments kept, and "
+        "are taken to earn later what those did in the mean; null: all are",
+    )
     seed: int = Field(default=0, ge=0, description="seed of the collection")
+
+    @model_validator(mode="after")
+    def _something_is_kept(self) -> CollectionSettings:
+        if self.played_to_end is not None and self.keep_segments is None:
+            raise ValueError("collection.played_to_end needs collection.keep_segments")
+        if self.played_to_end is not None and self.only_successful:
+            raise ValueError(
+                "collection.played_to_end needs collection.only_successful: false, since success "
+                "is known at the end alone"
+            )
+        return self
 
 
 class AdapterSettings(Frozen):
@@ -68,6 +85,17 @@ class TrainingSettings(Frozen):
     curriculum: bool = Field(default=True, description="stage k trains on Q_k = q_1 u ... u q_k")
     updates_per_stage: tuple[int, ...] | None = Field(
         default=None, description="updates of stage 1, 2, ...; the last value serves the rest"
+    )
+    horizons: tuple[int, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="a curriculum of horizons: stage k trains on the first so many steps of every "
+        "episode; null: on all of them",
+    )
+    batch_size_per_stage: tuple[int, ...] | None = Field(
+        default=None,
+        description="episodes in a batch of stage 1, 2, ...; the last value serves the rest; "
+        "null: batch_size",
     )
     epochs_per_stage: int | None = Field(default=None, gt=0, description="instead of updates")
     batch_size: int = Field(gt=0, description="episodes in a batch")
@@ -131,6 +159,15 @@ class TrainingSettings(Frozen):
     def _one_way_of_freezing(self) -> TrainingSettings:
         if self.adapter is not None and self.trainable != ("*",):
             raise ValueError("training.adapter freezes all else: leave training.trainable out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_curriculum(self) -> TrainingSettings:
+        if self.horizons is not None and (self.curriculum or self.start != "beginning"):
+            raise ValueError(
+                "training.horizons is a curriculum of its own, from the beginning of episodes: it "
+                "needs training.curriculum: false and training.start: beginning"
+            )
         return self
 
     @model_validator(mode="after")
@@ -212,6 +249,8 @@ class RunSettings(Frozen):
     @property
     def stages(self) -> int:
         """Number of training stages, each a job of its own."""
+        if self.training.horizons is not None:
+            return len(self.training.horizons)
         return self.training.segments if self.training.curriculum else 1
 
 
@@ -289,6 +328,9 @@ class ScaleFile(Frozen):
     defaults: dict[str, Any] = {}
     environments: dict[str, dict[str, Any]] = {}
     models: dict[str, dict[str, Any]] = {}
+    models_by_environment: dict[str, dict[str, dict[str, Any]]] = Field(
+        default={}, description="what a model has in one environment only"
+    )
     experiments: dict[str, dict[str, Any]] = {}
     only: dict[str, tuple[str, ...]] = Field(
         default={}, description="variants of an experiment run at this scale; all where not named"

@@ -23,6 +23,8 @@ class Stage:
     segments: int  # Q_k: episodes of at most so many segments
     updates: int | None
     epochs: int | None
+    batch_size: int
+    horizon: int | None  # steps of each episode that are trained on; None: all
 
 
 def stage(settings: RunSettings, number: int) -> Stage:
@@ -31,9 +33,16 @@ def stage(settings: RunSettings, number: int) -> Stage:
     if not 1 <= number <= settings.stages:
         raise UserError(f"there is no stage {number}", "", f"stages are 1 to {settings.stages}")
     segments = number if training.curriculum else training.segments
-    budgets = training.updates_per_stage
-    updates = None if budgets is None else budgets[min(number, len(budgets)) - 1]
-    return Stage(number, segments, updates, training.epochs_per_stage)
+    updates = _of_stage(training.updates_per_stage, number)
+    batch_size = _of_stage(training.batch_size_per_stage, number) or training.batch_size
+    horizon = _of_stage(training.horizons, number)
+    epochs = training.epochs_per_stage
+    return Stage(number, segments, updates, epochs, batch_size, horizon)
+
+
+def _of_stage(values: tuple[int, ...] | None, number: int) -> int | None:
+    """The value of a stage; the last one serves the rest."""
+    return None if values is None else values[min(number, len(values)) - 1]
 
 
 def collect(settings: RunSettings | DatasetSettings) -> dict[str, Any]:
@@ -50,6 +59,8 @@ def train(settings: RunSettings, number: int) -> dict[str, Any]:
     """What shapes the checkpoint of a stage, given its dataset and the stage before."""
     training = settings.training.model_dump(mode="json")
     for budget in ("segments", "curriculum", "updates_per_stage", "epochs_per_stage"):
+        del training[budget]
+    for budget in ("batch_size", "batch_size_per_stage", "horizons"):
         del training[budget]
     return {
         "dataset": collect(settings),

@@ -131,7 +131,8 @@ def _batches(job: Job, stage: slices.Stage, device: torch.device) -> Batches:
     return Batches(
         tensors,
         segment_length=job.settings.segment_length,
-        batch_size=job.settings.training.batch_size,
+        batch_size=stage.batch_size,
+        horizon=stage.horizon,
         minimum_segments=1,
         maximum_segments=stage.segments,
         start=job.settings.training.start,
