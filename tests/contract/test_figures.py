@@ -426,7 +426,8 @@ def test_a_strip_shows_the_frames_that_its_data_name() -> None:
 def test_a_strip_of_an_environment_without_hint_has_no_words_for_it() -> None:
     run = recording("short")
     plain = (replace(run, recording=replace(run.recording, hint=np.array([0, 0]))),)
-    given = inputs("film_strip", {"success": "right_items"}, recordings=plain)
+    options = {"right": None, "wrong": None, "success": "right_items"}
+    given = inputs("film_strip", options, recordings=plain)
     module = discovery.load("memdt.figures", "film_strip")
     assert set(module.data(given)["kind"]) == {"frame", "success", "end"}
     words = [text.get_text() for text in drawn(given).legends[0].get_texts()]

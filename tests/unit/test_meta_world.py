@@ -13,7 +13,7 @@ from memdt.data.episodes import concatenate
 from memdt.environments import interface, meta_world_tasks
 from memdt.environments import meta_world as module
 from memdt.environments.meta_world import GOAL, Settings, in_decimetres
-from memdt.environments.meta_world_simulator import package
+from memdt.environments.meta_world_simulator import package, scripted_policy
 from memdt.settings.schema import CollectionSettings
 
 if interface.missing(module):
@@ -215,6 +215,17 @@ def test_what_is_stored_was_done_and_lies_within_the_space() -> None:
     assert np.abs(store.actions).max() <= 1
     again = episode_of(settings, 0, store[0].actions[:-1])
     np.testing.assert_array_equal(again, store[0].observations)
+
+
+def test_what_is_learnt_is_what_the_scripted_policy_does_there() -> None:
+    store = solved_episode(Settings(tasks=(COFFEE,), noise=0.3), range(2))
+    apart = store.actions - store.labels
+    assert apart.std() > 0.1
+    # Settings of a collector that sees where it is: the plain policy on the same observations.
+    raw = solved_episode(Settings(tasks=(COFFEE,), **{**RAW, "noise": 0.3}), range(2))
+    np.testing.assert_array_equal(raw.actions, store.actions)
+    wanted = [scripted_policy(COFFEE).get_action(one.astype(float)) for one in raw.observations]
+    np.testing.assert_allclose(store.labels, np.clip(wanted, -1, 1), atol=1e-4)
 
 
 def test_noise_moves_the_scripted_actions_and_depends_on_the_seed_alone() -> None:

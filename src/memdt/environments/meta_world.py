@@ -30,6 +30,7 @@ from memdt.environments.meta_world_simulator import Simulator, scripted_policy
 from memdt.errors import closest
 
 REQUIRES: tuple[str, ...] = ("metaworld", "mujoco")
+STEPS_PER_SECOND = 800.0  # of one row after the other, with the scripted policy
 ROWS_AT_ONCE = 32  # each row's simulator takes 22 MB
 MEASURES: tuple[str, ...] = ("near_object", "solved")
 
@@ -222,7 +223,12 @@ def in_decimetres(seen: Observation, goal_hidden: bool) -> Observation:
 
 
 class Scripted:
-    """Meta-World's scripted policy of each task, which sees the goal, with noise on its actions."""
+    """Meta-World's scripted policy of each task, which sees the goal, with noise on its actions.
+
+    ``meant`` are its actions without the noise.
+    """
+
+    meant: Float[np.ndarray, "rows 4"]
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -232,6 +238,7 @@ class Scripted:
         self._policies = [scripted_policy(task_of(self.settings, seed)) for seed in seeds]
         self._noise = [np.random.default_rng([seed, 1]) for seed in seeds]
         self._seen: list[Any] = [None] * len(seeds)
+        self.meant = np.zeros((len(seeds), 4), np.float32)
         self._actions = np.zeros((len(seeds), 4), np.float32)
 
     def act(
@@ -241,12 +248,12 @@ class Scripted:
         for row, seen in enumerate(info["sight"]):
             if seen is not self._seen[row]:
                 self._seen[row] = seen
-                self._actions[row] = self._act(row, seen)
+                self.meant[row] = self._wanted(row, seen)
+                noise = self._noise[row].normal(0.0, self.settings.noise, 4)
+                self._actions[row] = np.clip(self.meant[row] + noise, -1.0, 1.0)
         return self._actions.copy()
 
-    def _act(self, row: int, seen: Observation) -> Float[np.ndarray, "4"]:
+    def _wanted(self, row: int, seen: Observation) -> Float[np.ndarray, "4"]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that steps of more than 1 are clipped
-            wanted = np.clip(self._policies[row].get_action(seen), -1.0, 1.0)
-        noise = self._noise[row].normal(0.0, self.settings.noise, 4)
-        return np.asarray(np.clip(wanted + noise, -1.0, 1.0))
+            return np.asarray(np.clip(self._policies[row].get_action(seen), -1.0, 1.0))
