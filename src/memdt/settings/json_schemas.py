@@ -123,7 +123,9 @@ def _union(package: str) -> Schema:
 def _dotted(schema: Schema, prefix: str = "") -> Schema:
     """Every part under its dotted name, at every depth; what people name is a pattern in it."""
     found: Schema = {}
-    parts = {f"{prefix}{name}": part for name, part in schema.get("properties", {}).items()}
+    forms = [schema, *schema.get("anyOf", [])]  # settings that may be null have two
+    properties = {k: v for form in forms for k, v in form.get("properties", {}).items()}
+    parts = {f"{prefix}{name}": part for name, part in properties.items()}
     if isinstance(schema.get("additionalProperties"), dict) and prefix:
         parts[prefix.replace(".", r"\.") + "[^.]+"] = schema["additionalProperties"]
     for name, part in parts.items():
