@@ -118,10 +118,13 @@ def evaluation_seconds(scale: str, experiment: str, variant: str) -> float:
 
 
 def collection_seconds(settings: DatasetSettings) -> float:
-    """Seconds of the simulator while a dataset is collected; episodes are played to their end."""
+    """Seconds of the simulator while a dataset is collected."""
     collection = settings.collection
-    episodes = collection.episodes_per_segment_count * sum(collection.segments)
-    return _simulated(settings, episodes * settings.segment_length)
+    count = collection.episodes_per_segment_count
+    whole = min(count, collection.played_to_end or count)
+    kept = (min(length, collection.keep_segments or length) for length in collection.segments)
+    segments = whole * sum(collection.segments) + (count - whole) * sum(kept)
+    return _simulated(settings, segments * settings.segment_length)
 
 
 def training_work(settings: RunSettings, number: int, seen: Observation) -> Work:

@@ -82,11 +82,21 @@ def test_a_budget_in_epochs_counts_the_episodes_that_will_be_there():
 
 def test_frames_are_expected_to_take_what_they_were_measured_to_take():
     settings = costs.resolve("vizdoom_table_1", "rate", "quick").settings
-    frames = 3000 * 8 * 90
-    (updates,) = settings.training.updates_per_stage
-    assert updates * settings.training.batch_size * 3 * settings.segment_length == frames
-    expected = costs.training_seconds("quick", "vizdoom_table_1", "rate", 1)
-    assert frames / FRAMES_A_SECOND / 1.5 < expected < frames / FRAMES_A_SECOND * 1.5
+    stage = costs.slices.stage(settings, settings.stages)
+    assert stage.horizon == 3 * settings.segment_length
+    frames = stage.updates * stage.batch_size * stage.horizon
+    expected = costs.training_seconds("quick", "vizdoom_table_1", "rate", settings.stages)
+    # Batches of two episodes cost more than products tell.
+    assert frames / FRAMES_A_SECOND / 3 < expected < frames / FRAMES_A_SECOND * 3
+
+
+def test_of_a_short_horizon_fewer_segments_are_counted():
+    of = [costs.training_seconds("quick", "vizdoom_table_1", "rate", k) for k in (3, 5)]
+    settings = costs.resolve("vizdoom_table_1", "rate", "quick").settings
+    one, three = (costs.slices.stage(settings, k) for k in (3, 5))
+    rows = [stage.updates * stage.batch_size for stage in (one, three)]
+    assert (one.horizon, three.horizon) == (30, 90)
+    assert of[1] / rows[1] > 2 * of[0] / rows[0]
 
 
 def test_pictures_are_encoded_once_a_frame_and_simulated_once_a_step():
@@ -95,8 +105,9 @@ def test_pictures_are_encoded_once_a_frame_and_simulated_once_a_step():
         costs.evaluation_work(settings, seen) for seen in (Observation((36, 64, 3), 6912), VECTOR)
     )
     steps = settings.evaluation.episodes * 35 * 30
-    first, second, third = 8 * 15 * 32 * 192, 3 * 6 * 64 * 512, 1 * 4 * 64 * 576
-    assert frames.pictures == steps * (first + second + third + 256 * settings.model["width"])
+    assert settings.model["width"] == 64  # so 16, 32 and 32 channels
+    first, second, third = 8 * 15 * 16 * 192, 3 * 6 * 32 * 256, 1 * 4 * 32 * 288
+    assert frames.pictures == steps * (first + second + third + 128 * 64)
     assert (vectors.pictures, vectors.products) == (0, frames.products)
     assert frames.simulated == pytest.approx(steps / two_colors.STEPS_PER_SECOND)
     no_simulator = costs.resolve("tmaze_table_2", "rate-3", "quick").settings
@@ -109,6 +120,10 @@ def test_collecting_takes_what_the_simulator_takes_episodes_played_to_their_end(
     assert seconds == pytest.approx(1024 * 35 * 30 / two_colors.STEPS_PER_SECOND)
     assert costs.collection_minutes("paper", "vizdoom_two_colors") >= 3 * seconds / 60
     assert costs.collection_minutes("paper", "tmaze") == 60
+    fewer = costs.resolve_dataset("vizdoom_two_colors", "quick")
+    segments = 128 * 35 + (4000 - 128) * 3
+    expected = pytest.approx(segments * 30 / two_colors.STEPS_PER_SECOND)
+    assert costs.collection_seconds(fewer) == expected
 
 
 def test_training_holds_the_steps_that_are_kept_once():
