@@ -60,8 +60,10 @@ def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
     of_environment = file.get("environments", {}).get(place, {})
     blocks = [read("environments", place), file.get("defaults", {}), of_environment]
     blocks += [content.get("set", {}), entry.get("set", {}), budgets.get("defaults", {})]
-    blocks.append(budgets.get("models", {}).get(file.get("module", model), {}))
+    name = file.get("module", model)
+    blocks.append(budgets.get("models", {}).get(name, {}))
     blocks.append(budgets.get("environments", {}).get(place, {}))
+    blocks.append(budgets.get("models_by_environment", {}).get(place, {}).get(name, {}))
     blocks.append(budgets.get("experiments", {}).get(experiment, {}))
     value = None
     for block in blocks:
@@ -89,7 +91,8 @@ def expected(scale: str, experiments: list[str]) -> Counter[str]:
         if "checkpoint_of" not in read("experiments", experiment)["variants"][variant]:
             segments = setting(scale, experiment, variant, "training.segments")
             chain = setting(scale, experiment, variant, "training.curriculum")
-            counts["train"] += segments if chain else 1
+            horizons = setting(scale, experiment, variant, "training.horizons")
+            counts["train"] += len(horizons) if horizons else segments if chain else 1
     figures = yaml.safe_load((CONFIG / "figures.yaml").read_text(encoding="utf-8"))
     drawn = [one for one in figures.values() if set(one["experiments"]) <= set(experiments)]
     counts["figure"] = len(drawn)
