@@ -83,10 +83,14 @@ def memory(scale: str) -> int:
 
 
 def training_memory(scale: str, experiment: str, variant: str) -> int:
-    """Megabytes of a job that trains: it holds all of its dataset, once."""
+    """Megabytes of a job that trains: it holds all of its dataset, once.
+
+    To 100 MB, so that a small dataset adds nothing: nodes have round amounts, and twice what is
+    just above half of one would not fit on it.
+    """
     settings = resolve(experiment, variant, scale).settings
     held = disk.dataset_bytes(settings, observation(experiment, variant, scale))
-    return memory(scale) + math.ceil(held / 1e6)
+    return memory(scale) + 100 * round(held / 1e8)
 
 
 def collection_minutes(scale: str, environment: str) -> int:
