@@ -122,6 +122,23 @@ def test_scales_do_not_overrule_what_experiments_vary(config):
                 trained[shapes] = variant
 
 
+def test_what_a_variant_sets_a_scale_changes_for_its_experiment_alone(config):
+    cached = {
+        variant: resolve.resolve("vizdoom_memory_kinds", variant, "quick").settings.model
+        for variant in ("rate_retention_valve", "rate_cache_2")
+    }
+    assert {name: model["cache_length"] for name, model in cached.items()} == {
+        "rate_retention_valve": 100, "rate_cache_2": 2,
+    }  # fmt: skip
+
+
+def test_a_scale_may_change_what_a_variant_sets_for_its_experiment(config):
+    more = "experiments:\n  vizdoom_memory_kinds: {model.cache_length: 7}\n"
+    edit(config / "scales" / "quick.yaml", "experiments:\n", more)
+    found = resolve.resolve("vizdoom_memory_kinds", "rate_cache_2", "quick")
+    assert found.settings.model["cache_length"] == 7
+
+
 def test_the_bare_run_is_decided_by_config_yaml(config):
     assert resolve.selection().scale == "quick"
     assert resolve.selection().experiments == ("tmaze_table_2", "tmaze_figure_5")

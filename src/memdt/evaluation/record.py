@@ -28,7 +28,7 @@ from memdt.models.interface import Memory, SequencePolicy, Step
 from memdt.progress import Progress
 from memdt.settings.schema import Condition, RunSettings
 
-EPISODES = 40  # so many at least, in whole batches, if the evaluation has them
+EPISODES = 32  # so many at least, in whole batches, if the evaluation has them
 FRAMES = 150  # of a filmed episode at most
 FRAME_WIDTH = 256
 QUALITY = 80  # of WebP, 0 to 100

@@ -165,7 +165,7 @@ def resolve(experiment: str, variant: str, scale: str) -> Resolved:
     line = lineage(experiment, variant)
     layers = _file_layers(line)
     names = (layers.values["environment.name"], layers.values["model.name"], experiment)
-    layers = _apply_scale(layers, scale, *names)
+    layers = _apply_scale(layers, scale, *names, entry)
     source = resolve(*line[1], scale) if len(line) > 1 else None
     if source is not None:
         layers = _as_trained(layers, source, experiment, entry)
@@ -280,13 +280,27 @@ def _model_module(name: str) -> str:
 
 
 def _apply_experiment(layers: Layered, experiment: str, entry: Variant) -> Layered:
-    place = str(paths.CONFIG / "experiments" / f"{experiment}.yaml")
+    place = _experiment_place(experiment)
     return layers.over(experiment_file(experiment).set, place).over(entry.set, place)
 
 
+def _experiment_place(experiment: str) -> str:
+    return str(paths.CONFIG / "experiments" / f"{experiment}.yaml")
+
+
 def _apply_scale(
-    layers: Layered, scale: str, environment: str, model: str, experiment: str
+    layers: Layered,
+    scale: str,
+    environment: str,
+    model: str,
+    experiment: str,
+    entry: Variant | None = None,
 ) -> Layered:
+    """What a scale says, in general first.
+
+    What a variant sets is only changed by the scale's block for the experiment, but for a scale
+    whose numbers mean nothing.
+    """
     place = str(paths.CONFIG / "scales" / f"{scale}.yaml")
     content = scale_file(scale)
     blocks = [
@@ -294,11 +308,12 @@ def _apply_scale(
         content.models.get(model, {}),
         content.environments.get(environment, {}),
         content.models_by_environment.get(environment, {}).get(model, {}),
-        content.experiments.get(experiment, {}),
     ]
     for block in blocks:
         layers = layers.over(block, place)
-    return layers
+    if entry is not None and not content.meaningless:
+        layers = layers.over(entry.set, _experiment_place(experiment))
+    return layers.over(content.experiments.get(experiment, {}), place)
 
 
 def _validate(layers: Layered) -> RunSettings:
