@@ -1,7 +1,7 @@
 """Read the YAML layers and lay one over the other, keeping the file that each value came from.
 
-Later layers win: environments/ <- models/ <- experiments/ (set, variants.<name>.set) <- scales/. What a
-variant sets is what it is there for: of scales/ only the block for its experiment changes it.
+Later layers win: environments/ <- models/ <- experiments/ (set, variants.<name>.set) <- scales/.
+What a variant sets is what it is there for: of scales/ only its experiment's block changes it.
 """
 
 from __future__ import annotations
