@@ -72,9 +72,9 @@ class AdapterSettings(Frozen):
     layers: tuple[str, ...] = Field(
         min_length=1, description="names of linear layers; * stands for anything, dots too"
     )
-    # Deviation D47: DT-Mem prints neither alpha nor dropout; these are its public code's.
+    # Deviation D47: DT-Mem prints neither alpha nor dropout; its public code has 1 and none.
     rank: int = Field(default=4, gt=0, description="of the matrix that is added to a weight")
-    alpha: float = Field(default=1.0, gt=0, description="it is multiplied by alpha / rank")
+    alpha: float = Field(default=16.0, gt=0, description="it is multiplied by alpha / rank")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="of a layer's inputs to it")
 
 
