@@ -21,7 +21,7 @@ def refused(done) -> str:
 @pytest.mark.parametrize(
     ("name", "old", "new", "told"),
     [
-        (SCALE, "training.learning_rate: 1.0e-3", "training.learnin_rate: 1.0e-3",
+        (SCALE, "32\n  training.learning_rate:", "32\n  training.learnin_rate:",
          (SCALE, "training.learnin_rate", "did you mean 'learning_rate'?", "weight_decay")),
         (SCALE, "\ndefaults:", "\ndefualts:", (SCALE, "defualts", "did you mean 'defaults'?")),
         (TABLE, "dt-3:\n    model: decision_transformer", "dt-3:\n    model: decision_transformr",
