@@ -181,7 +181,10 @@ def moments(steps: Sequence[int], told: Sequence[int], count: int) -> list[int]:
 def told_until(data: pd.DataFrame, step: int, options: Options) -> list[str]:
     """What there is to say of one film before a step: choices, and whether it has succeeded."""
     before = data.loc[data["step"] < step, "kind"]
-    told = [f"{int((before == kind).sum())} {kind}" for kind in options.choices]
+    told = [
+        f"{int((before == kind).sum())} {options.labels.get(name, kind)}"
+        for kind, name in options.choices.items()
+    ]
     if options.success is not None:
         told.append("succeeded" if (before == "success").any() else "no success")
     return told
