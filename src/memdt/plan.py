@@ -14,7 +14,7 @@ from typing import Any
 
 from memdt import discovery, paths
 from memdt.errors import UserError, closest
-from memdt.reporting.metric_names import EVERYWHERE, measures_of, parse, refuse_unknown
+from memdt.reporting.metric_names import EVERYWHERE, late, measures_of, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.layers import available
 from memdt.settings.remembered import keep, resolve
@@ -134,10 +134,20 @@ def datasets(scale: str, experiments: Iterable[str]) -> list[Path]:
 
 
 def recorded(scale: str, experiments: Iterable[str]) -> list[Path]:
-    """What figures want to be recorded of some experiments' runs: attention, or whole episodes."""
-    names = set(experiments)
-    found = [recorded_for(scale, one) for one in figures().values() if names & set(one.experiments)]
-    return list({path: None for one in found for path in one if one[path].experiment in names})
+    """What is to be recorded of some experiments' runs, for figures and tables."""
+    names = list(experiments)
+    found = [
+        recorded_for(scale, one) for one in figures().values() if set(names) & set(one.experiments)
+    ]
+    drawn = [path for one in found for path in one if one[path].experiment in names]
+    return list(dict.fromkeys([*drawn, *(path for e in names for path in counted(scale, e))]))
+
+
+def counted(scale: str, experiment: str) -> list[Path]:
+    """The recordings that a table counts in: those of all runs, if it shows what only they tell."""
+    if not late(experiment_file(experiment).table.metrics):
+        return []
+    return [paths.recording(scale, *vars(run).values()) for run in runs(scale, experiment)]
 
 
 def recorded_for(scale: str, figure: FigureSettings) -> dict[Path, Run]:

@@ -287,8 +287,9 @@ class Table(Step):
         from memdt.settings.resolve import experiment_file
 
         scale, name = self.scale_name, self.experiment
-        episodes = results.load_episodes(scale, name, plan.seeds(scale, name))
         shape = experiment_file(name).table
+        seeds = plan.seeds(scale, name)
+        episodes = results.load_episodes(scale, name, seeds, metrics=shape.metrics)
         table = tables.build_table(name, shape, episodes, published.published_cells())
         tables.write_table(table, self.out or paths.table(scale, name))
 
@@ -307,10 +308,16 @@ class Claims(Step):
         self.source("claims")
         from memdt import plan
         from memdt.reporting import claims, results
+        from memdt.settings.resolve import experiment_file
 
         scale = self.scale_name
         found = {
-            name: results.load_episodes(scale, name, plan.seeds(scale, name))
+            name: results.load_episodes(
+                scale,
+                name,
+                plan.seeds(scale, name),
+                metrics=experiment_file(name).table.metrics,
+            )
             for name in self.experiments or plan.default_experiments(scale)
         }
         verdicts = claims.evaluate_claims(claims.load_claims(), found)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from memdt.errors import UserError
+from memdt.reporting.claim_tests import parse_test
 from memdt.reporting.claims import claim_keys, load_claims
-from memdt.reporting.metric_names import parse
+from memdt.reporting.metric_names import late, parse
 from memdt.reporting.published import (
     Cell,
     cells_frame,
@@ -116,6 +117,19 @@ def test_published_rows_and_claims_belong_to_our_experiments(monkeypatch):
     for experiment, _, condition, segments in set(claimed) - set(named):
         lengths = [variant.get(condition, ()) for variant in ours[experiment].values()]
         assert any(segments in one for one in lengths)
+
+
+def test_claims_about_late_steps_are_about_what_their_tables_have_recorded(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = [
+        (quantity.experiment or claim.experiment, quantity.metric)
+        for claim in load_claims(ROOT)
+        for quantity in parse_test(claim.test).quantities()
+        if late([quantity.metric])
+    ]
+    assert found
+    for experiment, metric in found:
+        assert metric in experiment_file(experiment).table.metrics
 
 
 def test_a_key_that_names_nothing_is_told_apart():

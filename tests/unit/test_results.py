@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from math import nan
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from memdt import paths
 from memdt.errors import UserError
+from memdt.evaluation.recordings import Recording, write_recording
 from memdt.provenance import FORMAT
 from memdt.reporting.results import (
     CURVE_COLUMNS,
@@ -122,6 +125,65 @@ def test_what_an_environment_measures_comes_after_the_columns_of_all(tmp_path):
     assert per_seed(frame, "tics")["value"].tolist() == [58, 60]
 
 
+LATE = "share of right_items against wrong_items after step 3"
+
+
+def put_counted(root: Path, lengths: tuple[int, int] = (5, 2)) -> None:
+    """Two of three episodes are recorded: right items in steps 0, 3 and 4, and in 0 and 1."""
+    header = EPISODES.replace("\n", ",right_items,wrong_items\n")
+    rows = ["1,0,17,1.0,3,1,red,1,0", "2,0,17,1.0,5,1,red,3,2", "2,1,18,1.0,2,1,green,2,0",
+            "2,2,19,1.0,4,1,red,4,0"]  # fmt: skip
+    path = put(root, "rate", 0, header + "".join(f"as_published,{row}\n" for row in rows))
+    right = [[0, 0], [1, 1], [1, 2], [1, 2], [2, 2], [3, 2]]
+    wrong = [[0, 0], [0, 0], [1, 0], [1, 0], [1, 0], [2, 0]]
+    write_recording(
+        Recording(
+            seeds=np.array([17, 18]),
+            groups=np.array(["red", "green"]),
+            lengths=np.array(lengths),
+            measure_names=np.array(["right_items", "wrong_items"]),
+            measures=np.stack([np.array(right), np.array(wrong)], axis=2),
+            actions=np.zeros((5, 2), int),
+            returns_to_go=np.zeros((5, 2)),
+            memory=np.zeros((1, 2, 0)),
+            segment_length=np.array(3),
+            hint=np.array([0, 1]),
+            filmed=np.array([], int),
+            film_every=np.array(1),
+            frame_bytes=np.zeros((0, 5), int),
+            frames=np.array([], np.uint8),
+        ),
+        path.with_name("recording.npz"),
+    )
+
+
+def test_what_comes_after_a_step_is_counted_in_the_episodes_that_were_recorded(tmp_path):
+    put_counted(tmp_path)
+    metrics = (LATE, "right_items (red) after step 1", "right_items after step 9", "return")
+    frame = load_episodes("quick", "task", ["rate"], tmp_path, metrics)
+    longest = frame[frame["segments"] == 2]
+    assert longest["right_items after step 3"].tolist() == pytest.approx([2, 0, nan], nan_ok=True)
+    assert frame.loc[frame["segments"] == 1, "right_items after step 3"].isna().all()
+    found = [per_seed(frame, metric) for metric in metrics]
+    assert [len(one) for one in found] == [1, 1, 1, 2]
+    assert [one["value"].iloc[0] for one in found[:3]] == pytest.approx([2 / 3, 2.0, 0.0])
+    assert [one["episodes"].iloc[0] for one in found[:3]] == [2, 1, 2]
+
+
+def test_without_a_recording_nothing_is_known_of_what_comes_after_a_step(tmp_path):
+    put_counted(tmp_path)
+    (tmp_path / paths.recording("quick", "task", "rate", 0)).unlink()
+    frame = load_episodes("quick", "task", ["rate"], tmp_path, [LATE])
+    assert per_seed(frame, LATE).empty
+    assert len(per_seed(frame, "right_items")) == 2
+
+
+def test_the_recording_of_other_episodes_is_refused(tmp_path):
+    put_counted(tmp_path, lengths=(5, 3))
+    with pytest.raises(UserError, match=r"other episodes.*snakemake .*recording.npz --force"):
+        load_episodes("quick", "task", ["rate"], tmp_path, [LATE])
+
+
 # Seed 0: red 10 and 20, green 2 and 4. Seed 1: red 7, green 9.
 GROUPED = pd.DataFrame(
     [
@@ -178,6 +240,9 @@ def test_episodes_of_an_environment_that_does_not_measure_it_are_left_out():
         ("return (rad)", "no group 'rad'.*did you mean 'red'"),
         ("return (red", "unknown metric.*write it like"),
         ("share of right_items against lives", "no 'lives'.*allowed"),
+        ("tic after step 90", "no 'tic'.*did you mean 'tics'"),
+        ("return after step 90", "no .return."),  # only counts are recorded at every step
+        ("right_items after step 0", "unknown metric.*write it like"),
         ("episode", "unknown metric"),
     ],
 )

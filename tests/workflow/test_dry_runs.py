@@ -64,6 +64,7 @@ def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
     blocks.append(budgets.get("models", {}).get(name, {}))
     blocks.append(budgets.get("environments", {}).get(place, {}))
     blocks.append(budgets.get("models_by_environment", {}).get(place, {}).get(name, {}))
+    blocks.append({} if budgets.get("meaningless") else entry.get("set", {}))
     blocks.append(budgets.get("experiments", {}).get(experiment, {}))
     value = None
     for block in blocks:
@@ -101,7 +102,9 @@ def expected(scale: str, experiments: list[str]) -> Counter[str]:
         {(*one["experiments"], one["options"]["variant"]) for one in looked_at}
     )
     filmed = [one for one in drawn if one.get("inputs") == "recordings"]
-    counts["record"] = len({run for one in filmed for run in recorded(scale, one)})
+    told = {run for one in filmed for run in recorded(scale, one)}
+    told |= {run for experiment in experiments for run in counted(scale, experiment)}
+    counts["record"] = len(told)
     counts["clip"] = sum(one.get("clip", False) for one in drawn)
     return +counts
 
@@ -116,6 +119,13 @@ def recorded(scale: str, figure: dict[str, Any]) -> Iterator[tuple[str, str, int
             for seed in setting(scale, experiment, variant, "seeds"):
                 if options.get("seed", seed) == seed:
                     yield experiment, variant, seed
+
+
+def counted(scale: str, experiment: str) -> Iterator[tuple[str, str, int]]:
+    """All runs of an experiment whose table counts what comes after some step."""
+    metrics = read("experiments", experiment).get("table", {}).get("metric", [])
+    if " after step " in " ".join([metrics] if isinstance(metrics, str) else metrics):
+        yield from recorded(scale, {"experiments": [experiment]})
 
 
 def planned(output: str) -> Counter[str]:

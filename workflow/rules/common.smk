@@ -197,6 +197,17 @@ def all_episodes(scale):
 
 
 @by_wildcards
+def counted_of(scale, experiment):
+    """Recordings that a table counts in, if it does."""
+    return [str(path) for path in plan.counted(scale, experiment)]
+
+
+@by_wildcards
+def all_counted(scale):
+    return [str(path) for name in EXPERIMENTS[scale] for path in plan.counted(scale, name)]
+
+
+@by_wildcards
 def experiments_of(scale):
     return list(EXPERIMENTS[scale])
 

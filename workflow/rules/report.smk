@@ -5,6 +5,7 @@
 rule table:
     input:
         episodes=episodes_of,
+        recordings=counted_of,
         published=[str(path) for path in paths.published_files()],
     output:
         report(
@@ -36,6 +37,7 @@ rule table:
 rule claims:
     input:
         episodes=all_episodes,
+        recordings=all_counted,
         claims="data/published/claims.yaml",
     output:
         report(

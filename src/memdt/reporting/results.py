@@ -14,10 +14,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from memdt import paths
 from memdt.errors import UserError, closest
+from memdt.evaluation.recordings import Recording, read_recording
 from memdt.provenance import read_manifest
 from memdt.reporting import metric_names
 from memdt.reporting.metric_names import MetricName
@@ -77,16 +80,22 @@ def find_runs(scale: str, experiment: str, variants: Variants, root: Path = Path
 
 
 def load_episodes(
-    scale: str, experiment: str, variants: Variants, root: Path = Path(".")
+    scale: str,
+    experiment: str,
+    variants: Variants,
+    root: Path = Path("."),
+    metrics: Sequence[str] = (),
 ) -> pd.DataFrame:
     """One row an evaluation episode: experiment, variant, seed, then the columns of episodes.csv.
 
     ``success`` is 0 or 1, ``return`` undiscounted, ``steps`` counted in environment steps; after
-    ``group`` comes what else the environment measures. UserError where a file is truncated,
-    foreign, or holds an episode twice.
+    ``group`` comes what else the environment measures, and what ``metrics`` need beside it, which
+    only recorded episodes have. UserError where a file is truncated, foreign, holds an episode
+    twice, or is the recording of other episodes.
     """
     runs = find_runs(scale, experiment, variants, root)
-    found = [_episodes_of(run) for run in runs if _episodes_path(run).is_file()]
+    late = metric_names.late(metrics)
+    found = [_episodes_of(run, late) for run in runs if _episodes_path(run).is_file()]
     measures = dict.fromkeys(measure for frame in found for measure in measures_in(frame))
     return _joined(found, ("experiment", "variant", "seed", *EPISODE_COLUMNS, *measures))
 
@@ -141,7 +150,10 @@ def per_seed(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     keys = [*CELL_KEYS, "seed"]
     if frame.empty:
         return pd.DataFrame(columns=[*keys, "value", "episodes"])
-    found = _values(_asked(frame, metric, name), name, keys)
+    asked = _asked(frame, metric, name)
+    if asked.empty:
+        return pd.DataFrame(columns=[*keys, "value", "episodes"])
+    found = _values(asked, name, keys)
     order = found.groupby(list(CELL_KEYS), sort=False).ngroup()
     ordered = found.assign(_cell=order).sort_values(["_cell", "seed"], kind="stable")
     return ordered.drop(columns="_cell").reset_index(drop=True)
@@ -151,6 +163,8 @@ def _asked(frame: pd.DataFrame, metric: str, name: MetricName) -> pd.DataFrame:
     """The episodes that a metric is about; environments that do not measure it have none."""
     present = (*metric_names.EVERYWHERE, *measures_in(frame))
     metric_names.refuse_unknown(metric, name, present)
+    if not set(name.columns) <= set(frame.columns):
+        return frame.iloc[:0]  # nothing was recorded
     frame = frame.dropna(subset=list(name.columns))
     if not (name.group or name.imbalance):
         return frame
@@ -171,9 +185,9 @@ def _values(frame: pd.DataFrame, name: MetricName, keys: list[str]) -> pd.DataFr
         value[sides["value"].count() < frame["group"].nunique()] = math.nan
         return pd.DataFrame({"value": value, "episodes": sides["episodes"].sum()}).reset_index()
     grouped = frame.groupby(keys, sort=False)
-    value = grouped[name.column].mean()
-    if name.against:
-        value = value / (value + grouped[name.against].mean())
+    value, *others = (grouped[column].mean() for column in name.columns)
+    for other in others:
+        value = value / (value + other)
     return pd.DataFrame({"value": value, "episodes": grouped.size()}).reset_index()
 
 
@@ -197,14 +211,41 @@ def _episodes_path(run: Run) -> Path:
     return run.folder / "episodes.csv"
 
 
-def _episodes_of(run: Run) -> pd.DataFrame:
+def _episodes_of(run: Run, late: Mapping[str, tuple[str, int]]) -> pd.DataFrame:
     path = _episodes_path(run)
     frame = _numbers(path, EPISODE_COLUMNS, EPISODE_COLUMNS, further=True)
     _refuse(bool(frame.isna().any(axis=None)), path, "a value is missing")
     _refuse(not frame["success"].isin((0, 1)).all(), path, "success must be 0 or 1")
     twice = frame.duplicated(["condition", "segments", "episode"]).any()
     _refuse(bool(twice), path, "an episode is there twice")
+    recorded = run.folder / "recording.npz"
+    if late and recorded.is_file():
+        frame = _with_recorded(frame, recorded, late)
     return frame.assign(**run.keys)
+
+
+def _with_recorded(
+    frame: pd.DataFrame, path: Path, late: Mapping[str, tuple[str, int]]
+) -> pd.DataFrame:
+    """The episodes with what was counted in them after some step, where they were recorded."""
+    recording = read_recording(path)
+    plain = frame["condition"] == "as_published"
+    if not plain.any():
+        plain = frame["condition"] == frame["condition"].iloc[0]
+    longest = frame[plain & (frame["segments"] == frame.loc[plain, "segments"].max())]
+    rows = longest.reset_index().set_index("environment_seed").reindex(recording.seeds)
+    same = np.array_equal(rows["steps"].to_numpy(), recording.lengths)
+    _refuse(not same, path, "it was recorded of other episodes")
+    counted = {
+        column: pd.Series(_after(recording, *what), rows["index"]) for column, what in late.items()
+    }
+    return frame.assign(**counted)
+
+
+def _after(recording: Recording, measure: str, step: int) -> Int[np.ndarray, " episodes"]:
+    """How much of ``measure`` was counted after the first steps of each recorded episode."""
+    counts = recording.measure(measure)
+    return np.asarray(counts[-1] - counts[min(step, len(counts) - 1)])
 
 
 def _stage_files(run: Run, name: str) -> list[Path]:
