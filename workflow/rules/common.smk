@@ -11,7 +11,7 @@ from pathlib import Path
 # This folder's code, also where .venv holds another clone: DVC runs experiments in copies.
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from memdt import costs, digest, guard, paths, plan, records, set_aside, slurm, status
+from memdt import costs, digest, guard, paths, plan, records, scheduling, set_aside, slurm, status
 from memdt.errors import UserError
 from memdt.settings import slices
 from memdt.settings.layers import available
@@ -75,6 +75,7 @@ SCALE, EXPERIMENTS, LEFT_OUT = select()
 
 if workflow.is_main_process:
     slurm.mend_plugin()
+    scheduling.look_again_once()
     for note in told(guard.enter)():
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
