@@ -75,7 +75,7 @@ SCALE, EXPERIMENTS, LEFT_OUT = select()
 
 if workflow.is_main_process:
     slurm.mend_plugin()
-    scheduling.look_again_once()
+    scheduling.look_again_when_needed()
     for note in told(guard.enter)():
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
