@@ -88,9 +88,12 @@ def _tables(scale: str, experiments: Sequence[str]) -> Iterator[Job]:
     for name in experiments:
         yield Job(name, "other", paths.table(scale, name), SHORT, 0)
     drawn = [figures()[name] for name in plan.figures_of(experiments)]
-    recorded = {k: v for one in drawn for k, v in plan.recorded_for(scale, one).items()}
-    for output, run in recorded.items():
-        yield Job(run.experiment, "other", output, SHORT, 0)
+    recorded = {
+        path: run.experiment for one in drawn for path, run in plan.recorded_for(scale, one).items()
+    }
+    recorded |= {path: name for name in experiments for path in plan.counted(scale, name)}
+    for output, name in recorded.items():
+        yield Job(name, "other", output, SHORT, 0)
 
 
 def _report(scale: str, experiments: Sequence[str]) -> Iterator[Job]:
