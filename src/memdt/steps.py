@@ -270,6 +270,16 @@ class Record(CheckpointStep):
             record_run(job)
 
 
+def _episodes_for_table(scale: str, experiment: str) -> Any:
+    """The episodes of an experiment with all that its table shows."""
+    from memdt import plan
+    from memdt.reporting import results
+    from memdt.settings.resolve import experiment_file
+
+    metrics = experiment_file(experiment).table.metrics
+    return results.load_episodes(scale, experiment, plan.seeds(scale, experiment), metrics=metrics)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table(Step):
     """Hold the results of an experiment against the published numbers."""
@@ -282,14 +292,12 @@ class Table(Step):
     def run(self) -> None:
         """Gather, compare and write."""
         self.source("table")
-        from memdt import plan
-        from memdt.reporting import published, results, tables
+        from memdt.reporting import published, tables
         from memdt.settings.resolve import experiment_file
 
         scale, name = self.scale_name, self.experiment
         shape = experiment_file(name).table
-        seeds = plan.seeds(scale, name)
-        episodes = results.load_episodes(scale, name, seeds, metrics=shape.metrics)
+        episodes = _episodes_for_table(scale, name)
         table = tables.build_table(name, shape, episodes, published.published_cells())
         tables.write_table(table, self.out or paths.table(scale, name))
 
@@ -307,17 +315,11 @@ class Claims(Step):
         """Test every claim and write the verdicts."""
         self.source("claims")
         from memdt import plan
-        from memdt.reporting import claims, results
-        from memdt.settings.resolve import experiment_file
+        from memdt.reporting import claims
 
         scale = self.scale_name
         found = {
-            name: results.load_episodes(
-                scale,
-                name,
-                plan.seeds(scale, name),
-                metrics=experiment_file(name).table.metrics,
-            )
+            name: _episodes_for_table(scale, name)
             for name in self.experiments or plan.default_experiments(scale)
         }
         verdicts = claims.evaluate_claims(claims.load_claims(), found)
