@@ -105,6 +105,34 @@ def test_the_scale_paper_changes_nothing(config):
     ]
 
 
+def test_an_environment_has_all_that_files_say_of_the_one_it_extends(config):
+    plain = resolve.resolve("vizdoom_curriculum", "rate_without_lapses", "quick").settings
+    usual = resolve.resolve("vizdoom_table_1", "rate", "quick").settings
+    assert plain.environment.parameters == {**usual.environment.parameters, "lapses": 0.0}
+    assert plain.environment.module == usual.environment.module
+    assert plain.environment.name == "vizdoom_two_colors_without_lapses"
+    for part in ("model", "training", "collection", "evaluation"):
+        assert getattr(plain, part) == getattr(usual, part)
+
+
+def test_what_a_scale_says_of_an_environment_beats_what_it_says_of_the_one_extended(config):
+    path = config / "scales" / "quick.yaml"
+    name = "vizdoom_two_colors_without_lapses"
+    edit(path, "\nenvironments:\n", f"\nenvironments:\n  {name}: {{training.warmup_updates: 7}}\n")
+    more = f"\nmodels_by_environment:\n  {name}: {{rate: {{model.cache_length: 9}}}}\n"
+    edit(path, "\nmodels_by_environment:\n", more)
+    found = resolve.resolve("vizdoom_curriculum", "rate_without_lapses", "quick").settings
+    assert (found.training.warmup_updates, found.model["cache_length"]) == (7, 9)
+
+
+def test_components_name_the_environments_that_are_extended():
+    assert resolve.components("vizdoom_curriculum").environments == (
+        "vizdoom_two_colors",
+        "vizdoom_two_colors_without_lapses",
+    )
+    assert "ml45_train" in resolve.components("metaworld_fine_tuning_rates").environments
+
+
 def test_scales_do_not_overrule_what_experiments_vary(config):
     """A budget that set training.segments would make the variants of Table 2 one and the same."""
     for scale in available("scales"):
@@ -310,6 +338,20 @@ def test_checkpoints_of_an_unknown_run_are_told(config):
     path = config / "experiments" / "tmaze_figure_5.yaml"
     edit(path, "tmaze_table_2/rate-3", "tmaze_table_2/rate-4")
     assert "did you mean 'rate-" in refusal("tmaze_figure_5", "rate-3")
+
+
+def test_an_environment_that_extends_an_unknown_one_is_told(config):
+    edit(config / "environments" / "ml45_test.yaml", "extends: ml45_train", "extends: ml45_trian")
+    line = refusal("metaworld_table_4", "dt_mem_tuned")
+    assert "unknown environment 'ml45_trian'" in line
+    assert "environments/ml45_test.yaml: extends" in line
+    assert "did you mean 'ml45_train'" in line
+
+
+def test_environments_that_extend_each_other_are_told(config):
+    path = config / "environments" / "ml45_train.yaml"
+    path.write_text(f"extends: ml45_test\n{path.read_text()}")
+    assert "'ml45_test' leads back to itself" in refusal("metaworld_table_4", "dt_mem_tuned")
 
 
 def test_broken_yaml_names_the_line(config):

@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from memdt import discovery
 from memdt.errors import UserError
 from memdt.files import write_text
+from memdt.settings.resolve import EXTENDS
 from memdt.settings.schema import (
     ExperimentFile,
     FigureSettings,
@@ -59,6 +60,10 @@ def texts() -> dict[str, str]:
     """The text of every schema by its name."""
     schemas = {name: _file_schema(model) for name, model in FILES.items()}
     schemas["environment"] = _settings_block()
+    schemas["environment"]["properties"][EXTENDS] = {
+        "type": "string",
+        "description": "the environment that this one is, but for what is said here",
+    }
     figure = _inlined(TypeAdapter(FigureSettings).json_schema())
     schemas["figures"] = {"type": "object", "additionalProperties": figure}
     return {

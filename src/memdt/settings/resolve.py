@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -126,7 +127,7 @@ def components(experiment: str) -> Components:
     modules = {_environment_layers(name).values["environment.module"] for name in environments}
     return Components(
         experiments=tuple(sorted({name for name, _ in line})),
-        environments=tuple(environments),
+        environments=tuple(sorted({one for name in environments for one in family(name)})),
         environment_modules=tuple(sorted(modules)),
         models=tuple(sorted(filter(None, models))),
         model_modules=tuple(sorted({_model_module(name) for name in filter(None, models)})),
@@ -258,11 +259,40 @@ def _is_model(key: str) -> bool:
     return key.split(".")[0] == "model"
 
 
+EXTENDS = "extends"  # the key of an environment's file that names another one
+
+
+@cache
+def family(environment: str) -> tuple[str, ...]:
+    """The environments that this one's file extends, the most general first, and itself.
+
+    UserError where a file extends what is unknown, or itself.
+    """
+    line = [environment]
+    while (base := read_yaml(_environment_place(line[-1])).get(EXTENDS)) is not None:
+        place = f"{_environment_place(line[-1])}: {EXTENDS}"
+        if base not in available("environments"):
+            remedy = closest(str(base), available("environments"))
+            raise UserError(f"unknown environment {base!r}", place, remedy)
+        if base in line:
+            raise UserError(f"{base!r} leads back to itself", place)
+        line.append(base)
+    return tuple(reversed(line))
+
+
+def _environment_place(environment: str) -> Path:
+    return paths.CONFIG / "environments" / f"{environment}.yaml"
+
+
 def _environment_layers(environment: str) -> Layered:
-    path = paths.CONFIG / "environments" / f"{environment}.yaml"
-    content = read_yaml(path)
-    names = {"environment.name": environment, "environment.module": environment}
-    return Layered().over(names, str(path)).over(content, str(path))
+    line = family(environment)
+    names = {"environment.name": environment, "environment.module": line[0]}
+    layers = Layered().over(names, str(_environment_place(environment)))
+    for name in line:
+        place = _environment_place(name)
+        content = {key: value for key, value in read_yaml(place).items() if key != EXTENDS}
+        layers = layers.over(content, str(place))
+    return layers
 
 
 def _base_layers(environment: str, entry: Variant) -> Layered:
@@ -272,7 +302,9 @@ def _base_layers(environment: str, entry: Variant) -> Layered:
     model = read_file("models", entry.model, ModelFile)
     layers = layers.over({"model.name": _model_module(entry.model)}, place)
     layers = layers.over(model.defaults, place)
-    return layers.over(model.environments.get(environment, {}), place)
+    for name in family(environment):
+        layers = layers.over(model.environments.get(name, {}), place)
+    return layers
 
 
 def _model_module(name: str) -> str:
@@ -303,11 +335,12 @@ def _apply_scale(
     """
     place = str(paths.CONFIG / "scales" / f"{scale}.yaml")
     content = scale_file(scale)
+    line = family(environment)
     blocks = [
         content.defaults,
         content.models.get(model, {}),
-        content.environments.get(environment, {}),
-        content.models_by_environment.get(environment, {}).get(model, {}),
+        *(content.environments.get(name, {}) for name in line),
+        *(content.models_by_environment.get(name, {}).get(model, {}) for name in line),
     ]
     for block in blocks:
         layers = layers.over(block, place)
