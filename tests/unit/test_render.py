@@ -593,6 +593,15 @@ def test_a_setting_that_only_some_variants_change_names_them(project: Path) -> N
     assert scale_comparison.differences("walk", "full") == []
 
 
+def test_of_long_lists_a_sentence_says_how_long_they_are():
+    long, short = ", ".join("abcdefgh"), "a, b"
+    differ = scale_comparison.Difference("environment.parameters.tasks", short, long, ())
+    assert differ.words == "tasks 2 instead of 8"
+    assert differ.published == long
+    differ = scale_comparison.Difference("training.horizons", "3, 10, 90", "not set", ())
+    assert differ.words == "horizons 3, 10, 90 instead of not set"
+
+
 def test_a_table_has_a_block_for_what_its_dimensions_leave_open(project: Path) -> None:
     settings = resolve.experiment_file("walk").table
     episodes = load_episodes("tiny", "walk", {"near": (0, 1, 2)})

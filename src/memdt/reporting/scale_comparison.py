@@ -14,7 +14,9 @@ from memdt.settings.layers import available, flatten
 from memdt.settings.resolve import DERIVED, resolve, scale_file, variants_of
 
 MOST_NAMED = 3  # variants that a short sentence names
+MOST_LISTED = 6  # entries of a list that a short sentence tells one by one
 _MISSING = "not set"
+_COMMA = ", "
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,15 @@ class Difference:
 
     @property
     def words(self) -> str:
-        """``layers 2 instead of 8``, for readers."""
+        """``layers 2 instead of 8``, for readers; of long lists how long they are."""
+        here, published = self.here, self.published
+        if max(here.count(_COMMA), published.count(_COMMA)) >= MOST_LISTED:
+            here, published = _counted(here), _counted(published)
         name = _short(self.key).replace("_", " ")
         several = len(self.variants) > MOST_NAMED
         names = f"{len(self.variants)} variants" if several else ", ".join(self.variants)
         whom = f" ({names})" if names else ""
-        return f"{name} {self.here} instead of {self.published}{whom}"
+        return f"{name} {here} instead of {published}{whom}"
 
 
 @cache
@@ -84,11 +89,15 @@ def _short(key: str) -> str:
     return " ".join(parts[-2:] if parts[-1] in _AMBIGUOUS else parts[-1:])
 
 
+def _counted(listed: str) -> str:
+    return str(listed.count(_COMMA) + 1) if _COMMA in listed else listed
+
+
 def _text(key: str, value: Any) -> str:
     if value is None:
         return _MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return str(len(value)) if key == "seeds" else ", ".join(map(str, value))
+        return str(len(value)) if key == "seeds" else _COMMA.join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
