@@ -45,10 +45,16 @@ def environment(experiment: str, variant: str) -> str:
     return entry.get("environment", content["environment"])
 
 
+def family(place: str) -> list[str]:
+    """The environments that a file extends, the most general first, and itself."""
+    base = read("environments", place).get("extends")
+    return [*(family(base) if base else []), place]
+
+
 def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
     """The last layer that says something: environment, model, experiment, variant, scale."""
     content, budgets = read("experiments", experiment), read("scales", scale)
-    entry, place = content["variants"][variant], environment(experiment, variant)
+    entry, places = content["variants"][variant], family(environment(experiment, variant))
     if "checkpoint_of" in entry and key.startswith("training."):
         return setting(scale, *entry["checkpoint_of"].split("/"), key)
     model = next(
@@ -57,13 +63,14 @@ def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
         if "model" in (one := read("experiments", name)["variants"][of_it])
     )
     file = read("models", model)
-    of_environment = file.get("environments", {}).get(place, {})
-    blocks = [read("environments", place), file.get("defaults", {}), of_environment]
+    blocks = [read("environments", place) for place in places] + [file.get("defaults", {})]
+    blocks += [file.get("environments", {}).get(place, {}) for place in places]
     blocks += [content.get("set", {}), entry.get("set", {}), budgets.get("defaults", {})]
     name = file.get("module", model)
     blocks.append(budgets.get("models", {}).get(name, {}))
-    blocks.append(budgets.get("environments", {}).get(place, {}))
-    blocks.append(budgets.get("models_by_environment", {}).get(place, {}).get(name, {}))
+    blocks += [budgets.get("environments", {}).get(place, {}) for place in places]
+    special = budgets.get("models_by_environment", {})
+    blocks += [special.get(place, {}).get(name, {}) for place in places]
     blocks.append({} if budgets.get("meaningless") else entry.get("set", {}))
     blocks.append(budgets.get("experiments", {}).get(experiment, {}))
     value = None
