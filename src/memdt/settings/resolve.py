@@ -144,6 +144,7 @@ class DatasetSettings(Frozen):
 
 DATASET_KEYS = tuple(DatasetSettings.model_fields)
 DERIVED = ("start", "played")  # of RunSettings: filled in here, never set by a file
+EXTENDS = "extends"  # the key of an environment's file that names another one
 
 
 @cache
@@ -259,10 +260,6 @@ def _is_model(key: str) -> bool:
     return key.split(".")[0] == "model"
 
 
-EXTENDS = "extends"  # the key of an environment's file that names another one
-
-
-@cache
 def family(environment: str) -> tuple[str, ...]:
     """The environments that this one's file extends, the most general first, and itself.
 
