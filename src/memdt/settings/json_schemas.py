@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from memdt import discovery
 from memdt.errors import UserError
 from memdt.files import write_text
-from memdt.settings.resolve import EXTENDS
+from memdt.settings.layers import EXTENDS
 from memdt.settings.schema import (
     ExperimentFile,
     FigureSettings,

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from memdt import paths
 from memdt.errors import UserError, closest
 
+EXTENDS = "extends"  # the key of an environment's file that names another one
 FileModel = TypeVar("FileModel", bound=BaseModel)
 
 
@@ -99,6 +100,28 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError("expected keys and values", str(path), "see docs/add_your_own.md")
     return content
+
+
+def family(environment: str) -> tuple[str, ...]:
+    """The environments that this one's file extends, the most general first, and itself.
+
+    UserError where a file extends what is unknown, or itself.
+    """
+    line = [environment]
+    while (base := read_yaml(environment_place(line[-1])).get(EXTENDS)) is not None:
+        place = f"{environment_place(line[-1])}: {EXTENDS}"
+        if base not in available("environments"):
+            remedy = closest(str(base), available("environments"))
+            raise UserError(f"unknown environment {base!r}", place, remedy)
+        if base in line:
+            raise UserError(f"{base!r} leads back to itself", place)
+        line.append(base)
+    return tuple(reversed(line))
+
+
+def environment_place(environment: str) -> Path:
+    """The file of a configured environment."""
+    return paths.CONFIG / "environments" / f"{environment}.yaml"
 
 
 def read_file(kind: str, name: str, model: type[FileModel]) -> FileModel:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -15,7 +14,17 @@ from pydantic import BaseModel, Field, ValidationError
 from memdt import discovery, paths
 from memdt.errors import UserError, closest
 from memdt.settings import slices
-from memdt.settings.layers import Layered, available, explain, flatten, read_file, read_yaml
+from memdt.settings.layers import (
+    EXTENDS,
+    Layered,
+    available,
+    environment_place,
+    explain,
+    family,
+    flatten,
+    read_file,
+    read_yaml,
+)
 from memdt.settings.schema import (
     CollectionSettings,
     EnvironmentSettings,
@@ -144,7 +153,6 @@ class DatasetSettings(Frozen):
 
 DATASET_KEYS = tuple(DatasetSettings.model_fields)
 DERIVED = ("start", "played")  # of RunSettings: filled in here, never set by a file
-EXTENDS = "extends"  # the key of an environment's file that names another one
 
 
 @cache
@@ -260,33 +268,12 @@ def _is_model(key: str) -> bool:
     return key.split(".")[0] == "model"
 
 
-def family(environment: str) -> tuple[str, ...]:
-    """The environments that this one's file extends, the most general first, and itself.
-
-    UserError where a file extends what is unknown, or itself.
-    """
-    line = [environment]
-    while (base := read_yaml(_environment_place(line[-1])).get(EXTENDS)) is not None:
-        place = f"{_environment_place(line[-1])}: {EXTENDS}"
-        if base not in available("environments"):
-            remedy = closest(str(base), available("environments"))
-            raise UserError(f"unknown environment {base!r}", place, remedy)
-        if base in line:
-            raise UserError(f"{base!r} leads back to itself", place)
-        line.append(base)
-    return tuple(reversed(line))
-
-
-def _environment_place(environment: str) -> Path:
-    return paths.CONFIG / "environments" / f"{environment}.yaml"
-
-
 def _environment_layers(environment: str) -> Layered:
     line = family(environment)
     names = {"environment.name": environment, "environment.module": line[0]}
-    layers = Layered().over(names, str(_environment_place(environment)))
+    layers = Layered().over(names, str(environment_place(environment)))
     for name in line:
-        place = _environment_place(name)
+        place = environment_place(name)
         content = {key: value for key, value in read_yaml(place).items() if key != EXTENDS}
         layers = layers.over(content, str(place))
     return layers
