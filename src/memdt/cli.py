@@ -1,4 +1,4 @@
-"""The command line: the verbs of `steps.py`, and those that only tell something.
+"""The command line: the verbs of `steps.py` and `report_steps.py`, and those that tell something.
 
 Nothing heavy is imported before a verb runs: help must not wait for torch.
 """
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import tyro
 
-from memdt import paths, steps
+from memdt import paths, report_steps, steps
 from memdt.errors import UserError
 
 
@@ -186,12 +186,12 @@ VERBS: dict[str, Any] = {
     "evaluate": steps.Evaluate,
     "attention": steps.Attention,
     "record": steps.Record,
-    "table": steps.Table,
-    "claims": steps.Claims,
-    "figure": steps.Figure,
-    "clip": steps.Clip,
-    "metrics": steps.Metrics,
-    "report": steps.Report,
+    "table": report_steps.Table,
+    "claims": report_steps.Claims,
+    "figure": report_steps.Figure,
+    "clip": report_steps.Clip,
+    "metrics": report_steps.Metrics,
+    "report": report_steps.Report,
     "settings": Settings,
     "schema": Schema,
     "doctor": Doctor,

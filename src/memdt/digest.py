@@ -52,6 +52,7 @@ EXEMPT = (
     "memdt.progress",  # lines for people
     "memdt.provenance",  # describes a result
     "memdt.records",  # says whose file is whose, not what is in it
+    "memdt.report_steps",  # as memdt.steps
     "memdt.screen",  # tables for people
     "memdt.slurm",  # asks a cluster which jobs there are
     "memdt.set_aside",  # where a file goes that is not used

@@ -35,7 +35,7 @@ RECORDING_STEPS = {"attention": "attention", "recordings": "record"}
 # Read by Snakemake to decide what to do, so they count for every stage.
 WORKFLOW = ("Snakefile", "workflow/rules")
 PLANNING = ("memdt.plan", "memdt.digest", "memdt.guard", "memdt.records")
-VERBS = ("memdt.__main__", "memdt.cli", "memdt.steps", "memdt.provenance")
+VERBS = ("memdt.__main__", "memdt.cli", "memdt.steps", "memdt.report_steps", "memdt.provenance")
 # What `dvc plots` draws: the columns of a file, and a template of .dvc/plots.
 TABLE = {"x": "segments", "y": "reproduced_mean", "template": "success_against_segments"}
 CURVES = {"x": "update", "y": "loss", "template": "training_curves"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memdt import cli, steps
+from memdt import cli, report_steps, steps
 from memdt.__main__ import main, set_threads
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +113,6 @@ def test_settings_say_where_each_value_comes_from(config, capsys):
 def test_the_source_of_a_step_must_be_the_planned_one(config):
     from memdt.errors import UserError
 
-    step = steps.Table(experiment="tmaze_table_2", source_digest="0" * 16)
+    step = report_steps.Table(experiment="tmaze_table_2", source_digest="0" * 16)
     with pytest.raises(UserError, match="run snakemake again"):
         step.run()

@@ -1,0 +1,52 @@
+"""Episodes that have given means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from memdt.reporting import metric_names
+from memdt.reporting.claim_tests import parse_test
+from memdt.reporting.claims import load_claims
+
+CLAIMS = load_claims(Path(__file__).parents[2])
+METRICS = [q.metric for claim in CLAIMS for q in parse_test(claim.test).quantities()]
+Means = Mapping[tuple[str, str, int], Sequence[float]]
+
+
+def frame(means: Means, experiment: str = "task") -> pd.DataFrame:
+    """(variant, condition, segments) -> the mean of each seed, as 20 episodes a seed.
+
+    Whatever else is measured goes with success; the first half of the episodes is one group.
+    """
+    rows = [
+        (
+            experiment,
+            variant,
+            seed,
+            condition,
+            segments,
+            episode,
+            0,
+            won,
+            29,
+            won,
+            "red" if episode < 10 else "green",
+            won,
+            won,
+            1 - won,
+        )
+        for (variant, condition, segments), seeds in means.items()
+        for seed, mean in enumerate(seeds)
+        for episode in range(20)
+        for won in [int(episode < round(20 * mean))]
+    ]
+    names = (
+        "experiment variant seed condition segments episode environment_seed return steps success "
+        "group tics right_items wrong_items"
+    )
+    found = pd.DataFrame(rows, columns=names.split())
+    late = metric_names.late(METRICS)  # as counted after some step as in all
+    return found.assign(**{column: found[measure] for column, (measure, _) in late.items()})

@@ -1,0 +1,30 @@
+"""What unit tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from made_up.project import CONFIG, DEVIATIONS, HEADER, forget_settings, put, run
+from memdt import paths
+from memdt.reporting import cost
+
+
+@pytest.fixture
+def reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Two experiments at three scales, of which one has been run at scales tiny and full."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost, "_day", lambda commit: "2026-01-02")
+    forget_settings()
+    for name, content in CONFIG.items():
+        put(paths.CONFIG / name, yaml.safe_dump(content, sort_keys=False))
+    put(Path("docs/deviations.md"), DEVIATIONS)
+    row = "rate,1,Table 2,6,walk,near,as_published,1,success,rate,0.9,0.05,sem,10,100,0.05,true,\n"
+    put(paths.PUBLISHED / "rate.csv", HEADER + row)
+    for scale, seeds in (("tiny", (0, 1, 2)), ("full", (0, 1, 2, 3)), ("nothing", (0,))):
+        run(scale, seeds)
+    yield tmp_path
+    forget_settings()
