@@ -121,6 +121,18 @@ def test_variants_with_one_label_share_a_colour_across_panels() -> None:
     assert set(frame["series"]) == {"same"}
 
 
+@pytest.mark.parametrize(("panels", "columns"), [(4, 1), (5, 2), (6, 2)])
+def test_more_than_four_panels_stand_in_two_columns(panels: int, columns: int) -> None:
+    options = {"panels": {f"panel {number}": ["short"] for number in range(panels)}}
+    axes = drawn(inputs("success_against_segments", options)).axes
+    assert [one.get_title("left") for one in axes] == list(options["panels"])
+    assert len({round(one.get_position().x0, 6) for one in axes}) == columns
+    named = [one.get_title("left") for one in axes if one.get_xlabel()]
+    assert named == list(options["panels"])[-columns:]
+    shown = [any(label.get_visible() for label in one.get_xticklabels()) for one in axes]
+    assert [one.get_title("left") for one, there in zip(axes, shown, strict=True) if there] == named
+
+
 def test_memory_edits_has_a_panel_a_variant_and_a_line_a_condition() -> None:
     frame = data_of("memory_edits", {"published": False, "labels": {"noise": "white noise"}})
     assert set(frame["panel"]) == {"short", "long"}

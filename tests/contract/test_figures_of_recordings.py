@@ -183,7 +183,11 @@ def test_only_a_figure_that_moves_has_a_clip(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_probe_reads_the_group_off_the_memory_until_its_code_is_turned() -> None:
     facts = {("maze", "long"): VariantFacts(3, 4)}  # training crosses two borders
     frame = data_of("memory_probe", {"variants": ["long"]}, facts=facts)
-    found = frame[frame["source"] == "reproduced"].groupby("panel", sort=False)["value"]
+    assert set(frame["panel"]) == {"long"}
+    found = frame[frame["source"] == "reproduced"].groupby("series", sort=False)["value"]
     assert found.apply(list).tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
     assert frame.loc[frame["source"] == "reproduced", "x"].tolist() == [4, 8, 12, 16] * 2
     assert set(frame["episodes"].dropna()) == {36}
+    assert set(frame.loc[frame["source"] == "trained", "x"]) == {12}
+    both = data_of("memory_probe", {"labels": {"short": "brief"}})
+    assert list(dict.fromkeys(both["panel"])) == ["brief", "long"]

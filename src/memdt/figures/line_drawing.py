@@ -1,4 +1,4 @@
-"""Draw the frame of a line figure: panels one above the other, a legend below that serves all.
+"""Draw the frame of a line figure: panels in one or two columns, a legend below that serves all.
 
 Shared by the figures that gather their marks with `lines.py`; nothing is computed here that the
 frame could hold.
@@ -27,6 +27,9 @@ from memdt.reporting import metric_names
 HINT: dict[str, Any] = {
     "color": style.INK, "linewidth": 1, "linestyle": (0, (5, 2, 1, 2)), "alpha": 0.6,
 }  # fmt: skip
+ONE_COLUMN = 4  # panels
+PANEL_INCHES = {1: 1.95, 2: 1.6}  # how high, by the number of columns
+MOST_TICKS = {1: 7, 2: 5}  # of time
 Shift = Callable[[pd.Series], Float[np.ndarray, " marks"]]
 
 
@@ -63,21 +66,29 @@ def is_log(data: pd.DataFrame, options: LineOptions) -> bool:
 
 
 def draw(data: pd.DataFrame, options: SeriesOptions, axis: Axis) -> Figure:
-    """One axes a panel, one above the other, with a legend below that serves all."""
+    """One axes a panel, more than four of them in two columns, with a legend below for all."""
     panels = list(dict.fromkeys(data["panel"]))
     series = list(dict.fromkeys(data["series"]))
     handles = _handles(data, options, series)
-    columns = _legend_columns([handle.get_label() for handle in handles])
-    legend_height = 0.2 * -(-len(handles) // columns)
-    figure = style.new_figure(0.75 + 1.95 * len(panels) + legend_height)
-    all_axes = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for axes, panel in zip(all_axes, panels, strict=True):
+    legend_columns = _legend_columns([handle.get_label() for handle in handles])
+    columns = 1 if len(panels) <= ONE_COLUMN else 2
+    rows = -(-len(panels) // columns)
+    legend_height = 0.2 * -(-len(handles) // legend_columns)
+    figure = style.new_figure(0.75 + PANEL_INCHES[columns] * rows + legend_height)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, panel in zip(grid.flat, panels, strict=False):  # the last place may stay empty
         _panel(axes, data[data["panel"] == panel], series, options, axis)
         axes.set_title(panel)
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    for axes in grid[:, 0]:
         axes.set_ylabel(axis.y_label)
-    _x_axis(all_axes[-1], data, axis)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.2,
-                  columnspacing=1.2)  # fmt: skip
+    for place in range(columns):
+        lowest = grid[(len(panels) - 1 - place) // columns, place]
+        lowest.tick_params(labelbottom=True)
+        _x_axis(lowest, data, axis, MOST_TICKS[columns])
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns,
+                  handlelength=2.2, columnspacing=1.2)  # fmt: skip
     return figure
 
 
@@ -147,11 +158,11 @@ def _trained_marks(axes: Axes, data: pd.DataFrame, series: list[str]) -> None:
             )  # fmt: skip
 
 
-def _x_axis(axes: Axes, data: pd.DataFrame, axis: Axis) -> None:
+def _x_axis(axes: Axes, data: pd.DataFrame, axis: Axis, most_ticks: int) -> None:
     """Ticks where the numbers are and nowhere else, unless there are many."""
     axes.set_xlabel(axis.x_label)
     if axis.time:
-        axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(most_ticks, integer=True))
         return
     if axis.log:
         axes.set_xscale("log")

@@ -1,8 +1,8 @@
 """What the memory holds: how well a linear probe tells the groups apart, border by border.
 
 Draws recorded episodes, those that go on; `evaluation/probe.py` says how the probe is trained and
-tested. One panel trains and tests it at the same border; the other trains it on the borders that
-training crossed and asks whether the code stays what it was.
+tested. Each variant has a panel of two lines: one trains and tests the probe at the same border,
+the other trains it on the borders that training crossed and asks whether the code stays the same.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
     """One row a mark, x the step of a border; ``episodes`` go on there, over all seeds."""
     options = inputs.options(Options)
     runs = over_time.shown(inputs, options.variants)
+    panels = [options.label(variant) for variant in over_time.by_variant(runs)]
     rows = [
         row
-        for panel in (SAME, EARLY)
-        for variant, seeds in over_time.by_variant(runs).items()
-        for row in _line(panel, options.label(variant), seeds, inputs)
+        for panel, seeds in zip(panels, over_time.by_variant(runs).values(), strict=True)
+        for series in (SAME, EARLY)
+        for row in _line(panel, series, seeds, inputs)
     ]
-    rows += over_time.marked(rows, runs, inputs, options)
-    return lines.in_order(rows, [SAME, EARLY], COLUMNS)
+    rows += over_time.marked(rows, runs, inputs, options, names_variant="panel")
+    return lines.in_order(rows, panels, COLUMNS)
 
 
 def _line(
@@ -47,7 +48,7 @@ def _line(
 ) -> Iterator[dict[str, Any]]:
     """One variant at all borders."""
     for border in range(max(len(run.recording.memory) for run in runs)):
-        found = {run.seed: _accuracy(panel, run, border, inputs) for run in runs}
+        found = {run.seed: _accuracy(series, run, border, inputs) for run in runs}
         sample = {seed: value for seed, value in found.items() if value is not None}
         if sample:
             told = [run.recording for run in runs if run.seed in sample]
@@ -57,13 +58,13 @@ def _line(
             yield from (m | {"episodes": episodes} for m in lines.marks(spot, sample, (0.0, 1.0)))
 
 
-def _accuracy(panel: str, run: RecordedRun, border: int, inputs: FigureInputs) -> float | None:
+def _accuracy(series: str, run: RecordedRun, border: int, inputs: FigureInputs) -> float | None:
     memory, groups = run.recording.memory, run.recording.groups
     if border >= len(memory):
         return None
     crossed = inputs.facts[run.experiment, run.variant].trained_segments - 1
     early = range(min(max(1, crossed), len(memory)))
-    return probe.accuracy(memory, groups, [border] if panel == SAME else early, border)
+    return probe.accuracy(memory, groups, [border] if series == SAME else early, border)
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:

@@ -6,7 +6,7 @@ Their frames are those of `lines.py`, x in environment steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -37,8 +37,12 @@ def marked(
     runs: Sequence[RecordedRun],
     inputs: FigureInputs,
     options: SeriesOptions,
+    names_variant: Literal["series", "panel"] = "series",
 ) -> list[dict[str, Any]]:
-    """Where the hint is gone, once a panel, and how far each variant was trained."""
+    """Where the hint is gone, once a panel, and how far each variant was trained.
+
+    ``names_variant`` is the column of ``rows`` with the label of a variant.
+    """
     gone = float(max(run.recording.hint_steps.stop for run in runs))
     first: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -47,9 +51,9 @@ def marked(
     trained = {options.label(run.variant): _trained(run, inputs) for run in runs}
     told = dict.fromkeys((row["panel"], row["series"]) for row in rows)
     lengths = [
-        {"panel": panel, "series": series, "source": "trained", "x": trained[series]}
-        for panel, series in told
-        if options.trained and trained[series]
+        {**spot, "source": "trained", "x": trained[spot[names_variant]]}
+        for spot in ({"panel": panel, "series": series} for panel, series in told)
+        if options.trained and trained[spot[names_variant]]
     ]
     return [*first.values(), *lengths]
 
