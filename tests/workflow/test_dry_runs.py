@@ -186,6 +186,16 @@ def test_longer_chains_are_started_first(project):
     assert all(chain == sorted(chain, reverse=True) for chain in left)
 
 
+def test_datasets_come_before_every_training(project):
+    """Chains of trainings wait for them, so that one that is late is the last of all."""
+    experiments = "experiments=[tmaze_extrapolation,vizdoom_curriculum]"
+    done = project.snakemake("-n", "--config", "scale=paper", experiments)
+    told = re.findall(r"^rule (\w+):\n(?: +.*\n)*? +priority: (\d+)$", done.stdout, re.M)
+    of = {rule: [int(number) for name, number in told if name == rule] for rule, _ in told}
+    assert len(of["collect_dataset"]) == 3
+    assert min(of["collect_dataset"]) > max(of["train"]) > 0
+
+
 def test_evaluations_wait_for_training_and_longer_ones_go_first():
     from memdt import plan
 

@@ -8,6 +8,7 @@ rule collect_dataset:
         "data/logs/collect/{scale}/{environment}.log",
     benchmark:
         "data/benchmarks/collect/{scale}/{environment}.tsv"
+    priority: 1_000_000  # every training on it, chains of hours, waits
     conda:
         "../../environment.yml"
     threads: 1
