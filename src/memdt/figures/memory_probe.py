@@ -32,10 +32,11 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
     """One row a mark, x the step of a border; ``episodes`` go on there, over all seeds."""
     options = inputs.options(Options)
     runs = over_time.shown(inputs, options.variants)
-    panels = [options.label(variant) for variant in over_time.by_variant(runs)]
+    variants = over_time.by_variant(runs)
+    panels = [options.label(variant) for variant in variants]
     rows = [
         row
-        for panel, seeds in zip(panels, over_time.by_variant(runs).values(), strict=True)
+        for panel, seeds in zip(panels, variants.values(), strict=True)
         for series in (SAME, EARLY)
         for row in _line(panel, series, seeds, inputs)
     ]
