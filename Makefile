@@ -63,6 +63,7 @@ check: $(environment_stamp) ## check format, style, types and the workflow
 	@echo "ruff format"; $(in_environment) ruff format --check .
 	@echo "ruff check"; $(in_environment) ruff check .
 	@echo "mypy"; $(in_environment) mypy
+	@echo "lint-imports"; $(in_environment) lint-imports
 	@echo "snakefmt"; $(in_environment) snakefmt --check Snakefile workflow
 	@echo "snakemake --lint"; $(in_environment) snakemake --lint
 

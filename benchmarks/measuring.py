@@ -18,7 +18,7 @@ import torch
 from rich.table import Table as Lines
 from torch.utils.flop_counter import FlopCounterMode
 
-from memdt.screen import console
+from memdt.cli.screen import console
 
 SIDE = 768
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.measuring import Table
 from memdt.environments import meta_world
-from memdt.environments.meta_world_simulator import Simulator, package
+from memdt.environments.meta_world_parts.simulator import Simulator, package
 
 TASKS = ("door-lock-v3", "drawer-open-v3", "coffee-push-v3", "pick-place-wall-v3")
 NOTE = (

@@ -44,12 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    from memdt import cli, guard
+    from memdt.cli import commands
+    from memdt.workflow import guard
 
     guard.die_with_snakemake()
-    command = cli.parse(arguments)
+    command = commands.parse(arguments)
     set_threads(getattr(command, "threads", 1))
-    cli.require_project()
+    commands.require_project()
     command.run()
 
 

@@ -22,7 +22,7 @@ def names(package: str) -> list[str]:
     """The components of a package, sorted: ``names("memdt.models")``."""
     module = importlib.import_module(package)
     infrastructure = getattr(module, "INFRASTRUCTURE", ("interface",))
-    found = [info.name for info in pkgutil.iter_modules(module.__path__)]
+    found = [info.name for info in pkgutil.iter_modules(module.__path__) if not info.ispkg]
     return sorted(n for n in found if not n.startswith("_") and n not in infrastructure)
 
 

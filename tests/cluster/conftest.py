@@ -100,7 +100,7 @@ def make_lab_project(target: Path, make_project: Callable[[Path], Any]) -> Any:
     changed = text.replace("  - 2\n", f"  - {UPDATES}\n", 1).replace("log_every: 1", "log_every: 7")
     assert str(UPDATES) in changed, text
     project.write(scale, changed)
-    project.edit("src/memdt/slurm.py", ASKED, ASKED_OFTEN)
+    project.edit("src/memdt/workflow/slurm.py", ASKED, ASKED_OFTEN)
     course = "src/memdt/training/course.py"
     project.edit(course, "@dataclass\nclass Course:\n", FAULTS)
     project.edit(

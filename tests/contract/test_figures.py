@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from made_up.results import REACH, SEGMENTS, curves, data_of, drawn, inputs
 from memdt import discovery
 from memdt.errors import UserError
-from memdt.reporting.figures import draw_figure, write
+from memdt.figures.drawing import draw_figure, write
 from memdt.settings.schema import FigureSettings
 
 NAMES = discovery.names("memdt.figures")
@@ -186,7 +186,7 @@ def test_variants_share_a_row_only_where_their_stages_end_together() -> None:
 
 def test_an_unknown_figure_is_told_with_the_closest_name(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = FigureSettings(module="extrapolation", title="", caption="", experiments=("maze",))
-    monkeypatch.setattr("memdt.reporting.figures.figures", lambda: {"far_beyond": settings})
+    monkeypatch.setattr("memdt.figures.drawing.figures", lambda: {"far_beyond": settings})
     with pytest.raises(UserError, match="unknown figure 'far_beyont'.*did you mean 'far_beyond'"):
         draw_figure("far_beyont", "tiny")
 

@@ -10,13 +10,13 @@ import pytest
 
 from made_up.results import attention, data_of, drawn, inputs
 from memdt.errors import UserError
-from memdt.figures.attention_map import Block, Layout
-from memdt.reporting.figures import read_attention
+from memdt.figures.attention_map import Block, PanelLayout
+from memdt.figures.drawing import read_attention
 
 
 def test_the_layout_of_a_segment() -> None:
     """cache cache | read | R0 o0 a0 R1 o1 a1 | write: ten columns; eight rows without the cache."""
-    layout = Layout.of(attention())
+    layout = PanelLayout.of(attention())
     assert layout.columns == [
         Block("cache", 0, 2),
         Block("read", 2, 3),

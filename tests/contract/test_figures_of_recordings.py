@@ -13,9 +13,9 @@ from PIL import Image
 from made_up.results import CHOICES, data_of, drawn, inputs, recording
 from memdt import discovery
 from memdt.errors import UserError
-from memdt.figures import films
+from memdt.figures import clips
 from memdt.figures.interface import Clip, VariantFacts
-from memdt.reporting import clips
+from memdt.figures.parts import films
 from memdt.settings.schema import FigureSettings
 
 
@@ -175,7 +175,7 @@ def test_only_a_figure_that_moves_has_a_clip(monkeypatch: pytest.MonkeyPatch) ->
     still = FigureSettings(
         module="extrapolation", title="", caption="", experiments=("maze",), clip=True
     )
-    monkeypatch.setattr("memdt.reporting.clips.figures", lambda: {"far": still})
+    monkeypatch.setattr("memdt.figures.clips.figures", lambda: {"far": still})
     with pytest.raises(UserError, match="far.clip: extrapolation has no animated picture"):
         clips.make_clip("far", "tiny", Path("far.webp"))
 

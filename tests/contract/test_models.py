@@ -12,7 +12,7 @@ from gymnasium import spaces as gym_spaces
 from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.models.interface import Memory, SequencePolicy, Spaces, Step
-from memdt.models.segment_transformer import SegmentTransformer
+from memdt.models.parts.segment_transformer import SegmentTransformer
 from memdt.training.checkpoints import load_checkpoint, save_checkpoint
 
 BATCH, TIME, SEGMENTS = 3, 5, 3

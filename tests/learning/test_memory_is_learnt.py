@@ -19,7 +19,7 @@ from memdt.evaluation.evaluate import load_policy, play
 from memdt.settings import slices
 from memdt.settings.resolve import digest
 from memdt.settings.schema import Condition, RunSettings
-from memdt.training.train import Job, train_stage
+from memdt.training.train import TrainingJob, train_stage
 
 SIZES = {"layers": 2, "heads": 4, "width": 32, "head_width": 8, "feed_forward_width": 64}
 
@@ -62,7 +62,7 @@ def success(run: RunSettings, episodes: EpisodeStore, folder: Path, **condition:
     start = None
     for stage in range(1, run.stages + 1):
         out = folder / f"stage_{stage}"
-        train_stage(Job(run, stage, 0, dataset, start, out))
+        train_stage(TrainingJob(run, stage, 0, dataset, start, out))
         start = out / "checkpoint.safetensors"
     policy = load_policy(run, start)
     ends = {

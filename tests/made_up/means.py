@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from memdt.reporting import metric_names
-from memdt.reporting.claim_tests import parse_test
-from memdt.reporting.claims import load_claims
+from memdt.results import metric_names
+from memdt.results.claim_tests import parse_test
+from memdt.results.claims import load_claims
 
 CLAIMS = load_claims(Path(__file__).parents[2])
 METRICS = [q.metric for claim in CLAIMS for q in parse_test(claim.test).quantities()]

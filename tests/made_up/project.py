@@ -12,16 +12,16 @@ import yaml
 from PIL import Image
 
 from memdt import paths, provenance
+from memdt.figures.clips import encoded
+from memdt.figures.drawing import draw_figure
 from memdt.figures.interface import Clip
-from memdt.reporting import scale_comparison
-from memdt.reporting.claims import CLAIM_COLUMNS
-from memdt.reporting.clips import encoded
-from memdt.reporting.figures import draw_figure
-from memdt.reporting.metrics import write_metrics
-from memdt.reporting.published import published_cells
-from memdt.reporting.render import render
-from memdt.reporting.results import load_episodes
-from memdt.reporting.tables import build_table, write_table
+from memdt.report import scale_comparison
+from memdt.report.render import render
+from memdt.results.claims import CLAIM_COLUMNS
+from memdt.results.metrics import write_metrics
+from memdt.results.published import published_cells
+from memdt.results.results import load_episodes
+from memdt.results.tables import build_table, write_table
 from memdt.settings import layers, resolve
 
 ROOT = Path(__file__).parents[2]

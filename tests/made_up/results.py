@@ -12,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from memdt import discovery
-from memdt.evaluation.record import compressed
+from memdt.evaluation.recorder import compressed
 from memdt.evaluation.recordings import Recording
-from memdt.figures import style
 from memdt.figures.interface import AttentionRecord, FigureInputs, RecordedRun, VariantFacts
-from memdt.reporting.published import Cell
+from memdt.figures.parts import style
+from memdt.results.published import Cell
 from memdt.settings.schema import FigureSettings
 
 SEGMENTS = (1, 2, 3, 5, 9, 12, 30, 100)

@@ -10,7 +10,7 @@ import yaml
 
 from made_up.project import CONFIG, DEVIATIONS, HEADER, forget_settings, put, run
 from memdt import paths
-from memdt.reporting import cost
+from memdt.report import cost
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from torch.nn.utils import parametrize
 from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.errors import UserError
-from memdt.models.adapters import LowRank, adapt, merge, trainable
-from memdt.models.hyper_network import HyperNetwork
 from memdt.models.interface import SequencePolicy, Spaces, Step
+from memdt.models.parts.adapters import LowRank, adapt, merge, trainable
+from memdt.models.parts.hyper_network import HyperNetwork
 from memdt.settings.schema import AdapterSettings, TrainingSettings
 from memdt.training.checkpoints import load_checkpoint, save_checkpoint
 from memdt.training.loop import Trainer

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from memdt.models import attention_pieces
-from memdt.models import geometry as geometry_module
-from memdt.models.attention import RelativeAttention, attend_by_library, attention_weights
-from memdt.models.attention_pieces import Attention, attend
-from memdt.models.geometry import Geometry, geometry, layout
-from memdt.models.transformer import Recording, Transformer
+from memdt.models.parts import attention_pieces
+from memdt.models.parts import geometry as geometry_module
+from memdt.models.parts.attention import RelativeAttention, attend_by_library, attention_weights
+from memdt.models.parts.attention_pieces import Attention, attend
+from memdt.models.parts.geometry import Geometry, geometry, layout
+from memdt.models.parts.transformer import LayerTrace, Transformer
 
 BATCH, WIDTH = 3, 6
 # heads, width of a head: narrower than the model, odd, as wide, wider
@@ -245,7 +245,7 @@ def test_the_top_layer_computes_what_is_wanted_and_nothing_else_changes(
 ) -> None:
     transformer, tokens = stack(normalization, head_width), torch.randn(BATCH, 10, WIDTH)
     every = geometry(MASKS["segment"], torch.arange(10), WIDTH)
-    whole, some = Recording(weights=[]), Recording(weights=[])
+    whole, some = LayerTrace(weights=[]), LayerTrace(weights=[])
     expected = transformer(tokens, layout(every, None), recording=whole)
     found = transformer(tokens, layout(every, (3, 5, 9)), recording=some)
     torch.testing.assert_close(found, expected[:, [3, 5, 9]], rtol=0, atol=1e-6)

@@ -13,17 +13,9 @@ from scipy import stats
 
 from made_up.means import frame
 from memdt.errors import UserError
-from memdt.reporting.claim_tests import (
-    VERDICTS,
-    parse_test,
-)
-from memdt.reporting.claims import (
-    CLAIM_COLUMNS,
-    evaluate_claims,
-    load_claims,
-    write_claims,
-)
-from memdt.reporting.evidence import Evidence, Quantity
+from memdt.results.claim_tests import VERDICTS, parse_test
+from memdt.results.claims import CLAIM_COLUMNS, evaluate_claims, load_claims, write_claims
+from memdt.results.evidence import Evidence, Quantity
 
 Means = Mapping[tuple[str, str, int], Sequence[float]]
 

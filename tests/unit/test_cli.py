@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from memdt import cli, report_steps, steps
 from memdt.__main__ import main, set_threads
+from memdt.cli import commands, report_steps, steps
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,10 +23,10 @@ def imported_by(*arguments: str) -> set[str]:
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", commands.VERBS)
 def test_help_needs_nothing_heavy(verb, capsys):
     with pytest.raises(SystemExit) as ended:
-        cli.parse([verb, "--help"])
+        commands.parse([verb, "--help"])
     assert ended.value.code == 0
     assert f"memdt {verb}" in capsys.readouterr().out
 
@@ -67,7 +67,7 @@ def test_ctrl_c_is_one_line_and_status_130(config, capsys, monkeypatch):
     def interrupted(self: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.Status, "run", interrupted)
+    monkeypatch.setattr(commands.Status, "run", interrupted)
     assert main(["status"]) == 130
     assert capsys.readouterr().err == "memdt: stopped; nothing half-written is left\n"
 
@@ -87,7 +87,7 @@ def test_an_unknown_verb_is_status_2(capsys):
 def test_one_thread_unless_more_are_asked_for(monkeypatch):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         monkeypatch.setenv(name, "7")
-    train = cli.parse(["train", "--experiment", "tmaze_table_2", "--variant", "rate-3"])
+    train = commands.parse(["train", "--experiment", "tmaze_table_2", "--variant", "rate-3"])
     assert train == steps.Train(experiment="tmaze_table_2", variant="rate-3")
     set_threads(train.threads)
     assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
@@ -97,7 +97,7 @@ def test_one_thread_unless_more_are_asked_for(monkeypatch):
 
 def test_the_first_stage_takes_no_checkpoint(config):
     words = ["train", "--experiment", "e", "--variant", "v", "--start", "--out", "x"]
-    assert cli.parse(words).start == ()
+    assert commands.parse(words).start == ()
 
 
 def test_settings_say_where_each_value_comes_from(config, capsys):

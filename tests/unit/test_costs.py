@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from memdt import costs
 from memdt.environments import vizdoom_two_colors as two_colors
-from memdt.settings.remembered import Observation
+from memdt.workflow import costs
+from memdt.workflow.observations import Observation
 
 # CPU seconds of stages at scale quick on the machine of benchmarks/README.md, from measured.json.
 MEASURED = {

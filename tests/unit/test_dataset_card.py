@@ -12,8 +12,8 @@ import pytest
 from memdt import paths
 from memdt.data.episodes import EpisodeStore, write_episodes
 from memdt.errors import UserError
-from memdt.reporting import dataset_card as module
-from memdt.reporting.dataset_card import BY_GROUP, BY_LENGTH, by_length, dataset_card
+from memdt.report import dataset_card as module
+from memdt.report.dataset_card import BY_GROUP, BY_LENGTH, by_length, dataset_card
 
 # Three episodes of 2, 3 and 4 steps; the first two span one segment, the last one two.
 STORE = EpisodeStore(

@@ -9,22 +9,20 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from memdt import plan
 from memdt.data.collect import collect
 from memdt.data.episodes import write_episodes
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.evaluation import evaluate
-from memdt.evaluation.attention_maps import Job as AttentionJob
-from memdt.evaluation.attention_maps import record_attention
-from memdt.evaluation.evaluate import Job as EvaluationJob
-from memdt.evaluation.evaluate import evaluate_run, load_demonstrations, load_policy
-from memdt.evaluation.record import record
+from memdt.evaluation.attention_maps import AttentionJob, record_attention
+from memdt.evaluation.evaluate import EvaluationJob, evaluate_run, load_demonstrations, load_policy
+from memdt.evaluation.recorder import record
 from memdt.evaluation.rollout import Rollout
 from memdt.settings import slices
 from memdt.settings.resolve import digest
 from memdt.settings.schema import Condition, RunSettings
-from memdt.training.train import Job, train_stage
+from memdt.training.train import TrainingJob, train_stage
+from memdt.workflow import plan
 
 SIZES = {"layers": 1, "heads": 2, "width": 8, "head_width": 4, "feed_forward_width": 8}
 HYPER = {"rank": 2, "task_width": 4, "hyper_width": 4, "demonstration_steps": 3}
@@ -69,7 +67,7 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_run_is_trained_played_and_recorded(name: str, dataset: Path) -> None:
     run, trained = settings(name), Path("run/checkpoint.safetensors")
-    train_stage(Job(run, 1, 0, dataset, None, Path("run")))
+    train_stage(TrainingJob(run, 1, 0, dataset, None, Path("run")))
     evaluate_run(EvaluationJob(run, 0, trained, Path("episodes.csv"), dataset=dataset))
     with Path("episodes.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -83,7 +81,7 @@ def test_a_run_is_trained_played_and_recorded(name: str, dataset: Path) -> None:
 
 def test_what_a_hyper_network_writes_is_trained(dataset: Path) -> None:
     run = settings("hdt")
-    train_stage(Job(run, 1, 0, dataset, None, Path("run")))
+    train_stage(TrainingJob(run, 1, 0, dataset, None, Path("run")))
     weights = load_file("run/checkpoint.safetensors")
     assert weights["hyper_network.network.2.weight"].abs().max() > 0
     assert weights["adapters.up"].abs().max() > 0
@@ -93,7 +91,7 @@ def test_every_episode_is_shown_something_and_the_same_in_every_batch(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, seen = settings("pdt"), []
-    train_stage(Job(run, 1, 0, dataset, None, Path("run")))
+    train_stage(TrainingJob(run, 1, 0, dataset, None, Path("run")))
     policy = load_policy(run, Path("run/checkpoint.safetensors"))
     shown = load_demonstrations(run, dataset)
     play = Rollout.play

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memdt.errors import UserError
-from memdt.reporting.deviations import mentioned, parse_deviations, read_deviations
+from memdt.report.deviations import mentioned, parse_deviations, read_deviations
 
 ROOT = Path(__file__).parents[2]
 ENTRY = """# Deviations

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from memdt import digest
 from memdt.errors import UserError
+from memdt.workflow import digests
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "memdt"
@@ -21,12 +21,12 @@ PACKAGE = ROOT / "src" / "memdt"
 def source(tmp_path, monkeypatch) -> Path:
     """A copy of the package that the digests are taken of."""
     shutil.copytree(PACKAGE, tmp_path / "memdt", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(digest, "ROOT", tmp_path / "memdt")
+    monkeypatch.setattr(digests, "ROOT", tmp_path / "memdt")
     return tmp_path / "memdt"
 
 
 def train_of(model: str) -> str:
-    return digest.source_digest("train", model, "tmaze")
+    return digests.source_digest("train", model, "tmaze")
 
 
 def add(path: Path, text: str) -> None:
@@ -34,9 +34,9 @@ def add(path: Path, text: str) -> None:
 
 
 def test_training_reaches_the_named_model_and_no_other():
-    reached = digest.reached_modules("train", "rate", "tmaze")
+    reached = digests.reached_modules("train", "rate", "tmaze")
     assert "memdt.models.rate" in reached
-    assert "memdt.models.segment_transformer" in reached  # imported by it
+    assert "memdt.models.parts.segment_transformer" in reached  # imported by it
     assert "memdt.environments.tmaze" in reached
     assert "memdt.training.losses" in reached
     assert "memdt.models.behaviour_cloning_lstm" not in reached
@@ -45,27 +45,29 @@ def test_training_reaches_the_named_model_and_no_other():
 
 
 def test_evaluation_reaches_rollouts_and_collection_neither_models_nor_training():
-    assert "memdt.evaluation.rollout" in digest.reached_modules("evaluate", "rate", "tmaze")
-    reached = digest.reached_modules("collect", environment="tmaze")
+    assert "memdt.evaluation.rollout" in digests.reached_modules("evaluate", "rate", "tmaze")
+    reached = digests.reached_modules("collect", environment="tmaze")
     assert not [name for name in reached if name.startswith(("memdt.models.", "memdt.training."))]
 
 
 def test_what_cannot_change_a_result_is_exempt_and_exists():
-    reached = digest.reached_modules("train", "rate", "tmaze")
-    for name in digest.EXEMPT:
+    reached = digests.reached_modules("train", "rate", "tmaze")
+    for name in digests.EXEMPT:
         assert name not in reached
         path = PACKAGE.joinpath(*name.split(".")[1:])
         assert path.is_dir() or path.with_suffix(".py").is_file(), name
 
 
-@pytest.mark.parametrize("step", digest.ENTRIES)
+@pytest.mark.parametrize("step", digests.ENTRIES)
 def test_every_step_has_a_digest(step):
     named = {"figure": "memory_edits"} if step == "figure" else {}
-    assert len(digest.source_digest(step, **named)) == 16
+    assert len(digests.source_digest(step, **named)) == 16
 
 
 def test_the_digest_is_that_of_a_fresh_process():
-    code = "from memdt.digest import source_digest as s; print(s('train', 'rate', 'tmaze'))"
+    code = (
+        "from memdt.workflow.digests import source_digest as s; print(s('train', 'rate', 'tmaze'))"
+    )
     fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert fresh.stdout.strip() == train_of("rate")
 
@@ -104,7 +106,7 @@ def test_a_module_imported_inside_a_function_counts(source):
     (source / "data" / "extra.py").write_text("VALUE = 1\n")
     before = train_of("random")
     (source / "data" / "extra.py").write_text("VALUE = 2\n")
-    assert "memdt.data.extra" in digest.reached_modules("train", "random", "tmaze")
+    assert "memdt.data.extra" in digests.reached_modules("train", "random", "tmaze")
     assert train_of("random") != before
 
 
@@ -112,7 +114,7 @@ def test_relative_imports_are_followed(source):
     add(source / "training" / "losses.py", "\nfrom ..data import extra\nfrom . import sibling\n")
     (source / "data" / "extra.py").write_text("")
     (source / "training" / "sibling.py").write_text("")
-    reached = digest.reached_modules("train", "random", "tmaze")
+    reached = digests.reached_modules("train", "random", "tmaze")
     assert {"memdt.data.extra", "memdt.training.sibling"} <= set(reached)
 
 
@@ -132,24 +134,24 @@ def test_exempt_modules_do_not_count(source):
 
 
 def test_the_style_of_the_report_counts_for_the_report_alone(source):
-    before = digest.source_digest("report"), digest.source_digest("table")
-    add(source / "reporting" / "style.css", "b { color: red }")
-    assert digest.source_digest("report") != before[0]
-    assert digest.source_digest("table") == before[1]
+    before = digests.source_digest("report"), digests.source_digest("table")
+    add(source / "report" / "style.css", "b { color: red }")
+    assert digests.source_digest("report") != before[0]
+    assert digests.source_digest("table") == before[1]
 
 
 def test_newer_pythons_fields_do_not_count():
     """Python 3.12 gave functions and classes ``type_params``, an empty list for nearly all."""
     tree = ast.parse("def f(x): return x")
     function = tree.body[0]
-    before = digest._canonical(tree)
+    before = digests._canonical(tree)
     function.type_params = []
     function._fields = (*function._fields, "type_params")
-    assert digest._canonical(tree) == before
+    assert digests._canonical(tree) == before
 
 
 def test_an_unknown_step_or_model_is_told():
     with pytest.raises(UserError, match="did you mean 'train'"):
-        digest.reached_modules("trian")
+        digests.reached_modules("trian")
     with pytest.raises(UserError, match="memdt.models.rat"):
-        digest.reached_modules("train", "rat", "tmaze")
+        digests.reached_modules("train", "rat", "tmaze")

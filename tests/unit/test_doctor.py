@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from importlib import metadata
 
-from memdt import doctor, plan
+from memdt.cli import doctor
+from memdt.workflow import plan
 
 
 def findings() -> dict[str, doctor.Finding]:

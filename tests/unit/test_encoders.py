@@ -10,9 +10,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from memdt.errors import UserError
-from memdt.models import convolutions
-from memdt.models.encoders import FrameEncoder, StepTokens, observation_encoder
 from memdt.models.interface import Spaces
+from memdt.models.parts import convolutions
+from memdt.models.parts.encoders import FrameEncoder, StepTokens, observation_encoder
 
 FRAMES = gym_spaces.Box(0, 255, (36, 64, 3), np.uint8)
 

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from memdt import costs, disk, forecast, forecast_table, paths, provenance
-from memdt.settings.remembered import Observation, resolve
+from memdt import paths, provenance
+from memdt.cli import forecast_table
+from memdt.settings.remembered import resolve
 from memdt.settings.resolve import resolve_dataset
 from memdt.training.train import build_policy
+from memdt.workflow import costs, disk, forecast
+from memdt.workflow.observations import Observation
 
 EXPERIMENT = """\
 title: two variants, and one that is evaluated from another's checkpoints
@@ -45,7 +48,7 @@ def finish(stage: int, seed: int, seconds: float, device: str = "cuda") -> None:
     provenance.write_manifest(folder / "manifest.json", made, {"wall_seconds": seconds})
 
 
-def by_kind(found: list[forecast.Job]) -> Counter[str]:
+def by_kind(found: list[forecast.PlannedJob]) -> Counter[str]:
     return Counter(job.kind for job in found)
 
 

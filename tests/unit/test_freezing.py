@@ -22,7 +22,7 @@ from memdt.settings import slices
 from memdt.settings.resolve import digest
 from memdt.settings.schema import RunSettings
 from memdt.training import train as module
-from memdt.training.train import Job, train_stage
+from memdt.training.train import TrainingJob, train_stage
 
 MODEL = {
     "name": "dt_mem", "layers": 2, "heads": 2, "width": 8, "head_width": 4,
@@ -66,10 +66,10 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def tuned(dataset: Path, **training: object) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
     """Weights before and after fine-tuning from another run's checkpoint, and the manifest."""
     base = settings()
-    train_stage(Job(base, 1, 0, dataset, None, Path("base")))
+    train_stage(TrainingJob(base, 1, 0, dataset, None, Path("base")))
     start = Path("base/checkpoint.safetensors")
     run = settings(start=slices.train(base, 1), **training)
-    train_stage(Job(run, 1, 0, dataset, start, Path("tuned")))
+    train_stage(TrainingJob(run, 1, 0, dataset, start, Path("tuned")))
     after = Path("tuned/checkpoint.safetensors")
     load_policy(run, after)  # an ordinary checkpoint of this run
     return load_file(start), load_file(after), json.loads(Path("tuned/manifest.json").read_text())
@@ -107,10 +107,12 @@ def test_full_fine_tuning_starts_from_the_checkpoint_and_trains_everything(datas
 
 
 def test_a_run_does_not_start_from_another_checkpoint_than_it_says(dataset):
-    train_stage(Job(settings(), 1, 0, dataset, None, Path("base")))
+    train_stage(TrainingJob(settings(), 1, 0, dataset, None, Path("base")))
     other = settings(start=slices.train(settings(beta_1=0.5), 1))
     with pytest.raises(UserError, match="trained with settings"):
-        train_stage(Job(other, 1, 0, dataset, Path("base/checkpoint.safetensors"), Path("tuned")))
+        train_stage(
+            TrainingJob(other, 1, 0, dataset, Path("base/checkpoint.safetensors"), Path("tuned"))
+        )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_a_run_does_not_start_from_another_checkpoint_than_it_says(dataset):
 )
 def test_a_name_that_fits_nothing_is_told(dataset, training, told):
     with pytest.raises(UserError, match=told.replace("*", r"\*")):
-        train_stage(Job(settings(**training), 1, 0, dataset, None, Path("out")))
+        train_stage(TrainingJob(settings(**training), 1, 0, dataset, None, Path("out")))
 
 
 def test_adapters_and_parameters_by_name_exclude_each_other():
@@ -137,7 +139,7 @@ def test_less_data_is_a_share_of_each_group_and_part_of_more(dataset, monkeypatc
     store = read_episodes(dataset, None, "")
 
     def seeds(fraction: float) -> list[int]:
-        job = Job(settings(data_fraction=fraction), 1, 0, dataset, None, Path("out"))
+        job = TrainingJob(settings(data_fraction=fraction), 1, 0, dataset, None, Path("out"))
         return module._episodes(job).seeds.tolist()
 
     of_a, of_b = set(store.seeds[::2].tolist()), set(store.seeds[1::2].tolist())

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from memdt import guard, slurm
 from memdt.errors import UserError
+from memdt.workflow import guard, slurm
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_once_they_are_gone_what_they_left_is_cleared_up(folder, monkeypatch):
 
 
 def test_a_start_beside_jobs_without_their_snakemake_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(slurm, "jobs", lambda: [slurm.Job("4711", "RUNNING")])
+    monkeypatch.setattr(slurm, "jobs", lambda: [slurm.SlurmJob("4711", "RUNNING")])
     with pytest.raises(UserError, match="SLURM: 1 job of a Snakemake that is gone"):
         guard.enter(folder)
     assert Path("data/half.csv").exists()

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from memdt import paths, plan
+from memdt import paths
 from memdt.errors import UserError
 from memdt.settings import layers, remembered, resolve, slices
 from memdt.settings.resolve import digest
+from memdt.settings.runs import Run
+from memdt.workflow import observations, plan
 
 BASE = """\
 title: what others start from
@@ -105,15 +107,15 @@ def test_without_an_environment_checkpoints_are_played_where_they_were_trained()
 
 
 def test_the_plan_follows_the_line():
-    run = plan.Run("tuned", "tuned", 4)
+    run = Run("tuned", "tuned", 4)
     assert plan.start("paper", run, 1) == paths.checkpoint("paper", "base", "memory", 4, 2)
-    assert plan.start("paper", plan.Run("base", "memory", 4), 1) is None
-    assert plan.start("paper", plan.Run("base", "memory", 4), 2) == paths.checkpoint(
+    assert plan.start("paper", Run("base", "memory", 4), 1) is None
+    assert plan.start("paper", Run("base", "memory", 4), 2) == paths.checkpoint(
         "paper", "base", "memory", 4, 1
     )
-    back = plan.Run("tuned", "back", 4)
+    back = Run("tuned", "back", 4)
     assert plan.last_checkpoint("paper", back) == paths.checkpoint("paper", "tuned", "tuned", 4, 1)
-    assert plan.trained("paper", back) == (run, plan.Run("base", "memory", 4))
+    assert plan.trained("paper", back) == (run, Run("base", "memory", 4))
     assert plan.stages("paper", back) == 0
     assert plan.stages("paper", run) == 1
     names = [path.stem for path in plan.datasets("paper", ["tuned"])]
@@ -129,7 +131,7 @@ def test_the_components_of_an_experiment_are_those_of_the_whole_line():
 
 def test_remembered_lines_are_those_that_were_resolved():
     names = [("tuned", variant, "paper") for variant in ("tuned", "moved")]
-    remembered.keep(names)
+    remembered.keep(names, observations.note)
     remembered.resolve.cache_clear()
     remembered._kept.cache_clear()
     for one in names:

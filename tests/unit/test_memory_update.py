@@ -16,7 +16,7 @@ from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.errors import UserError
 from memdt.models.interface import SequencePolicy, Spaces
-from memdt.models.memory_update import Gate, memory_update
+from memdt.models.parts.memory_update import Gate, memory_update
 from memdt.settings.schema import TrainingSettings
 from memdt.training.loop import Trainer
 

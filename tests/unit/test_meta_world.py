@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from memdt.data.collect import collect, play
 from memdt.data.episodes import concatenate
-from memdt.environments import interface, meta_world_tasks
+from memdt.environments import interface
 from memdt.environments import meta_world as module
 from memdt.environments.meta_world import GOAL, Settings, in_decimetres
-from memdt.environments.meta_world_simulator import package, scripted_policy
+from memdt.environments.meta_world_parts import tasks as meta_world_tasks
+from memdt.environments.meta_world_parts.simulator import package, scripted_policy
 from memdt.settings.schema import CollectionSettings
 
 if interface.missing(module):

@@ -10,10 +10,10 @@ import pytest
 
 from memdt import paths
 from memdt.errors import UserError
-from memdt.reporting import metrics
-from memdt.reporting.claim_tests import VERDICTS
-from memdt.reporting.claims import CLAIM_COLUMNS, write_claims
-from memdt.reporting.tables import TABLE_COLUMNS, _typed, read_table, write_table
+from memdt.results import metrics
+from memdt.results.claim_tests import VERDICTS
+from memdt.results.claims import CLAIM_COLUMNS, write_claims
+from memdt.results.tables import TABLE_COLUMNS, _typed, read_table, write_table
 
 CELLS = [
     # variant, condition, segments, reproduced

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from memdt import pipeline
 from memdt.errors import UserError
+from memdt.workflow import pipeline
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -26,7 +26,7 @@ STEPS = {
     ],
 }  # fmt: skip
 # Loaded to parse a command line and to talk, none of which can move a result.
-TALK = {"memdt.doctor", "memdt.screen", "memdt.status", "memdt.verify"}
+TALK = {"memdt.cli.doctor", "memdt.cli.screen", "memdt.cli.status", "memdt.workflow.verify"}
 TRACE = """
 import json, sys
 from memdt.__main__ import main

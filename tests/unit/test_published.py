@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from memdt.errors import UserError
-from memdt.reporting.claim_tests import parse_test
-from memdt.reporting.claims import claim_keys, load_claims
-from memdt.reporting.metric_names import late, parse
-from memdt.reporting.published import (
+from memdt.results.claim_tests import parse_test
+from memdt.results.claims import claim_keys, load_claims
+from memdt.results.metric_names import late, parse
+from memdt.results.published import (
     Cell,
     cells_frame,
     in_scope,

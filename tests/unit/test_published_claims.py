@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from made_up.means import CLAIMS, frame
-from memdt.reporting.claim_tests import (
+from memdt.results.claim_tests import (
     All,
     AnyOf,
     AtLeast,
@@ -23,14 +23,9 @@ from memdt.reporting.claim_tests import (
     Untested,
     parse_test,
 )
-from memdt.reporting.claim_tests import Test as Vocabulary
-from memdt.reporting.claims import (
-    Claim,
-    claim_keys,
-    evaluate_claims,
-    experiments_of,
-)
-from memdt.reporting.evidence import Quantity
+from memdt.results.claim_tests import Test as Vocabulary
+from memdt.results.claims import Claim, claim_keys, evaluate_claims, experiments_of
+from memdt.results.evidence import Quantity
 
 P = "as_published"
 

@@ -17,9 +17,9 @@ from memdt import discovery
 from memdt.environments import interface as environments
 from memdt.environments import tmaze
 from memdt.errors import UserError
-from memdt.evaluation import record as recorder
+from memdt.evaluation import recorder as recorder
 from memdt.evaluation.evaluate import play, seed_batches
-from memdt.evaluation.record import FEATURES, content, record, vectors
+from memdt.evaluation.recorder import FEATURES, content, record, vectors
 from memdt.evaluation.recordings import Recording, read_recording, write_recording
 from memdt.models.interface import Memory, SequencePolicy
 from memdt.settings.schema import Condition, RunSettings

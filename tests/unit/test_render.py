@@ -26,11 +26,11 @@ from made_up.project import (
 )
 from memdt import paths
 from memdt.errors import UserError
-from memdt.reporting import report_view
-from memdt.reporting.claim_tests import VERDICTS
-from memdt.reporting.claims import CLAIM_COLUMNS
-from memdt.reporting.render import prose, render
-from memdt.reporting.verdicts import RULES
+from memdt.report import report_view
+from memdt.report.render import prose, render
+from memdt.results.claim_tests import VERDICTS
+from memdt.results.claims import CLAIM_COLUMNS
+from memdt.results.verdicts import RULES
 
 # ---- the page --------------------------------------------------------------------------------
 

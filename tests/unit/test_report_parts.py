@@ -11,14 +11,14 @@ import yaml
 from made_up.project import CONFIG, ROOT, forget_settings, put
 from memdt import paths
 from memdt.errors import UserError
-from memdt.figures import style
-from memdt.reporting import cost, scale_comparison
-from memdt.reporting.cost import duration, newest_commit
-from memdt.reporting.inline_svg import PAGE_COLOURS, inline
-from memdt.reporting.published import published_cells
-from memdt.reporting.results import load_episodes
-from memdt.reporting.table_view import blocks
-from memdt.reporting.tables import build_table
+from memdt.figures.parts import style
+from memdt.report import cost, scale_comparison
+from memdt.report.cost import duration, newest_commit
+from memdt.report.inline_svg import PAGE_COLOURS, inline
+from memdt.report.table_view import blocks
+from memdt.results.published import published_cells
+from memdt.results.results import load_episodes
+from memdt.results.tables import build_table
 from memdt.settings import resolve
 from memdt.settings.schema import TableSettings
 
@@ -130,7 +130,7 @@ def test_an_inlined_drawing_takes_the_colours_of_the_page_and_ids_of_its_own() -
 
 
 def test_every_colour_of_the_figures_is_defined_for_light_and_dark_pages() -> None:
-    sheet = (ROOT / "src/memdt/reporting/style.css").read_text(encoding="utf-8")
+    sheet = (ROOT / "src/memdt/report/style.css").read_text(encoding="utf-8")
     light, dark = sheet.split("prefers-color-scheme: dark")
     for variable in PAGE_COLOURS.values():
         if variable != "currentColor":

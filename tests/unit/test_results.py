@@ -15,7 +15,7 @@ from memdt import paths
 from memdt.errors import UserError
 from memdt.evaluation.recordings import Recording, write_recording
 from memdt.provenance import FORMAT
-from memdt.reporting.results import (
+from memdt.results.results import (
     CURVE_COLUMNS,
     EPISODE_COLUMNS,
     load_curves,

@@ -24,7 +24,7 @@ from memdt.settings.resolve import digest
 from memdt.settings.schema import RunSettings
 from memdt.training.loop import Trainer
 from memdt.training.resume import EVERY, NAME, save_every_seconds
-from memdt.training.train import Job, train_stage
+from memdt.training.train import TrainingJob, train_stage
 
 UPDATES = 6
 SIZES = {"layers": 1, "heads": 2, "width": 8, "head_width": 4, "feed_forward_width": 8}
@@ -90,12 +90,12 @@ def settings(model: dict[str, Any], **training: object) -> RunSettings:
     )  # fmt: skip
 
 
-def job(case: str, dataset: Path, out: str) -> Job:
+def job(case: str, dataset: Path, out: str) -> TrainingJob:
     model, training = CASES[case]
-    return Job(settings(model, **training), 1, 0, dataset, None, Path(out))
+    return TrainingJob(settings(model, **training), 1, 0, dataset, None, Path(out))
 
 
-def killed_after(updates: int, job: Job) -> None:
+def killed_after(updates: int, job: TrainingJob) -> None:
     """Train until ``updates`` updates are saved, then die; random numbers are drawn meanwhile."""
     done = 0
     update = Trainer.update
@@ -176,7 +176,7 @@ def test_what_was_spent_before_is_kept(dataset):
     assert 0 < first[1] < second[1]
 
 
-def with_settings(job: Job) -> Job:
+def with_settings(job: TrainingJob) -> TrainingJob:
     return replace(job, settings=settings(RATE, learning_rate=0.5))
 
 
@@ -205,11 +205,11 @@ def test_a_state_from_another_start_is_set_aside(dataset, capsys):
     two = settings(RATE, segments=2, curriculum=True)
     starts = []
     for seed in (0, 1):
-        train_stage(Job(two, 1, seed, dataset, None, Path(f"start_{seed}")))
+        train_stage(TrainingJob(two, 1, seed, dataset, None, Path(f"start_{seed}")))
         starts.append(Path(f"start_{seed}/checkpoint.safetensors"))
-    train_stage(Job(two, 2, 0, dataset, starts[0], Path("straight")))
-    killed_after(3, Job(two, 2, 0, dataset, starts[1], Path("out")))
-    train_stage(Job(two, 2, 0, dataset, starts[0], Path("out")))
+    train_stage(TrainingJob(two, 2, 0, dataset, starts[0], Path("straight")))
+    killed_after(3, TrainingJob(two, 2, 0, dataset, starts[1], Path("out")))
+    train_stage(TrainingJob(two, 2, 0, dataset, starts[0], Path("out")))
     assert result("out") == result("straight")
     assert "differs in start" in capsys.readouterr().err
 
@@ -289,7 +289,7 @@ def test_a_failing_save_is_told_and_training_goes_on(dataset, straight, monkeypa
     assert result(again.out) == straight("full gradient")
 
 
-def killed_after_quietly(job: Job) -> None:
+def killed_after_quietly(job: TrainingJob) -> None:
     killed_after(3, job)
     assert list(job.out.iterdir()) == []
 

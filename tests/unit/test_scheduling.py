@@ -10,7 +10,7 @@ import pytest
 from snakemake.scheduling.job_scheduler import JobRateLimiter, JobScheduler
 from snakemake.settings.types import MaxJobsPerTimespan
 
-from memdt import scheduling
+from memdt.workflow import upstream
 
 
 class Scheduler(JobScheduler):
@@ -44,7 +44,7 @@ class Scheduler(JobScheduler):
 def mended(monkeypatch: pytest.MonkeyPatch) -> None:
     own = JobScheduler._schedule_reevalutation
     monkeypatch.setattr(JobScheduler, "_schedule_reevalutation", own)  # put back afterwards
-    scheduling.look_again_when_needed()
+    upstream.look_again_when_needed()
 
 
 def test_snakemake_still_looks_as_often_as_it_is_asked_to():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from memdt.errors import UserError
 from memdt.settings import remembered, resolve, slices
 from memdt.settings.layers import Layered, available, flatten
+from memdt.workflow import observations
 
 KEYS = st.text("abc", min_size=1, max_size=2)
 TREES = st.recursive(
@@ -189,28 +190,28 @@ def test_a_variant_of_other_checkpoints_keeps_how_they_were_trained(config):
 
 
 def test_remembered_settings_are_those_that_were_resolved(config):
-    remembered.keep(every_run())
-    for function in (remembered.resolve, remembered.observation, remembered._kept):
+    remembered.keep(every_run(), observations.note)
+    for function in (remembered.resolve, observations.observation, remembered._kept):
         function.cache_clear()
     assert len(remembered._kept()) == len(every_run())
     for one in every_run():
         kept, fresh = remembered.resolve(*one), resolve.resolve(*one)
         assert kept.settings == fresh.settings
         environment = fresh.settings.environment.model_dump_json()
-        assert remembered.observation(*one) == remembered.observation_of(environment)
+        assert observations.observation(*one) == observations.observation_of(environment)
         assert (kept.experiment, kept.variant) == (fresh.experiment, fresh.variant)
         assert kept.layers.origin("model.layers") == fresh.layers.origin("model.layers")
 
 
 def test_an_edit_makes_what_was_remembered_worthless(config):
-    remembered.keep([("tmaze_table_2", "rate-3", "quick")])
+    remembered.keep([("tmaze_table_2", "rate-3", "quick")], observations.note)
     edit(config / "scales" / "quick.yaml", "model.layers: 2", "model.layers: 3")
     remembered._kept.cache_clear()
     assert remembered._kept() == {}
 
 
 def test_a_memory_that_is_damaged_is_no_memory(config):
-    remembered.keep([("tmaze_table_2", "rate-3", "quick")])
+    remembered.keep([("tmaze_table_2", "rate-3", "quick")], observations.note)
     remembered.FILE.write_text(remembered.FILE.read_text()[:-20])
     remembered._kept.cache_clear()
     assert remembered._kept() == {}

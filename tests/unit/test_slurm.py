@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from memdt import slurm
 from memdt.errors import UserError
+from memdt.workflow import slurm
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def cluster(tmp_path, monkeypatch) -> Path:
 
 
 def test_jobs_of_this_folder_and_of_snakemake_are_found(cluster):
-    assert slurm.jobs() == [slurm.Job("1", "RUNNING"), slurm.Job("2", "PENDING")]
+    assert slurm.jobs() == [slurm.SlurmJob("1", "RUNNING"), slurm.SlurmJob("2", "PENDING")]
 
 
 def test_without_slurm_nothing_is_known(tmp_path, monkeypatch):
@@ -67,7 +67,7 @@ def test_a_start_is_refused_with_what_to_do(cluster):
 
 def test_a_dry_run_is_only_told(cluster, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["snakemake", "-n"])
-    assert "a dry run may show" in slurm.settle([slurm.Job("1", "RUNNING")])
+    assert "a dry run may show" in slurm.settle([slurm.SlurmJob("1", "RUNNING")])
 
 
 def test_cancelled_by_name_are_these_and_no_others(cluster, monkeypatch):
@@ -105,4 +105,4 @@ def test_every_job_of_the_plugin_comes_to_an_end(monkeypatch):
 def test_another_wish_is_refused(cluster, monkeypatch):
     monkeypatch.setenv(slurm.VARIABLE, "ignore")
     with pytest.raises(UserError, match="allowed: refuse, wait, cancel"):
-        slurm.settle([slurm.Job("1", "RUNNING")])
+        slurm.settle([slurm.SlurmJob("1", "RUNNING")])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from memdt.evaluation.statistics import (
+from memdt.results.statistics import (
     Interval,
     difference_interval,
     interquartile_mean,

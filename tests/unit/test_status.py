@@ -9,10 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from memdt import plan, records, status
+from memdt.cli import status
+from memdt.settings.runs import Run
 from memdt.stopping import STOPPED
+from memdt.workflow import ledgers
 
-RUN = plan.Run("tmaze_table_2", "rate-3", 0)
+RUN = Run("tmaze_table_2", "rate-3", 0)
 PROGRESS = "tmaze_table_2/rate-3 seed 0 stage 2/3 | 50/100 | loss 0.2 | 10 updates/s | 5 s left"
 
 
@@ -38,7 +40,7 @@ def test_a_run_is_its_stages_and_its_evaluation(jobs):
 
 
 def test_a_run_of_other_checkpoints_is_only_evaluated(config):
-    found = status.jobs_of("quick", plan.Run("tmaze_figure_5", "rate-3", 0))
+    found = status.jobs_of("quick", Run("tmaze_figure_5", "rate-3", 0))
     assert [job.name for job in found] == ["evaluation"]
 
 
@@ -54,7 +56,7 @@ def test_between_two_stages_it_waits_for_the_next(jobs):
 def test_on_a_cluster_a_job_waits_until_it_writes_and_then_says_where_it_is(jobs):
     Path(".snakemake").mkdir()
     log(jobs[0], "memdt: a failure of the attempt before\n", age=5)
-    marker = records.record_path(jobs[0].output, "incomplete")
+    marker = ledgers.record_path(jobs[0].output, "incomplete")
     marker.parent.mkdir()
     marker.write_text('{"external_jobid": "17"}')
     told = "stage 1/3: job 17 of the cluster has not begun"

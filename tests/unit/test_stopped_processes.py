@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from made_up.stage_files import result, state
-from memdt import guard, stopping
+from memdt import stopping
 from memdt.errors import UserError
+from memdt.training import stage_lock
 from memdt.training.resume import EVERY, NAME
 
 # ---- signals, in this process --------------------------------------------------------------
@@ -256,11 +257,11 @@ def fill(path: Path) -> None:
 
 
 def test_a_second_process_on_the_same_stage_refuses(tmp_path, monkeypatch):
-    monkeypatch.setattr(guard, "WAIT_SECONDS", 0.5)
-    monkeypatch.setattr(guard, "_folders", {})
+    monkeypatch.setattr(stage_lock, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(stage_lock, "_folders", {})
     out = tmp_path / "out"
-    code = "import sys, time; from pathlib import Path; from memdt import guard; "
-    code += "guard.hold_stage(Path(sys.argv[1])); print('in', flush=True); time.sleep(60)"
+    code = "import sys, time; from pathlib import Path; from memdt.training import stage_lock; "
+    code += "stage_lock.hold_stage(Path(sys.argv[1])); print('in', flush=True); time.sleep(60)"
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True
     )
@@ -268,13 +269,13 @@ def test_a_second_process_on_the_same_stage_refuses(tmp_path, monkeypatch):
         assert other.stdout is not None
         assert other.stdout.readline() == "in\n"
         with pytest.raises(UserError, match="another process is training this stage") as refused:
-            guard.hold_stage(out)
+            stage_lock.hold_stage(out)
         assert refused.value.where == str(out)
     finally:
         other.kill()
         other.wait()
-    assert guard.hold_stage(out)
-    assert guard.hold_stage(out)  # it is ours
+    assert stage_lock.hold_stage(out)
+    assert stage_lock.hold_stage(out)  # it is ours
     assert list(out.iterdir()) == []
 
 
@@ -283,5 +284,5 @@ def test_without_locks_training_goes_on(tmp_path, monkeypatch):
         raise OSError(38, os.strerror(38))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    monkeypatch.setattr(guard, "_folders", {})
-    assert not guard.hold_stage(tmp_path / "out")
+    monkeypatch.setattr(stage_lock, "_folders", {})
+    assert not stage_lock.hold_stage(tmp_path / "out")

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from memdt.errors import UserError
-from memdt.reporting.published import Cell
-from memdt.reporting.tables import (
+from memdt.results.published import Cell
+from memdt.results.tables import (
     TABLE_COLUMNS,
     build_table,
     read_table,

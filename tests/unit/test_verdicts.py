@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from memdt.errors import UserError
-from memdt.evaluation.statistics import Interval
-from memdt.reporting.published import Cell
-from memdt.reporting.verdicts import MINIMUM_SEEDS, RULES, metric_settings, verdict
+from memdt.results.published import Cell
+from memdt.results.statistics import Interval
+from memdt.results.verdicts import MINIMUM_SEEDS, RULES, metric_settings, verdict
 
 NAN = math.nan
 WORDS = [rule.verdict for rule in RULES]

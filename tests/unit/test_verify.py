@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from memdt import paths, provenance, verify
+from memdt import paths, provenance
 from memdt.__main__ import main
 from memdt.data.episodes import EpisodeStore, write_episodes
 from memdt.errors import UserError
 from memdt.files import sha256
 from memdt.training.checkpoints import save_checkpoint
+from memdt.workflow import verify
 
 DIGESTS = {"settings_digest": "5" * 16, "source_digest": "6" * 16}
 RUN = paths.run("tiny", "walk", "near", 0)

@@ -8,9 +8,11 @@ import pytest
 pytest.importorskip("vizdoom")
 
 from memdt.data.collect import play
-from memdt.environments import doom_engine, doom_scenario, two_colors_expert
 from memdt.environments import vizdoom_two_colors as module
-from memdt.environments.two_colors_expert import Seen
+from memdt.environments.doom import engine as doom_engine
+from memdt.environments.doom import expert as two_colors_expert
+from memdt.environments.doom import scenario as doom_scenario
+from memdt.environments.doom.expert import Seen
 from memdt.environments.vizdoom_two_colors import Settings, TwoColors
 from memdt.errors import UserError
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.models.interface import SequencePolicy, Spaces
-from memdt.models.working_memory import WorkingMemory, write_at_once, write_in_turn
+from memdt.models.parts.working_memory import WorkingMemory, write_at_once, write_in_turn
 
 BATCH, SLOTS, TOKENS, WIDTH = 2, 3, 5, 4
 SPACES = Spaces(gym_spaces.Box(-1, 1, (2,), np.float32), gym_spaces.Discrete(3))

@@ -178,9 +178,10 @@ def test_one_table_of_another_scale_needs_no_more_than_its_own_runs(project):
 
 def test_longer_chains_are_started_first(project):
     """The last job of the longest chain decides when all is done."""
-    from memdt import plan
+    from memdt.settings.runs import Run
+    from memdt.workflow import plan
 
-    runs = [plan.Run("tmaze_table_2", variant, 0) for variant in ("rate-7", "rate-3")]
+    runs = [Run("tmaze_table_2", variant, 0) for variant in ("rate-7", "rate-3")]
     left = [[plan.critical_path("paper", run, stage) for stage in (1, 2, 3)] for run in runs]
     assert left[0] > left[1]
     assert all(chain == sorted(chain, reverse=True) for chain in left)
@@ -197,9 +198,10 @@ def test_datasets_come_before_every_training(project):
 
 
 def test_evaluations_wait_for_training_and_longer_ones_go_first():
-    from memdt import plan
+    from memdt.settings.runs import Run
+    from memdt.workflow import plan
 
     long = plan.evaluation_share("quick", "tmaze_figure_5", "rate-7")
     short = plan.evaluation_share("quick", "tmaze_memory_tokens", "tokens_1")
-    last_stage = plan.critical_path("quick", plan.Run("tmaze_table_2", "rate-3", 0), 3)
+    last_stage = plan.critical_path("quick", Run("tmaze_table_2", "rate-3", 0), 3)
     assert 0 < short < long < 1 <= last_stage

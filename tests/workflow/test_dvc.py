@@ -232,7 +232,7 @@ EDITS: list[tuple[str, str, Any, set[str], set[str]]] = [
         "the evaluation", "src/memdt/evaluation/rollout.py", CODE,
         TRAINED, {"evaluate memory", "evaluate cloning"} | REPORT,
     ),
-    ("the report", "src/memdt/reporting/style.css", "\nb { color: red }\n", REPORTED, {"report"}),
+    ("the report", "src/memdt/report/style.css", "\nb { color: red }\n", REPORTED, {"report"}),
     (
         "a published number", "data/published/rate.csv", "\n",
         REPORTED, {"table", "metrics", "report"},

@@ -76,7 +76,7 @@ def test_a_new_dataset_reruns_everything(done_project, reruns):
 
 
 def test_a_changed_report_reruns_the_report_alone(done_project, reruns):
-    path = done_project.root / "src/memdt/reporting/style.css"
+    path = done_project.root / "src/memdt/report/style.css"
     path.write_text(path.read_text(encoding="utf-8") + "\nb { color: red }\n", encoding="utf-8")
     assert reruns(done_project) == {"report"}
 

@@ -1,4 +1,4 @@
-# What the rules ask of the settings. Answers come from memdt.plan; bad input ends here, in one line,
+# What the rules ask of the settings. Answers come from memdt.workflow.plan; bad input ends here, in one line,
 # before any job starts.
 import functools
 import gc
@@ -11,13 +11,16 @@ from pathlib import Path
 # This folder's code, also where .venv holds another clone: DVC runs experiments in copies.
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from memdt import costs, digest, guard, paths, plan, records, scheduling, set_aside, slurm, status
+from memdt import paths, set_aside
+from memdt.cli import status
 from memdt.errors import UserError
 from memdt.settings import slices
 from memdt.settings.layers import available
 from memdt.settings.remembered import resolve
 from memdt.settings.resolve import digest as settings_digest
 from memdt.settings.resolve import experiment_file, figures, resolve_dataset, selection
+from memdt.settings.runs import Run, seeds_of
+from memdt.workflow import costs, digests, guard, ledgers, plan, slurm, upstream
 
 STARTED = time.time()
 
@@ -75,7 +78,7 @@ SCALE, EXPERIMENTS, LEFT_OUT = select()
 
 if workflow.is_main_process:
     slurm.mend_plugin()
-    scheduling.look_again_when_needed()
+    upstream.look_again_when_needed()
     for note in told(guard.enter)():
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
@@ -96,7 +99,7 @@ wildcard_constraints:
 
 
 def run_of(wildcards):
-    return plan.Run(wildcards.experiment, wildcards.variant, int(wildcards.seed))
+    return Run(wildcards.experiment, wildcards.variant, int(wildcards.seed))
 
 
 def names_of(experiment, variant, scale):
@@ -112,7 +115,7 @@ def dataset_settings(scale, environment):
 @by_wildcards
 def dataset_source(scale, environment):
     settings = resolve_dataset(environment, scale)
-    return digest.source_digest("collect", environment=settings.environment.module)
+    return digests.source_digest("collect", environment=settings.environment.module)
 
 
 @by_wildcards
@@ -123,7 +126,7 @@ def dataset_of(scale, experiment, variant):
 @by_wildcards
 def start_of(scale, experiment, variant, seed, stage):
     """The checkpoint of the stage before, or of the run that the first stage starts from."""
-    start = plan.start(scale, plan.Run(experiment, variant, int(seed)), int(stage))
+    start = plan.start(scale, Run(experiment, variant, int(seed)), int(stage))
     return [] if start is None else str(start)
 
 
@@ -134,19 +137,19 @@ def train_settings(scale, experiment, variant, stage):
 
 @by_wildcards
 def train_source(scale, experiment, variant):
-    return digest.source_digest("train", *names_of(experiment, variant, scale))
+    return digests.source_digest("train", *names_of(experiment, variant, scale))
 
 
 @by_wildcards
 def chain_left(scale, experiment, variant, seed, stage):
-    run = plan.Run(experiment, variant, int(seed))
+    run = Run(experiment, variant, int(seed))
     return plan.critical_path(scale, run, int(stage))
 
 
 @by_wildcards
 def checkpoint_of(scale, experiment, variant, seed):
     """The last checkpoint of the run that is trained, which may be another experiment's."""
-    return str(plan.last_checkpoint(scale, plan.Run(experiment, variant, int(seed))))
+    return str(plan.last_checkpoint(scale, Run(experiment, variant, int(seed))))
 
 
 @by_wildcards
@@ -163,7 +166,7 @@ def evaluate_settings(scale, experiment, variant):
 
 @by_wildcards
 def evaluate_source(scale, experiment, variant):
-    return digest.source_digest("evaluate", *names_of(experiment, variant, scale))
+    return digests.source_digest("evaluate", *names_of(experiment, variant, scale))
 
 
 @by_wildcards
@@ -173,12 +176,12 @@ def evaluation_share(scale, experiment, variant):
 
 @by_wildcards
 def attention_source(scale, experiment, variant):
-    return digest.source_digest("attention", *names_of(experiment, variant, scale))
+    return digests.source_digest("attention", *names_of(experiment, variant, scale))
 
 
 @by_wildcards
 def record_source(scale, experiment, variant):
-    return digest.source_digest("record", *names_of(experiment, variant, scale))
+    return digests.source_digest("record", *names_of(experiment, variant, scale))
 
 
 @by_wildcards
@@ -189,7 +192,7 @@ def episodes_of(scale, experiment):
 @by_wildcards
 def table_settings(scale, experiment):
     shape = experiment_file(experiment).table.model_dump(mode="json")
-    return settings_digest([shape, plan.seeds(scale, experiment)])
+    return settings_digest([shape, seeds_of(scale, experiment)])
 
 
 @by_wildcards
@@ -225,17 +228,17 @@ def figure_settings(scale, figure):
 
 @by_wildcards
 def figure_source(figure):
-    return digest.source_digest("figure", figure=plan.figure_module(figure))
+    return digests.source_digest("figure", figure=plan.figure_module(figure))
 
 
 @by_wildcards
 def clip_source(figure):
-    return digest.source_digest("clip", figure=plan.figure_module(figure))
+    return digests.source_digest("clip", figure=plan.figure_module(figure))
 
 
 def source_of(step):
     """A params function: the code of a step that is given neither model nor environment."""
-    answer = told(digest.source_digest)
+    answer = told(digests.source_digest)
     return signed(lambda wildcards: answer(step))
 
 

@@ -1,4 +1,4 @@
-# Nothing finished is lost. Snakemake's records travel with the files (memdt/records.py): they are looked
+# Nothing finished is lost. Snakemake's records travel with the files (memdt/workflow/ledgers.py): they are looked
 # at when a run begins and ends. What a job replaces is kept under a second name (memdt/set_aside.py).
 KEPT = {}
 
@@ -6,7 +6,7 @@ KEPT = {}
 def look_at_records(mend):
     """Bring ledgers and records together; a full disk is told, and is no reason to stop here."""
     try:
-        summary = records.synchronise(records.outputs_of(workflow.rules), mend)
+        summary = ledgers.synchronise(ledgers.outputs_of(workflow.rules), mend)
     except OSError as error:
         print(f"memdt: records of files are not up to date: {error}", file=sys.stderr)
     else:

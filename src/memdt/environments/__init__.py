@@ -1,10 +1,4 @@
-"""Environments, one file each; the name of the file is the name in workflow/config/environments."""
+"""Environments, one file each; the name of the file is the name in workflow/config/environments.
 
-INFRASTRUCTURE = (
-    "interface",
-    "doom_engine",
-    "doom_scenario",
-    "meta_world_simulator",
-    "meta_world_tasks",
-    "two_colors_expert",
-)
+What one environment alone needs lies in a folder of its own.
+"""

@@ -45,6 +45,30 @@ class CollectionPolicy(Protocol):
         """An action for every row."""
 
 
+class Collected(Protocol):
+    """What an environment's ``dataset_card(settings, collected)`` may look at of its dataset.
+
+    Observations and actions lie in the file: index them, they are not loaded.
+    """
+
+    observations: Any
+    actions: Any
+    offsets: Int[np.ndarray, " borders"]
+    seeds: Int[np.ndarray, " episodes"]
+
+    @property
+    def to_end(self) -> Bool[np.ndarray, " episodes"]:
+        """Which episodes were played to their end."""
+
+    @property
+    def played(self) -> Int[np.ndarray, " episodes"]:
+        """Steps of each episode that were played."""
+
+    @property
+    def returns(self) -> Float[np.ndarray, " episodes"]:
+        """Undiscounted return of each episode."""
+
+
 @runtime_checkable
 class EnvironmentModule(Protocol):
     """A module of ``memdt.environments``.

@@ -24,9 +24,9 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from memdt.environments import meta_world_tasks
 from memdt.environments.interface import SerialVector
-from memdt.environments.meta_world_simulator import Simulator, scripted_policy
+from memdt.environments.meta_world_parts import tasks as meta_world_tasks
+from memdt.environments.meta_world_parts.simulator import Simulator, scripted_policy
 from memdt.errors import closest
 
 REQUIRES: tuple[str, ...] = ("metaworld", "mujoco")

@@ -26,8 +26,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int, Int8
 from pydantic import BaseModel, ConfigDict, Field
 
-from memdt.data.episodes import EpisodeStore
-from memdt.environments.interface import Seeds, row_seeds
+from memdt.environments.interface import Collected, Seeds, row_seeds
 from memdt.errors import UserError
 
 REQUIRES: tuple[str, ...] = ()
@@ -99,7 +98,7 @@ def success(
     return returns >= 1.0
 
 
-def dataset_card(settings: Settings, store: EpisodeStore) -> dict[str, str]:
+def dataset_card(settings: Settings, store: Collected) -> dict[str, str]:
     """Lines of the report about a dataset: how the hints are balanced."""
     hints = store.observations[store.offsets[:-1]][:, HINT]
     return {"hints": f"{(hints > 0).mean():.0%} up, {(hints < 0).mean():.0%} down"}

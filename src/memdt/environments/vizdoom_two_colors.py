@@ -23,11 +23,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from memdt.data.episodes import EpisodeStore
-from memdt.environments.doom_engine import Engine, Screen
-from memdt.environments.doom_scenario import COLOURS, two_colors_wad
-from memdt.environments.interface import ThreadedVector
-from memdt.environments.two_colors_expert import Expert, Seen, relative
+from memdt.environments.doom.engine import Engine, Screen
+from memdt.environments.doom.expert import Expert, Seen, relative
+from memdt.environments.doom.scenario import COLOURS, two_colors_wad
+from memdt.environments.interface import Collected, ThreadedVector
 
 REQUIRES: tuple[str, ...] = ("vizdoom",)
 ROWS_AT_ONCE = 32
@@ -224,7 +223,7 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         ]
 
 
-def dataset_card(settings: Settings, store: EpisodeStore) -> dict[str, str]:
+def dataset_card(settings: Settings, store: Collected) -> dict[str, str]:
     """Lines of the report about a dataset: the agent against the paper's, the colours' balance."""
     colours = np.array(group(settings, store.seeds))
     shares = ", ".join(f"{(colours == colour).mean():.0%} {colour}" for colour in COLOURS)

@@ -27,7 +27,7 @@ from memdt.settings.schema import Condition, RunSettings
 
 
 @dataclass(frozen=True)
-class Job:
+class AttentionJob:
     """Which run, and where its files lie."""
 
     settings: RunSettings
@@ -37,7 +37,7 @@ class Job:
     dataset: Path | None = None  # that demonstrations come from, if the model wants any
 
 
-def record_attention(job: Job) -> None:
+def record_attention(job: AttentionJob) -> None:
     """Play the first evaluation episode of the trained length and write its attention weights."""
     policy = load_policy(job.settings, job.checkpoint)
     shown = load_demonstrations(job.settings, job.dataset)

@@ -31,7 +31,7 @@ COLUMNS = "condition,segments,episode,environment_seed,return,steps,success,grou
 
 
 @dataclass(frozen=True)
-class Job:
+class EvaluationJob:
     """Which run, and where its files lie."""
 
     settings: RunSettings
@@ -43,7 +43,7 @@ class Job:
     dataset: Path | None = None  # that demonstrations come from, if the model wants any
 
 
-def evaluate_run(job: Job) -> None:
+def evaluate_run(job: EvaluationJob) -> None:
     """Play all evaluation episodes of a checkpoint and write episodes.csv."""
     started = (time.perf_counter(), time.process_time())
     policy = load_policy(job.settings, job.checkpoint)
@@ -86,7 +86,7 @@ def _cases(settings: RunSettings) -> Iterator[tuple[str, Condition, int]]:
 
 
 def _rows(
-    job: Job,
+    job: EvaluationJob,
     policy: SequencePolicy,
     shown: Demonstrations | None,
     name: str,

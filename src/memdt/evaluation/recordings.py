@@ -1,6 +1,6 @@
 """What was recorded of some evaluation episodes: the file ``recording.npz`` and what is in it.
 
-`evaluation/record.py` plays the episodes; figures read the file without the policy or simulator.
+`evaluation/recorder.py` plays the episodes; figures read the file without the policy or simulator.
 Time runs first in every array. What is counted is known before each step and after the last one;
 after the end of an episode counts stay and all else is empty.
 """

@@ -23,8 +23,8 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Transform
 from pydantic import Field
 
-from memdt.figures import style
 from memdt.figures.interface import AttentionRecord, FigureInputs
+from memdt.figures.parts import style
 from memdt.settings.schema import Frozen
 
 KINDS = ("cache", "read", "steps", "write")
@@ -65,7 +65,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PanelLayout:
     """Where the tokens of a segment stand, as rows and as columns of its map."""
 
     cache: int
@@ -74,7 +74,7 @@ class Layout:
     tokens: int
 
     @classmethod
-    def of(cls, record: AttentionRecord) -> Layout:
+    def of(cls, record: AttentionRecord) -> PanelLayout:
         """The layout of a recording."""
         tokens = record.weights.shape[3]
         return cls(record.cache, record.memory_tokens, record.segment_length, tokens)
@@ -151,7 +151,7 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     """Segments side by side, layers one below the other; wide, so it scrolls on a phone."""
     options = inputs.options(Options)
     record = chosen(inputs, options)
-    layout = Layout.of(record)
+    layout = PanelLayout.of(record)
     segments, layers = sorted(data["segment"].unique()), sorted(data["layer"].unique())
     side = (style.WIDE - 0.9) / max(3, len(segments))
     figure = style.new_figure(1.0 + (side + 0.35) * len(layers), style.WIDE)
@@ -183,7 +183,7 @@ def _matrix(data: pd.DataFrame, record: AttentionRecord) -> Float[np.ndarray, "t
     return weights
 
 
-def _map(axes: Axes, weights: Float[np.ndarray, "tokens keys"], layout: Layout) -> AxesImage:
+def _map(axes: Axes, weights: Float[np.ndarray, "tokens keys"], layout: PanelLayout) -> AxesImage:
     """One map with its borders, and along two edges what kind of tokens they part."""
     axes.grid(False)
     axes.spines[:].set_visible(False)
@@ -221,7 +221,9 @@ def _kind_colour(block: Block) -> str:
     return style.colour(KIND_COLOURS[block.kind])
 
 
-def _mark(axes: Axes, record: AttentionRecord, layout: Layout, segment: int, decides: bool) -> None:
+def _mark(
+    axes: Axes, record: AttentionRecord, layout: PanelLayout, segment: int, decides: bool
+) -> None:
     """The columns of the hint and the row of the decision, where they lie in this segment."""
     line: dict[str, Any] = {"color": MARK, "linewidth": 0.7, "linestyle": (0, (3, 2))}
     place: dict[str, Any]
@@ -251,7 +253,7 @@ def _hint_strip(axes: Axes, first: int, last: int) -> None:
     axes.text(first - 0.5, 1.085, "hint", transform=above, ha="left", va="bottom", fontsize=9.5)
 
 
-def _ticks(axes: Axes, record: AttentionRecord, layout: Layout, first: int) -> None:
+def _ticks(axes: Axes, record: AttentionRecord, layout: PanelLayout, first: int) -> None:
     """Time on both axes: a third of the steps are numbered, as they count over the episode."""
     every = max(1, round(record.segment_length / 3))
     steps = range(0, record.segment_length, every)
@@ -269,7 +271,7 @@ def _colour_bar(figure: Figure, grid: np.ndarray, image: AxesImage) -> None:
     bar.outline.set_visible(False)
 
 
-def _legend(figure: Figure, layout: Layout) -> None:
+def _legend(figure: Figure, layout: PanelLayout) -> None:
     names = dict(
         zip(KINDS, ("cached states", "memory read", "steps", "memory written"), strict=True)
     )

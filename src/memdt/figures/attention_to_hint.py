@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from memdt.figures import attention_map, style
-from memdt.figures.attention_map import TOKENS_OF_A_STEP, Block, Layout
+from memdt.figures import attention_map
+from memdt.figures.attention_map import TOKENS_OF_A_STEP, Block, PanelLayout
 from memdt.figures.interface import AttentionRecord, FigureInputs
+from memdt.figures.parts import style
 
 Options = attention_map.Options
 COLUMNS = ("look", "segment", "layer", "share", "even")
@@ -40,7 +41,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
 
 
 def _rows(record: AttentionRecord, options: Options) -> Iterator[dict[str, Any]]:
-    layout = Layout.of(record)
+    layout = PanelLayout.of(record)
     looking = {block.kind: slice(block.first, block.last) for block in layout.rows}
     looked_at = {block.kind: block for block in layout.columns}
     if not {"read", "write"} <= set(looking):

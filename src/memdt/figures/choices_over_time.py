@@ -13,8 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from memdt.figures import lines, over_time
 from memdt.figures.interface import FigureInputs, RecordedRun
+from memdt.figures.parts import lines, over_time
 
 ALL = "all episodes"
 COLUMNS = (*lines.COLUMNS, "choices")

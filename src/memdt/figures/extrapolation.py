@@ -10,8 +10,8 @@ from dataclasses import replace
 import pandas as pd
 from matplotlib.figure import Figure
 
-from memdt.figures import line_drawing, lines
 from memdt.figures.interface import FigureInputs, VariantFacts
+from memdt.figures.parts import line_drawing, lines
 
 
 class Options(lines.LineOptions):

@@ -17,8 +17,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from memdt.figures import film_clip, films, style
 from memdt.figures.interface import Clip, FigureInputs
+from memdt.figures.parts import film_clip, films, style
 
 Options = films.Options
 IMAGE_WIDTH = 160  # pixels

@@ -11,8 +11,8 @@ and where the figure also comes as an animated picture (``clip: true`` in figure
 
     def clip(data: DataFrame, inputs: FigureInputs) -> Clip: ...
 
-and nothing else: reading and writing files belong to `reporting/figures.py` and
-`reporting/clips.py`.
+and nothing else: reading and writing files belong to `figures/drawing.py` and
+`figures/clips.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pydantic import ValidationError
 from memdt import paths
 from memdt.errors import UserError
 from memdt.evaluation.recordings import Recording
-from memdt.reporting.published import Cell
+from memdt.results.published import Cell
 from memdt.settings.layers import explain
 from memdt.settings.schema import FigureSettings, Frozen
 
@@ -97,7 +97,7 @@ class Clip:
 class FigureInputs:
     """Everything a figure may draw from; frames are empty where the figure asks for others.
 
-    ``episodes`` and ``curves`` come from `reporting/results.py`, ``facts`` are by experiment and
+    ``episodes`` and ``curves`` come from `results/results.py`, ``facts`` are by experiment and
     variant, ``published`` holds every printed number.
     """
 

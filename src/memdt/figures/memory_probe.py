@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from memdt.evaluation import probe
-from memdt.figures import lines, over_time
 from memdt.figures.interface import FigureInputs, RecordedRun
+from memdt.figures.parts import lines, over_time
 
 SAME, EARLY = "trained and tested at the same step", "trained on the steps of training"
 COLUMNS = (*lines.COLUMNS, "episodes")

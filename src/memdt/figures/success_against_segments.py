@@ -8,8 +8,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from memdt.figures import line_drawing, lines
 from memdt.figures.interface import FigureInputs
+from memdt.figures.parts import line_drawing, lines
 
 
 class Options(lines.LineOptions):

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from memdt.errors import UserError, closest
-from memdt.figures import line_drawing, lines, style
 from memdt.figures.interface import FigureInputs
+from memdt.figures.parts import line_drawing, lines, style
 
 
 class Options(lines.LineOptions):

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from pydantic import Field
 
-from memdt.figures import style
 from memdt.figures.interface import FigureInputs
+from memdt.figures.parts import style
 from memdt.settings.schema import Frozen
 
 COLUMNS = ("experiment", "variant", "seed", "stage", "segments", "update", "loss", "accuracy")

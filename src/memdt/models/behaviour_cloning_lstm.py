@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from memdt.data.segments import Segment
-from memdt.models.encoders import action_head, observation_encoder
 from memdt.models.interface import DecodeState, Memory, SequencePolicy, Spaces, Step
+from memdt.models.parts.encoders import action_head, observation_encoder
 from memdt.settings.schema import Frozen
 
 

@@ -14,13 +14,9 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from memdt.models import segment_transformer
 from memdt.models.interface import DecodeState, Memory, Spaces, Step
-from memdt.models.segment_transformer import (
-    SegmentMemory,
-    SegmentState,
-    SegmentTransformer,
-)
+from memdt.models.parts import segment_transformer
+from memdt.models.parts.segment_transformer import SegmentMemory, SegmentState, SegmentTransformer
 
 # A window is run for some rows at a time: what passes between layers then stays in the cache.
 TOKENS_AT_ONCE = 3000

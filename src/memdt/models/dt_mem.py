@@ -27,13 +27,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from memdt.data.segments import Segment
-from memdt.models.encoders import StepTokens, action_head
-from memdt.models.geometry import Layout
-from memdt.models.hyper_network import Adapters, HyperNetwork, HyperSettings, Pair
 from memdt.models.interface import AttentionMaps, DecodeState, Memory, SequencePolicy, Spaces, Step
-from memdt.models.segment_transformer import layout_of
-from memdt.models.transformer import Past, Recording, Transformer
-from memdt.models.working_memory import MATRICES, Added, WorkingMemory, Writing, unchanged
+from memdt.models.parts.encoders import StepTokens, action_head
+from memdt.models.parts.geometry import Layout
+from memdt.models.parts.hyper_network import Adapters, HyperNetwork, HyperSettings, Pair
+from memdt.models.parts.segment_transformer import layout_of
+from memdt.models.parts.transformer import KeyValueCache, LayerTrace, Transformer
+from memdt.models.parts.working_memory import MATRICES, Added, WorkingMemory, Writing, unchanged
 
 
 class Settings(HyperSettings):
@@ -102,7 +102,7 @@ class SlotState(DecodeState):
     """The slots of the open segment, and per memory module what its end needs."""
 
     memory: SlotMemory
-    past: list[Past]
+    past: list[KeyValueCache]
     written: list[list[Tensor]] = field(default_factory=list)  # by module and operation
     length: int = 0  # tokens so far
 
@@ -165,7 +165,7 @@ class DecisionTransformerWithMemory(SequencePolicy):
         return replace(memory, pairs=(pair.down, pair.up))
 
     def forward(
-        self, segment: Segment, memory: Memory, recording: Recording | None = None
+        self, segment: Segment, memory: Memory, recording: LayerTrace | None = None
     ) -> tuple[Float[Tensor, "batch time outputs"], SlotMemory]:
         """Logits at every observation token, and the slots after the segment."""
         assert isinstance(memory, SlotMemory)
@@ -184,8 +184,8 @@ class DecisionTransformerWithMemory(SequencePolicy):
         tokens: Tensor,
         memory: SlotMemory,
         where: Layout,
-        past: Sequence[Past | None] | None = None,
-        recording: Recording | None = None,
+        past: Sequence[KeyValueCache | None] | None = None,
+        recording: LayerTrace | None = None,
     ) -> tuple[Float[Tensor, "batch token width"], list[list[Tensor]]]:
         """The top-layer states of new tokens, and what each module is to write at the end."""
         past = past or [None] * len(self.blocks)
@@ -208,7 +208,7 @@ class DecisionTransformerWithMemory(SequencePolicy):
 
     def attention(self, segment: Segment, memory: Memory) -> tuple[AttentionMaps, Memory]:
         """The probabilities among the tokens of a segment; how slots are read is not in it."""
-        recording = Recording(weights=[])
+        recording = LayerTrace(weights=[])
         _, following = self(segment, memory, recording)
         assert recording.weights is not None
         return AttentionMaps(torch.stack(recording.weights, dim=1), memory_tokens=0), following

@@ -24,11 +24,11 @@ from torch import Tensor
 from memdt.data.segments import Segment
 from memdt.models import decision_transformer
 from memdt.models.decision_transformer import DecisionTransformer
-from memdt.models.geometry import Layout
-from memdt.models.hyper_network import Adapters, HyperNetwork, HyperSettings, Pair
 from memdt.models.interface import Memory, Spaces
-from memdt.models.segment_transformer import SegmentMemory
-from memdt.models.transformer import Past, Recording
+from memdt.models.parts.geometry import Layout
+from memdt.models.parts.hyper_network import Adapters, HyperNetwork, HyperSettings, Pair
+from memdt.models.parts.segment_transformer import SegmentMemory
+from memdt.models.parts.transformer import KeyValueCache, LayerTrace
 
 
 class Settings(decision_transformer.Settings, HyperSettings):
@@ -77,8 +77,8 @@ class HyperDecisionTransformer(DecisionTransformer):
         tokens: Tensor,
         where: Layout,
         cache: tuple[Tensor, ...] = (),
-        past: Past | None = None,
-        recording: Recording | None = None,
+        past: KeyValueCache | None = None,
+        recording: LayerTrace | None = None,
     ) -> Float[Tensor, "batch wanted width"]:
         assert isinstance(memory, AdapterMemory)
         pair = Pair(*memory.pairs)

@@ -18,9 +18,9 @@ from pydantic import Field
 from memdt.data.segments import Segment
 from memdt.models import decision_transformer
 from memdt.models.decision_transformer import DecisionTransformer
-from memdt.models.encoders import StepTokens
 from memdt.models.interface import Memory, Spaces
-from memdt.models.segment_transformer import SegmentMemory
+from memdt.models.parts.encoders import StepTokens
+from memdt.models.parts.segment_transformer import SegmentMemory
 from memdt.settings.schema import DemonstrationSettings
 
 

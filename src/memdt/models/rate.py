@@ -7,7 +7,7 @@ gates of this project are settings; see ``segment_transformer`` for the mask.
 from __future__ import annotations
 
 from memdt.models.interface import Spaces
-from memdt.models.segment_transformer import SegmentTransformer, Settings
+from memdt.models.parts.segment_transformer import SegmentTransformer, Settings
 
 __all__ = ["Settings", "build"]
 

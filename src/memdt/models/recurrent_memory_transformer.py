@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from memdt.models import segment_transformer
 from memdt.models.interface import Spaces
-from memdt.models.segment_transformer import SegmentTransformer
+from memdt.models.parts import segment_transformer
+from memdt.models.parts.segment_transformer import SegmentTransformer
 
 
 class Settings(segment_transformer.Settings):

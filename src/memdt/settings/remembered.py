@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,11 @@ from memdt.files import write_text
 from memdt.settings import resolve as checked
 from memdt.settings.layers import Layered
 from memdt.settings.resolve import Resolved
-from memdt.settings.schema import EnvironmentSettings, RunSettings
+from memdt.settings.schema import RunSettings
 
 FILE = Path(".snakemake/memdt_settings.json")
 PACKAGE = Path(__file__).parents[1]
 PARTS = ("settings", "models", "environments")  # the code that checks, and the classes it checks by
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What an environment shows at a step."""
-
-    shape: tuple[int, ...]
-    bytes: int
 
 
 @cache
@@ -52,42 +43,21 @@ def resolve(experiment: str, variant: str, scale: str) -> Resolved:
     )
 
 
-@cache
-def observation(experiment: str, variant: str, scale: str) -> Observation:
-    """What the run's environment shows, from memory where there is one."""
+def note_of(experiment: str, variant: str, scale: str) -> dict[str, Any] | None:
+    """What was noted beside these settings; None where nothing is kept of them."""
     entry = _kept().get(_name(experiment, variant, scale))
-    if entry is None:
-        settings = checked.resolve(experiment, variant, scale).settings
-        return observation_of(settings.environment.model_dump_json())
-    return Observation(tuple(entry["observation"]["shape"]), entry["observation"]["bytes"])
+    return None if entry is None else dict(entry["note"])
 
 
-@cache
-def observation_of(environment: str) -> Observation:
-    """What an environment shows, given its settings as JSON; nothing without its simulator."""
-    import numpy as np
+def keep(
+    names: Iterable[tuple[str, str, str]], note: Callable[[RunSettings], dict[str, Any]]
+) -> None:
+    """Keep the settings of these experiments, variants and scales for the next process.
 
-    from memdt.environments import interface
-
-    settings = EnvironmentSettings.model_validate_json(environment)
-    module = interface.load(settings.module)
-    if interface.missing(module):
-        return Observation((), 0)
-    made = module.make(module.Settings(**settings.parameters))
-    made.close()
-    space = made.observation_space
-    shape, kind = space.shape or (), np.dtype(space.dtype or np.float32)
-    return Observation(shape, int(np.prod(shape)) * kind.itemsize)
-
-
-def keep(names: Iterator[tuple[str, str, str]] | list[tuple[str, str, str]]) -> None:
-    """Keep the settings of these experiments, variants and scales for the next process."""
+    ``note`` says what else is kept of them, which another room of the package knows how to find.
+    """
     kept = dict(_kept())
-    found = {
-        _name(*one): _entry(resolve(*one), observation(*one))
-        for one in names
-        if _name(*one) not in kept
-    }
+    found = {_name(*one): _entry(resolve(*one), note) for one in names if _name(*one) not in kept}
     if found:
         write_text(FILE, json.dumps({"key": key(), "entries": kept | found}))
 
@@ -95,7 +65,7 @@ def keep(names: Iterator[tuple[str, str, str]] | list[tuple[str, str, str]]) -> 
 def key() -> str:
     """A digest of every byte that resolved settings depend on."""
     digest = hashlib.sha256(pydantic.VERSION.encode())
-    sources = [path for part in PARTS for path in (PACKAGE / part).glob("*.py")]
+    sources = [path for part in PARTS for path in (PACKAGE / part).rglob("*.py")]
     for path in sorted([*paths.CONFIG.rglob("*.yaml"), *sources]):
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         digest.update(path.read_bytes())
@@ -117,9 +87,9 @@ def _name(experiment: str, variant: str, scale: str) -> str:
     return f"{scale}/{experiment}/{variant}"
 
 
-def _entry(resolved: Resolved, seen: Observation) -> dict[str, Any]:
+def _entry(resolved: Resolved, note: Callable[[RunSettings], dict[str, Any]]) -> dict[str, Any]:
     return {
-        "observation": asdict(seen),
+        "note": note(resolved.settings),
         "settings": resolved.settings.model_dump(mode="json"),
         "values": resolved.layers.values,
         "origins": resolved.layers.origins,

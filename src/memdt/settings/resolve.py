@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from memdt import discovery, paths
 from memdt.errors import UserError, closest
@@ -26,11 +26,10 @@ from memdt.settings.layers import (
     read_yaml,
 )
 from memdt.settings.schema import (
-    CollectionSettings,
+    DatasetSettings,
     EnvironmentSettings,
     ExperimentFile,
     FigureSettings,
-    Frozen,
     ModelFile,
     RunSettings,
     ScaleFile,
@@ -141,14 +140,6 @@ def components(experiment: str) -> Components:
         models=tuple(sorted(filter(None, models))),
         model_modules=tuple(sorted({_model_module(name) for name in filter(None, models)})),
     )
-
-
-class DatasetSettings(Frozen):
-    """What shapes the dataset of a configured environment; no experiment may change it."""
-
-    environment: EnvironmentSettings
-    collection: CollectionSettings
-    segment_length: int = Field(gt=0)
 
 
 DATASET_KEYS = tuple(DatasetSettings.model_fields)

@@ -216,6 +216,14 @@ class EvaluationSettings(Frozen):
     seed: int = Field(default=0, ge=0, description="seed of sampled actions and memory noise")
 
 
+class DatasetSettings(Frozen):
+    """What shapes the dataset of a configured environment; no experiment may change it."""
+
+    environment: EnvironmentSettings
+    collection: CollectionSettings
+    segment_length: int = Field(gt=0)
+
+
 class RunSettings(Frozen):
     """Everything that shapes one variant of one experiment at one scale."""
 

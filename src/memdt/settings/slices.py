@@ -6,13 +6,10 @@ Editing an evaluation setting must not retrain; a longer curriculum must not red
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from memdt.errors import UserError
-from memdt.settings.schema import DemonstrationSettings, RunSettings
-
-if TYPE_CHECKING:
-    from memdt.settings.resolve import DatasetSettings
+from memdt.settings.schema import DatasetSettings, DemonstrationSettings, RunSettings
 
 
 @dataclass(frozen=True)

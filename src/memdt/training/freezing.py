@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from memdt.errors import UserError, closest
-from memdt.models.adapters import Trainable, adapt, trainable
+from memdt.models.parts.adapters import Trainable, adapt, trainable
 from memdt.settings.schema import TrainingSettings
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from memdt import discovery, guard
+from memdt import discovery
 from memdt.data.batches import Batches
 from memdt.data.demonstrations import Demonstrations
 from memdt.data.episodes import EpisodeStore, read_episodes, read_metadata
@@ -23,8 +23,8 @@ from memdt.data.segments import EpisodeTensors, Segment
 from memdt.device import default_device
 from memdt.environments import interface as environments
 from memdt.files import remove_temporaries, sha256, write_text
-from memdt.models.adapters import merge
 from memdt.models.interface import SequencePolicy, Spaces
+from memdt.models.parts.adapters import merge
 from memdt.provenance import manifest, measured, write_manifest
 from memdt.seeding import generator, stream
 from memdt.settings import slices
@@ -36,12 +36,13 @@ from memdt.training.freezing import freeze
 from memdt.training.loop import Trainer, with_idle_segments
 from memdt.training.optimiser import AdamW
 from memdt.training.resume import NAME, ResumeState
+from memdt.training.stage_lock import hold_stage
 
 CURVE_HEADER = "stage,update,segments,loss,accuracy,learning_rate,gradient_norm\n"
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """Which stage of which run, and where its files lie."""
 
     settings: RunSettings
@@ -54,13 +55,13 @@ class Job:
     label: str = "train"
 
 
-def train_stage(job: Job) -> None:
+def train_stage(job: TrainingJob) -> None:
     """Train a stage; write checkpoint.safetensors, curve.csv and manifest.json to ``job.out``.
 
     A stage that was stopped goes on from its resume state, to the same bytes.
     """
     started = (time.perf_counter(), time.process_time())
-    if guard.hold_stage(job.out):
+    if hold_stage(job.out):
         remove_temporaries(job.out)
     device = default_device()
     be_deterministic(device)
@@ -91,7 +92,7 @@ def train_stage(job: Job) -> None:
     course.state.remove()
 
 
-def _metadata(job: Job) -> dict[str, Any]:
+def _metadata(job: TrainingJob) -> dict[str, Any]:
     content = slices.train(job.settings, job.stage)
     return {
         "settings_digest": digest(content),
@@ -125,7 +126,7 @@ def _mend(path: Path) -> str:
     return f"snakemake --cores all {path} --force"
 
 
-def _batches(job: Job, stage: slices.Stage, device: torch.device) -> Batches:
+def _batches(job: TrainingJob, stage: slices.Stage, device: torch.device) -> Batches:
     store = _episodes(job)
     tensors = EpisodeTensors.from_store(store, device)
     return Batches(
@@ -141,7 +142,7 @@ def _batches(job: Job, stage: slices.Stage, device: torch.device) -> Batches:
     )
 
 
-def _episodes(job: Job) -> EpisodeStore:
+def _episodes(job: TrainingJob) -> EpisodeStore:
     """The dataset, or a share of the episodes of each of its groups."""
     settings, mend = job.settings, _mend(job.dataset)
     store = read_episodes(job.dataset, digest(slices.collect(settings)), mend)
@@ -168,7 +169,7 @@ def demonstrations_in(
 
 
 def _segments(
-    job: Job, stage: slices.Stage, policy: SequencePolicy, batches: Batches
+    job: TrainingJob, stage: slices.Stage, policy: SequencePolicy, batches: Batches
 ) -> Callable[[int], list[Segment]]:
     """A function from the update number to the segments that one update is trained on."""
     if policy.whole_episodes:
@@ -183,7 +184,7 @@ def _segments(
 
 
 def _course(
-    job: Job,
+    job: TrainingJob,
     stage: slices.Stage,
     policy: SequencePolicy,
     batches: Batches,
@@ -202,7 +203,7 @@ def _course(
     return Course(what, stage, updates, trainer, segments_of, state, started)
 
 
-def _belongs_to(job: Job, device: torch.device) -> dict[str, Any]:
+def _belongs_to(job: TrainingJob, device: torch.device) -> dict[str, Any]:
     """All that shapes the result of a stage, for the eyes of whoever goes on with it."""
     dataset = read_metadata(job.dataset, _mend(job.dataset))
     return {

@@ -1,0 +1,148 @@
+"""``memdt doctor``: what this machine has, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from ctypes.util import find_library
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from rich.table import Table
+
+from memdt import discovery
+from memdt.cli.screen import console
+from memdt.provenance import cpu_model, git_state, versions
+from memdt.workflow import plan
+
+DISK_BYTES = 5 * 2**30  # datasets, checkpoints and reports of the default run, with room
+MEMORY_BYTES = 3 * 2**30  # two jobs side by side at scale quick
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, whether it is as it should be, and what to do if not."""
+
+    what: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    needed: bool = True
+
+
+def examine() -> None:
+    """Print a line for each thing; what is only wanted and missing is said, not blamed."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    found = list(findings())
+    for finding in found:
+        word, style = _word(finding)
+        table.add_row(f"[{style}]{word}[/]", finding.what, finding.detail)
+        if not finding.ok and finding.remedy:
+            table.add_row("", "", f"-> {finding.remedy}")
+    console().print(table)
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that is looked at, in order."""
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        _python, _torch, _threads, _packages, _simulators, _pictures, _room, _git
+    )  # fmt: skip
+    for check in checks:
+        yield from check()
+
+
+def _word(finding: Finding) -> tuple[str, str]:
+    if finding.ok:
+        return "ok", "green"
+    return ("missing", "red") if finding.needed else ("optional", "yellow")
+
+
+def _python() -> Iterator[Finding]:
+    good = (3, 11) <= sys.version_info[:2] < (3, 14)
+    detail = f"{platform.python_version()} at {sys.executable}"
+    yield Finding("Python", good, detail, "make environment, with Python 3.11, 3.12 or 3.13")
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except ImportError as error:
+        yield Finding("torch", False, str(error), "make environment")
+        return
+    yield Finding("torch", True, torch.__version__)
+    if torch.cuda.is_available():
+        names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+        detail = f"{torch.cuda.device_count()} x {', '.join(sorted(names))}"
+        yield Finding("GPU", True, detail)
+    else:
+        detail = "none: scales smoke and quick need none, scale paper does"
+        yield Finding("GPU", False, detail, needed=False)
+
+
+def _threads() -> Iterator[Finding]:
+    cores = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    yield Finding("cores", True, f"{usable} of {cores} usable, one job on each; {cpu_model()}")
+
+
+def _packages() -> Iterator[Finding]:
+    for name, needed in (("snakemake", True), ("dvc", False)):
+        try:
+            yield Finding(name, True, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding(name, False, "not installed", "make environment", needed)
+
+
+def _simulators() -> Iterator[Finding]:
+    """What the environments require beyond the packages that are always installed."""
+    names: dict[str, list[str]] = {}
+    for environment in discovery.names("memdt.environments"):
+        for name in plan.required_simulators(environment):
+            names.setdefault(name, []).append(environment)
+    for name, environments in names.items():
+        there = importlib.util.find_spec(name) is not None
+        version = "".join(f"{one}, " for one in versions([name]).values())
+        detail = f"{version}for {', '.join(environments)}"
+        yield Finding(f"simulator {name}", there, detail, "make environment", needed=False)
+
+
+def _pictures() -> Iterator[Finding]:
+    """What MuJoCo draws with where there is no screen; only films of its environments need it."""
+    found = [name for name in ("EGL", "OSMesa") if find_library(name)]
+    there = bool(found) or "DISPLAY" in os.environ
+    detail = f"MuJoCo draws with {found[0] if found else 'the screen' if there else 'nothing'}"
+    remedy = "apt-get install libegl1 (or libosmesa6), for films of Meta-World"
+    yield Finding("pictures", there, detail, remedy, needed=False)
+
+
+def _room() -> Iterator[Finding]:
+    free = shutil.disk_usage(Path.cwd()).free
+    yield Finding("disk", free >= DISK_BYTES, f"{_gib(free)} free", f"make {_gib(DISK_BYTES)} free")
+    memory = _available_memory()
+    if memory is not None:
+        remedy = "snakemake --cores 1"
+        yield Finding("memory", memory >= MEMORY_BYTES, f"{_gib(memory)} available", remedy)
+
+
+def _available_memory() -> int | None:
+    """Bytes that a new process may take, None where the system does not say."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return int(psutil.virtual_memory().available)
+
+
+def _git() -> Iterator[Finding]:
+    commit = git_state()["git_commit"]
+    detail = str(commit)[:12] if commit else "no commit: manifests will not say which code ran"
+    yield Finding("git", commit is not None, detail, "git clone the project", needed=False)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

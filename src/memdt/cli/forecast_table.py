@@ -1,0 +1,94 @@
+"""``memdt plan``: the forecast of a scale as a table, and what its figures rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from memdt.cli.screen import console
+from memdt.settings.layers import available
+from memdt.workflow import costs, forecast, plan
+from memdt.workflow.forecast import PlannedJob, Sum
+
+KINDS = {"training": "training", "evaluation": "evaluations", "other": "others"}
+NONE = "·"
+
+
+def show(scale: str, experiments: Sequence[str]) -> None:
+    """Print a row for each experiment, the sum, what is left, and the longest chain of jobs."""
+    screen = console()
+    possible = [name for name in experiments if not plan.missing_simulators(name)]
+    found = forecast.jobs(scale, possible)
+    screen.print(table(scale, found))
+    for line in notes(scale, found):
+        screen.print(line, markup=False)
+    for name in experiments:
+        if name not in possible:
+            lacks = plan.missing_simulators(name)[0]
+            screen.print(f"{name} is left out: {lacks} is not installed", markup=False)
+
+
+def table(scale: str, found: Sequence[PlannedJob]) -> Table:
+    """A row for each experiment, and for all."""
+    lines = Table(title=f"scale {scale}", title_justify="left", box=None, pad_edge=False)
+    lines.add_column("experiment")
+    for name in ("datasets", *KINDS.values(), "jobs", "done", "GPU hours", "CPU hours", "hours are",
+                 "GB", "+ running", "files"):  # fmt: skip
+        lines.add_column(name, justify="right")
+    for name in dict.fromkeys(job.row for job in found):
+        lines.add_row(*cells(forecast.summed(name, [job for job in found if job.row == name])))
+    lines.add_section()
+    lines.add_row(*cells(forecast.summed("all", found)))
+    if any(job.done for job in found):
+        left = [job for job in found if not job.done]
+        lines.add_row(*cells(forecast.summed("left to do", left)))
+    return lines
+
+
+def cells(found: Sum) -> list[str]:
+    """The texts of a row."""
+    return [
+        found.name,
+        *(_count(found.counts[kind]) for kind in ("dataset", *KINDS)),
+        _count(found.counts.total()),
+        _count(found.done),
+        _hours(found.gpu_seconds),
+        _hours(found.seconds),
+        found.hours_from or NONE,
+        _gigabytes(found.bytes),
+        _gigabytes(found.resume_bytes),
+        _count(found.files),
+    ]
+
+
+def notes(scale: str, found: Sequence[PlannedJob]) -> list[str]:
+    """What the figures rest on, and what they leave out."""
+    seconds, run = forecast.longest_chain(found)
+    told = [f"longest chain: {_hours(seconds)} hours, {run}"] if run else []
+    told += [
+        f"hours that were not measured here: {costs.speed(scale).origin} (memdt/workflow/costs.py)",
+        "CPU hours: a core for each job, also beside a card; collecting a dataset where it was "
+        "timed here, or where a simulator says its speed",
+        "GB: checkpoints, evaluations, datasets (uncompressed until they are collected); "
+        "+ running: to go on from, if all runs were at it at once",
+    ]
+    return told
+
+
+def all_experiments() -> tuple[str, ...]:
+    """Those of workflow/config/experiments."""
+    return tuple(available("experiments"))
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else NONE
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return NONE if not hours else f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}"
+
+
+def _gigabytes(size: int) -> str:
+    return NONE if not size else f"{size / 1e9:,.1f}" if size >= 1e8 else f"{size / 1e9:.1g}"

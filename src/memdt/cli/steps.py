@@ -1,0 +1,272 @@
+"""The verbs that make datasets and runs, one dataclass each; field docstrings are the help text.
+
+Snakemake calls them and passes every path; by hand paths follow from the names. A step imports what
+it needs when it runs, because a second of imports is a second before the first update.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memdt import paths
+from memdt.errors import UserError
+
+if TYPE_CHECKING:
+    from memdt.settings.resolve import Resolved
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileStep:
+    """Options of every step that makes a file."""
+
+    scale: str = ""
+    """A file under workflow/config/scales; that of config.yaml if not given."""
+    threads: int = 1
+    """Threads of torch and BLAS. Jobs side by side are faster than threads inside one."""
+    settings_digest: str = ""
+    """What Snakemake planned with; the step refuses to run where settings have changed since."""
+    source_digest: str = ""
+    """The same for the source code."""
+
+    @property
+    def scale_name(self) -> str:
+        """The scale, or that of config.yaml."""
+        from memdt.settings.resolve import selection
+
+        return self.scale or selection().scale
+
+    def refuse_change(self, settings: dict[str, Any]) -> None:
+        """UserError where settings are not those that the step was planned with."""
+        from memdt.settings.resolve import digest
+
+        if self.settings_digest not in ("", digest(settings)):
+            raise UserError(
+                "the settings have changed since this job was planned", "", "run snakemake again"
+            )
+
+    def source(self, step: str, **names: str | None) -> str:
+        """The source digest; UserError where it is not what the step was planned with."""
+        from memdt.workflow.digests import source_digest
+
+        found = source_digest(step, **names)
+        if self.source_digest not in ("", found):
+            raise UserError(
+                "the source code has changed since this job was planned", "", "run snakemake again"
+            )
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStep(FileStep):
+    """Options of every step of one run."""
+
+    experiment: str
+    """A file under workflow/config/experiments."""
+    variant: str
+    """One of its variants."""
+    seed: int = 0
+
+    def resolve(self) -> Resolved:
+        """The settings of the run."""
+        from memdt.settings.resolve import resolve
+
+        return resolve(self.experiment, self.variant, self.scale_name)
+
+    def names(self) -> dict[str, str]:
+        """The model and the environment whose source code counts."""
+        settings = self.resolve().settings
+        return {"model": settings.model["name"], "environment": settings.environment.module}
+
+    @property
+    def label(self) -> str:
+        """What the log calls the run."""
+        return f"{self.experiment}/{self.variant} seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect(FileStep):
+    """Collect the dataset of an environment."""
+
+    environment: str
+    """A file under workflow/config/environments."""
+    out: Path | None = None
+    """data/datasets/{scale}/{environment}.h5 if not given."""
+
+    def run(self) -> None:
+        """Collect and write."""
+        from memdt.data.collect import collect
+        from memdt.data.episodes import write_episodes
+        from memdt.environments import interface
+        from memdt.files import remove_temporaries
+        from memdt.provenance import versions
+        from memdt.settings import slices
+        from memdt.settings.resolve import digest, resolve_dataset
+
+        settings = resolve_dataset(self.environment, self.scale_name)
+        content = slices.collect(settings)
+        self.refuse_change(content)
+        module = interface.load(settings.environment.module)
+        metadata: dict[str, Any] = {
+            "settings": content,
+            "settings_digest": digest(content),
+            "source_digest": self.source("collect", environment=settings.environment.module),
+        }
+        out = self.out or paths.dataset(self.scale_name, self.environment)
+        remove_temporaries(out.parent, out.name)  # of a collection that was killed
+        # Counted while the episodes are written; the attributes are written after them.
+        attempts: Counter[str] = Counter()
+        metadata |= {"attempts": attempts, "versions": versions(module.REQUIRES)}
+        parts = collect(
+            module,
+            module.Settings(**settings.environment.parameters),
+            settings.collection,
+            settings.segment_length,
+            attempts,
+        )
+        write_episodes(parts, out, metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(RunStep):
+    """Train one curriculum stage of a run."""
+
+    stage: int = 1
+    """Stages count from 1; each starts from the checkpoint of the one before, if there is one."""
+    dataset: Path | None = None
+    """That of the run's environment if not given."""
+    start: tuple[Path, ...] = ()
+    """Checkpoint that training starts from; found by itself if not given."""
+    out: Path | None = None
+    """The folder of the stage if not given."""
+
+    def run(self) -> None:
+        """Train and write checkpoint, curve and manifest."""
+        from memdt.settings import slices
+        from memdt.workflow import plan
+
+        resolved = self.resolve()
+        if not plan.trains_itself(resolved, self.experiment, self.variant):
+            raise UserError(
+                f"{self.variant} is evaluated from other checkpoints, there is nothing to train",
+                "",
+                f"train {resolved.experiment}/{resolved.variant}",
+            )
+        self.refuse_change(slices.train(resolved.settings, self.stage))
+        from memdt import device
+        from memdt.settings.runs import Run
+        from memdt.training.train import TrainingJob, train_stage
+
+        device.prepare(f"{self.label} stage {self.stage}", resolved.settings.training.precision)
+        place = (self.scale_name, self.experiment, self.variant, self.seed)
+        run = Run(self.experiment, self.variant, self.seed)
+        job = TrainingJob(
+            settings=resolved.settings,
+            stage=self.stage,
+            seed=self.seed,
+            dataset=self.dataset or plan.dataset(*place[:3]),
+            start=self.start[0] if self.start else plan.start(self.scale_name, run, self.stage),
+            out=self.out or paths.stage(*place, self.stage),
+            source_digest=self.source("train", **self.names()),
+            label=self.label,
+        )
+        with device.room_told("training.batch_size"):
+            train_stage(job)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointStep(RunStep):
+    """Options of every step that plays with what a run has learnt."""
+
+    checkpoint: Path | None = None
+    """That of the last stage if not given."""
+    dataset: tuple[Path, ...] = ()
+    """What demonstrations come from, where the model wants any; found by itself if not given."""
+
+    @property
+    def place(self) -> tuple[str, str, str, int]:
+        """Where the run lies."""
+        return (self.scale_name, self.experiment, self.variant, self.seed)
+
+    def given(self) -> dict[str, Any]:
+        """What the jobs of all these steps are given; UserError where another one was planned."""
+        from memdt.settings import slices
+        from memdt.settings.runs import Run
+        from memdt.workflow import plan
+
+        settings = self.resolve().settings
+        self.refuse_change(slices.evaluate(settings))
+        run = Run(self.experiment, self.variant, self.seed)
+        shown = plan.demonstrations(*self.place[:3])
+        return {
+            "settings": settings,
+            "seed": self.seed,
+            "checkpoint": self.checkpoint or plan.last_checkpoint(self.scale_name, run),
+            "dataset": self.dataset[0] if self.dataset else shown,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(CheckpointStep):
+    """Play the evaluation episodes of a run, at all lengths and under all conditions."""
+
+    out: Path | None = None
+    """episodes.csv in the folder of the run if not given."""
+
+    def run(self) -> None:
+        """Evaluate and write a row an episode."""
+        given = self.given()
+        from memdt import device
+        from memdt.evaluation.evaluate import EvaluationJob, evaluate_run
+
+        device.prepare(f"{self.label} evaluation")
+        job = EvaluationJob(
+            **given,
+            out=self.out or paths.episodes(*self.place),
+            source_digest=self.source("evaluate", **self.names()),
+            label=self.label,
+        )
+        with device.room_told("evaluation.episodes"):
+            evaluate_run(job)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention(CheckpointStep):
+    """Record where a policy looks in one evaluation episode."""
+
+    out: Path | None = None
+    """attention.npz in the folder of the run if not given."""
+
+    def run(self) -> None:
+        """Play one episode and write its attention weights."""
+        given = self.given()
+        self.source("attention", **self.names())
+        from memdt.evaluation.attention_maps import AttentionJob, record_attention
+
+        record_attention(AttentionJob(**given, out=self.out or paths.attention(*self.place)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(CheckpointStep):
+    """Record memory, counts and frames of the first evaluation episodes of a run."""
+
+    out: Path | None = None
+    """recording.npz in the folder of the run if not given."""
+
+    def run(self) -> None:
+        """Play and write."""
+        given = self.given()
+        self.source("record", **self.names())
+        from memdt import device
+        from memdt.evaluation.recorder import RecordingJob, record_run
+
+        device.prepare(f"{self.label} recording")
+        job = RecordingJob(
+            **given,
+            out=self.out or paths.recording(*self.place),
+            label=self.label,
+        )
+        with device.room_told("evaluation.episodes"):
+            record_run(job)

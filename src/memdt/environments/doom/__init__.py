@@ -1,0 +1,1 @@
+"""What the ViZDoom environments are made of."""

@@ -1,0 +1,1 @@
+"""What the Meta-World environment is made of."""

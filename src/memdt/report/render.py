@@ -1,0 +1,126 @@
+"""Write the report: one HTML file that opens anywhere, offline, without a script.
+
+Last step of the flow. It only reads what the steps before have written (tables, claims, figures,
+manifests, datasets, docs/deviations.md); `report_view.py` turns that into values, the template
+`report.html.jinja` into a page. The same results give the same bytes: what was measured, and so
+differs from run to run, goes to a page of its own, ``cost.html``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+
+from memdt import paths
+from memdt.figures.parts.style import words
+from memdt.files import write_text
+from memdt.report import cost, job_manifests, report_view
+from memdt.report.deviations import read_deviations
+from memdt.report.scale_comparison import published_scale
+from memdt.results.verdicts import RULES
+from memdt.settings.resolve import scale_file
+
+HERE = Path(__file__).parent
+_CODE = re.compile(r"`([^`]+)`")
+_DEVIATION = re.compile(r"\b(D\d+)\b")
+
+
+def render(scale: str, experiments: Sequence[str], out: Path | None = None) -> Path:
+    """Write the report of a scale about some experiments, cost.html beside it; returns its path.
+
+    Experiments and figures that are configured but not asked for are listed as not run.
+    """
+    path = out or paths.report(scale)
+    records = report_view.load_records(scale, experiments)
+    pages = environment(path)
+    frame = _frame(scale, path)
+    page = pages.get_template("cost.html.jinja").render(frame | cost.content(records))
+    write_text(frame["paths"]["cost"], page.rstrip() + "\n")
+    page = pages.get_template("report.html.jinja").render(
+        frame | content(scale, experiments, records)
+    )
+    write_text(path, page.rstrip() + "\n")
+    return path
+
+
+def environment(path: Path) -> jinja2.Environment:
+    """The template's environment: everything is escaped, and a misspelt name is an error."""
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    known = {one.id for one in read_deviations()}
+    found.filters |= {
+        "prose": lambda text: prose(text, known),
+        "tone": report_view.TONES.__getitem__,
+        "words": words,
+        "link": _linker(path),
+    }
+    return found
+
+
+def _frame(scale: str, path: Path) -> dict[str, Any]:
+    """What both pages show."""
+    return {
+        "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),  # noqa: S704
+        "scale": scale,
+        "settings": scale_file(scale),
+        "paths": {
+            "claims": paths.claims(scale),
+            "target": paths.report(scale),
+            "report": path,
+            "cost": path.with_name("cost.html"),
+            "metrics": metrics if (metrics := paths.metrics(scale)).is_file() else None,
+        },
+    }
+
+
+def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> dict[str, Any]:
+    """Everything that the report shows beside its frame."""
+    claims = report_view.claims(scale)
+    tables = report_view.table_views(scale, experiments, records)
+    figures = report_view.figure_views(scale, experiments)
+    return {
+        "published_scale": published_scale(),
+        "claims": claims,
+        "claim_counts": report_view.counted(c["verdict"] for _, group in claims for c in group),
+        "cell_counts": _sum(table.counts for table in tables),
+        "rules": RULES,
+        "tables": tables,
+        "figures": {kind: [one for one in figures if one.settings.inputs == kind]
+                    for kind in ("episodes", "recordings", "attention", "curves")},
+        "cards": report_view.dataset_cards(scale, experiments),
+        "deviations": read_deviations(),
+        "training": report_view.training_rows(records),
+        "provenance": job_manifests.provenance(records),
+        "packages": job_manifests.packages(records),
+    }  # fmt: skip
+
+
+def prose(text: str, deviations: set[str]) -> Markup:
+    """A sentence of ours as HTML: escaped, with `code` in backticks, and D7 linked to its entry."""
+    told = _CODE.sub(r"<code>\1</code>", str(escape(text)))
+    return Markup(_DEVIATION.sub(lambda found: _entry(found[1], deviations), told))  # noqa: S704
+
+
+def _entry(name: str, deviations: set[str]) -> str:
+    return f'<a href="#{name}">{name}</a>' if name in deviations else name
+
+
+def _sum(counts: Any) -> list[tuple[str, int]]:
+    return report_view.counted(word for some in counts for word, n in some for _ in range(n))
+
+
+def _linker(path: Path) -> Callable[[object], str]:
+    """A path of the project as seen from the report's folder."""
+    return lambda target: Path(os.path.relpath(str(target), path.parent)).as_posix()

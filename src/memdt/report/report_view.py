@@ -1,0 +1,197 @@
+"""What the report says, as plain values: one function a section, each from files that are there.
+
+Between everything that was written before and the template. What has not run is told as such and
+never left out; nothing here asks a clock or counts on an order that files do not have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from memdt import paths
+from memdt.report import job_manifests
+from memdt.report.dataset_card import DatasetCard, dataset_card
+from memdt.report.inline_clip import Moving, inline_clip
+from memdt.report.inline_svg import Drawing, inline
+from memdt.report.scale_comparison import Difference, differences
+from memdt.report.table_view import BlockView, blocks, run_views
+from memdt.results import tables
+from memdt.results.claims import read_claims
+from memdt.settings.layers import available
+from memdt.settings.resolve import (
+    environment_of,
+    experiment_file,
+    figures,
+    lineage,
+    resolve,
+    resolve_dataset,
+    variants_of,
+)
+from memdt.settings.runs import seeds_of
+from memdt.settings.schema import ExperimentFile, FigureSettings
+
+# How a verdict looks; a test holds the words against those that can occur.
+TONES = {
+    "holds": "good",
+    "reproduced": "good",
+    "close": "near",
+    "higher": "off",
+    "lower": "off",
+    "does not hold": "off",
+    "undecided": "open",
+    "imprecise": "open",
+    "too few seeds": "open",
+    "not run": "none",
+    "no published number": "none",
+}
+ORIGINS = {"paper": "What the papers claim", "ours": "Questions of this project"}
+
+
+@dataclass(frozen=True)
+class TableView:
+    """One experiment: the paper's table, or how to make it."""
+
+    name: str
+    settings: ExperimentFile
+    path: Path
+    command: str
+    blocks: list[BlockView]  # none: not run
+    counts: list[tuple[str, int]]
+    differences: list[Difference]
+
+    @property
+    def spreads(self) -> list[str]:
+        """What the published ± mean, each once."""
+        cells = (cell for block in self.blocks for _, row in block.rows for cell in row if cell)
+        return list(dict.fromkeys(cell.spread for cell in cells if cell.spread))
+
+
+@dataclass(frozen=True)
+class FigureView:
+    """One figure of figures.yaml: drawn, or how to draw it."""
+
+    name: str
+    settings: FigureSettings
+    path: Path
+    command: str
+    drawing: Drawing | None
+    clip: Moving | None
+    differences: list[Difference]
+
+
+def load_records(scale: str, experiments: Iterable[str]) -> pd.DataFrame:
+    """The manifests of the experiments, and of those whose checkpoints they evaluate."""
+    wanted = {name: None for name in experiments}
+    for name in list(wanted):
+        wanted.update(dict.fromkeys(source for source, _ in trained_as(name, scale).values()))
+    return job_manifests.load_records(scale, {name: seeds_of(scale, name) for name in wanted})
+
+
+def trained_as(experiment: str, scale: str) -> dict[str, tuple[str, str]]:
+    """The experiment and variant whose checkpoints each variant is evaluated with."""
+    variants = variants_of(experiment, scale)
+    found = {variant: resolve(experiment, variant, scale) for variant in variants}
+    return {variant: (one.experiment, one.variant) for variant, one in found.items()}
+
+
+def claims(scale: str) -> list[tuple[str, list[dict[str, str]]]]:
+    """The decided claims by origin; no file, no claims."""
+    path = paths.claims(scale)
+    if not path.is_file():
+        return []
+    frame = read_claims(path)
+    return [
+        (ORIGINS.get(str(origin), str(origin)), group.to_dict("records"))
+        for origin, group in frame.groupby("origin", sort=False)
+    ]
+
+
+def counted(verdicts: Iterable[str]) -> list[tuple[str, int]]:
+    """How often each verdict fell, in the order of TONES."""
+    counts = Counter(verdicts)
+    return [(word, counts[word]) for word in TONES if counts[word]]
+
+
+def table_views(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> list[TableView]:
+    """The experiments of the report, then those that are not part of it."""
+    others = [name for name in available("experiments") if name not in experiments]
+    return [
+        *(_table_view(scale, name, records) for name in experiments),
+        *(_table_view(scale, name, None) for name in others),
+    ]
+
+
+def _table_view(scale: str, name: str, records: pd.DataFrame | None) -> TableView:
+    path = paths.table(scale, name)
+    settings = experiment_file(name)
+    laid_out, counts = [], []
+    if records is not None and path.is_file():
+        table = tables.read_table(path)
+        runs = run_views(scale, name, trained_as(name, scale), records)
+        laid_out = blocks(table, settings.table, runs)
+        counts = counted(table.loc[table["verdict"] != "no published number", "verdict"])
+    told = differences(name, scale) if laid_out else []
+    return TableView(name, settings, path, f"snakemake --cores all {path}", laid_out, counts, told)
+
+
+def figure_views(scale: str, experiments: Sequence[str]) -> list[FigureView]:
+    """Every figure of figures.yaml; only those of the report's experiments are shown as drawn."""
+    return [
+        _figure_view(scale, name, settings, set(settings.experiments) <= set(experiments))
+        for name, settings in figures().items()
+    ]
+
+
+def _figure_view(scale: str, name: str, settings: FigureSettings, shown: bool) -> FigureView:
+    path = paths.figure(scale, name)
+    drawing = None
+    if shown and path.is_file():
+        drawing = inline(path.read_text(encoding="utf-8"), name, settings.title)
+    told = [one for e in settings.experiments for one in differences(e, scale)] if drawing else []
+    told = list(dict.fromkeys(told))
+    moving = paths.clip(scale, name)
+    clip = inline_clip(moving) if drawing and settings.clip and moving.is_file() else None
+    return FigureView(name, settings, path, f"snakemake --cores all {path}", drawing, clip, told)
+
+
+def dataset_cards(scale: str, experiments: Iterable[str]) -> list[DatasetCard]:
+    """A card of each environment that the experiments use."""
+    names = dict.fromkeys(
+        environment_of(*one)
+        for experiment in experiments
+        for variant in variants_of(experiment, scale)
+        for one in lineage(experiment, variant)
+    )
+    modules = {name: resolve_dataset(name, scale).environment.module for name in names}
+    return [dataset_card(name, modules[name], scale) for name in names]
+
+
+def training_rows(records: pd.DataFrame) -> list[dict[str, str]]:
+    """Size and length of every variant that has been trained; ``updates`` are those of one run."""
+    trained = records[records["step"] == "training"]
+    return [
+        {
+            "experiment": experiment,
+            "variant": variant,
+            "seeds": f"{group['seed'].nunique():,}",
+            "stages": f"{group['stage'].nunique():,.0f}",
+            "parameters": f"{group['parameters'].max():,.0f}",
+            "trained": _trained(group),
+            "updates": f"{group['updates'].sum() / group['seed'].nunique():,.0f}",
+        }
+        for (experiment, variant), group in trained.groupby(["experiment", "variant"], sort=False)
+    ]
+
+
+def _trained(jobs: pd.DataFrame) -> str:
+    """How many parameters the last stage has trained, and their share of the policy's."""
+    last = jobs.loc[jobs["stage"].idxmax()]
+    total = last["parameters"]
+    count = last.get("trained_parameters", math.nan)
+    return f"{count:,.0f} ({count / total:.2%})" if count < total else "all"

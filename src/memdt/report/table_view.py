@@ -1,0 +1,187 @@
+"""Lay a table of cells out as the paper printed it, every number as the text that readers see.
+
+Between `results/tables.py` and the template. The paper's table has two dimensions; what varies
+beside them (a condition, say, or a metric) makes a block of its own:
+
+    block "as published"        dt-3                rate-3
+        segments 1              published / here    published / here
+        segments 2              ...
+    block "full context"        ...
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from memdt import paths
+from memdt.figures.parts.style import words
+from memdt.results.tables import AS_PUBLISHED, DIMENSIONS
+from memdt.settings.schema import TableSettings
+
+SPREADS = {"std": "standard deviation", "sem": "standard error", "ci95": "95 % interval"}
+
+
+@dataclass(frozen=True)
+class SeedView:
+    """One run behind a cell."""
+
+    seed: str
+    value: str
+    episodes: str  # path of the file
+    training: str  # folder of the stages
+
+
+@dataclass(frozen=True)
+class CellView:
+    """One cell; texts are empty where there is nothing to say."""
+
+    published: str
+    spread: str  # what the ± is, over how many runs
+    reproduced: str
+    interval: str
+    difference: str
+    verdict: str
+    seeds: tuple[SeedView, ...]
+
+
+@dataclass(frozen=True)
+class BlockView:
+    """One table as the paper printed it; ``rows`` pairs each name with a cell for every column."""
+
+    title: str
+    ours: bool  # a condition that the paper does not report
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[CellView | None, ...]], ...]
+
+    @property
+    def printed(self) -> bool:
+        """Whether the paper prints a number for any cell."""
+        return any(cell.published for _, row in self.rows for cell in row if cell)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """The files of one run."""
+
+    episodes: str
+    training: str
+
+
+Runs = Mapping[tuple[str, str], RunView]  # variant, seed
+
+
+def blocks(table: pd.DataFrame, settings: TableSettings, runs: Runs) -> list[BlockView]:
+    """The cells of a table (`tables.read_table`) as blocks; absent cells are None."""
+    left = [name for name in DIMENSIONS if name not in (settings.rows, settings.columns)]
+    varying = [name for name in left if table[name].nunique() > 1]
+    return [
+        _block(cells, _title(dict(zip(left, values, strict=True)), varying), runs)
+        for values, cells in table.groupby(left, sort=False)
+    ]
+
+
+def _title(values: Mapping[str, object], varying: Sequence[str]) -> str:
+    """What sets a block apart: what varies, and a condition that the paper does not have."""
+    named = [
+        words(str(value)) if name in ("condition", "metric") else f"{name} {value}"
+        for name, value in values.items()
+        if name in varying or (name == "condition" and value != AS_PUBLISHED)
+    ]
+    return ", ".join(named)
+
+
+def _block(cells: pd.DataFrame, title: str, runs: Runs) -> BlockView:
+    columns, rows = (list(dict.fromkeys(cells[side])) for side in ("column", "row"))
+    if all(row.isdecimal() for row in rows):
+        rows.sort(key=int)
+    found = {(one["row"], one["column"]): _cell(one, runs) for one in cells.to_dict("records")}
+    return BlockView(
+        title,
+        ours=bool((cells["origin"] == "ours").all()),
+        columns=tuple(words(column) for column in columns),
+        rows=tuple(
+            (words(row), tuple(found.get((row, column)) for column in columns)) for row in rows
+        ),
+    )
+
+
+def _cell(cell: Mapping[str, object], runs: Runs) -> CellView:
+    published, ours = _number(cell["published_mean"]), _number(cell["reproduced_mean"])
+    return CellView(
+        published=published + _signed(cell["published_spread"], " ± "),
+        spread=_spread(cell),
+        reproduced=ours,
+        interval=_interval(cell),
+        difference=_difference(cell["difference"]),
+        verdict=str(cell["verdict"]),
+        seeds=tuple(_seeds(cell, runs)),
+    )
+
+
+def _spread(cell: Mapping[str, object]) -> str:
+    kind = SPREADS.get(str(cell["spread_kind"]))
+    if kind is None:
+        return ""
+    count = cell["published_seeds"]
+    return kind if pd.isna(count) else f"{kind} over {count} runs"
+
+
+def _interval(cell: Mapping[str, object]) -> str:
+    low, high = _number(cell["low"]), _number(cell["high"])
+    if low and high:
+        return f"[{low}, {high}]"
+    return "" if not cell["seeds"] else f"n = {cell['seeds']}"
+
+
+def _seeds(cell: Mapping[str, object], runs: Runs) -> list[SeedView]:
+    if not isinstance(cell["per_seed"], str):
+        return []
+    numbers, values = (str(cell[name]).split(";") for name in ("seed_numbers", "per_seed"))
+    nothing = RunView("", "")
+    found = [runs.get((str(cell["variant"]), number), nothing) for number in numbers]
+    return [
+        SeedView(number, _number(float(value)), **vars(run))
+        for number, value, run in zip(numbers, values, found, strict=True)
+    ]
+
+
+def _number(value: object) -> str:
+    """Three decimals below ten, four digits above; nothing for a missing number."""
+    if not isinstance(value, float) or math.isnan(value):
+        return ""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.4g}"
+
+
+def _signed(value: object, sign: str) -> str:
+    text = _number(value)
+    return f"{sign}{text}" if text else ""
+
+
+def _difference(value: object) -> str:
+    text = _number(value)
+    if not text or float(value) == 0.0:  # type: ignore[arg-type]
+        return text
+    return text.replace("-", "−") if text.startswith("-") else f"+{text}"
+
+
+def run_views(
+    scale: str, experiment: str, trained_as: Mapping[str, tuple[str, str]], records: pd.DataFrame
+) -> dict[tuple[str, str], RunView]:
+    """The runs of an experiment by variant and seed.
+
+    ``trained_as`` maps each variant to the experiment and variant that trained it; ``records`` are
+    the manifests (`job_manifests.load_records`).
+    """
+    seeds = records.loc[records["experiment"] == experiment, ["variant", "seed"]].drop_duplicates()
+    return {
+        (variant, str(seed)): RunView(
+            str(paths.episodes(scale, experiment, variant, seed)),
+            str(paths.run(scale, *trained_as[variant], seed)),
+        )
+        for variant, seed in seeds.itertuples(index=False)
+        if variant in trained_as
+    }

@@ -1,0 +1,84 @@
+"""What the runs say about one quantity of a claim: the mean of each seed.
+
+Between the frames of `results/results.py` and the tests of `results/claim_tests.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from memdt.results.metric_names import MetricText
+from memdt.results.results import per_seed
+
+
+class Data(BaseModel):
+    """Read from YAML: frozen, and a key that nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Quantity(Data):
+    """A mean over seeds. Several ``segments`` stand for their mean, taken seed by seed."""
+
+    variant: str
+    segments: int | tuple[int, ...]
+    condition: str = "as_published"
+    metric: MetricText = "success"
+    experiment: str = ""  # blank: the experiment of the claim
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The segment counts as a tuple, also where there is one."""
+        return self.segments if isinstance(self.segments, tuple) else (self.segments,)
+
+    def label(self) -> str:
+        """How the evidence names it: `rate-3 (noise) at 2 segments`."""
+        edited = "" if self.condition == "as_published" else f" ({self.condition})"
+        measured = "" if self.metric == "success" else f"{self.metric} of "
+        counts = ", ".join(str(count) for count in self.lengths)
+        unit = "segment" if counts == "1" else "segments"
+        return f"{measured}{self.variant}{edited} at {counts} {unit}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One of VERDICTS and the numbers it rests on."""
+
+    verdict: str
+    evidence: str
+
+
+@dataclass
+class Evidence:
+    """The episodes of all experiments, seen from one claim."""
+
+    episodes: Mapping[str, pd.DataFrame]
+    experiment: str
+    _means: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
+
+    def variants(self) -> list[str]:
+        """Every variant of the claim's experiment that has results."""
+        frame = self.episodes.get(self.experiment)
+        return [] if frame is None or frame.empty else list(frame["variant"].unique())
+
+    def sample(self, quantity: Quantity) -> dict[int, float]:
+        """Seed -> mean, for the seeds that have all the segment counts asked for."""
+        means = self._per_seed(quantity.experiment or self.experiment, quantity.metric)
+        chosen = means[
+            (means["variant"] == quantity.variant)
+            & (means["condition"] == quantity.condition)
+            & means["segments"].isin(quantity.lengths)
+        ]
+        wide = chosen.pivot(index="seed", columns="segments", values="value")
+        complete = wide.reindex(columns=list(quantity.lengths)).dropna()
+        return {int(seed): float(value) for seed, value in complete.mean(axis=1).items()}
+
+    def _per_seed(self, experiment: str, metric: str) -> pd.DataFrame:
+        if (experiment, metric) not in self._means:
+            frame = self.episodes.get(experiment, pd.DataFrame())
+            self._means[experiment, metric] = per_seed(frame, metric)
+        return self._means[experiment, metric]

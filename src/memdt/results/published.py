@@ -1,0 +1,172 @@
+"""The numbers the papers print, one row a cell, as typed in from their pages.
+
+Read by `results/tables.py` and `results/claims.py`; the rows lie in `data/published/*.csv` and
+data/published/README.md says how they were typed in and why the margins are what they are.
+Sources: RATE, arXiv 2306.09459, the preprint of 2024 and the submission of 2025.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pandas as pd
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from scipy import stats
+
+from memdt.errors import UserError
+from memdt.paths import published_files
+from memdt.results.statistics import Interval
+
+Key = tuple[str, str, str, int | None, str]
+Blank = BeforeValidator(lambda text: None if text == "" else text)
+SpreadKind = Literal["std", "sem", "ci95", "none"]
+
+
+class Cell(BaseModel):
+    """One printed number with its place in the paper and its counterpart among our experiments."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    paper: str
+    version: str
+    item: str
+    page: str
+    experiment: str
+    variant: str
+    condition: str
+    segments: Annotated[int | None, Blank] = Field(default=None, ge=1)
+    metric: str
+    unit: str
+    mean: float = Field(allow_inf_nan=False)
+    spread: Annotated[float | None, Blank] = Field(default=None, ge=0)
+    spread_kind: SpreadKind
+    seeds: Annotated[int | None, Blank] = Field(default=None, ge=1)
+    episodes: Annotated[int | None, Blank] = Field(default=None, ge=1)
+    margin: float = Field(ge=0)
+    in_scope: bool
+    note: str
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Cell:
+        if (self.spread is None) != (self.spread_kind == "none"):
+            raise ValueError("a spread needs its kind (std, sem, ci95) and a kind needs a spread")
+        if not self.in_scope and not self.note:
+            raise ValueError("a row out of scope needs its reason in the note")
+        if self.in_scope and not (
+            self.experiment and self.variant and self.condition and self.segments
+        ):
+            raise ValueError("a row in scope names experiment, variant, condition and segments")
+        return self
+
+    @property
+    def key(self) -> Key:
+        """Where the cell belongs among our results; unique among the rows in scope."""
+        return (self.experiment, self.variant, self.condition, self.segments, self.metric)
+
+    def interval(self) -> Interval | None:
+        """The published 95 % interval of the mean, None where the print allows none.
+
+        A standard error or deviation over ``seeds`` runs is widened by Student's t of that many.
+        """
+        reach = self._reach()
+        if reach is None:
+            return None
+        return Interval(self.mean, self.mean - reach, self.mean + reach, self.seeds or 0)
+
+    def _reach(self) -> float | None:
+        if self.spread is None or self.spread_kind == "ci95":
+            return self.spread
+        if self.seeds is None or self.seeds < 2:
+            return None
+        error = self.spread / math.sqrt(self.seeds) if self.spread_kind == "std" else self.spread
+        return float(stats.t.ppf(0.975, self.seeds - 1)) * error
+
+
+def read_cells(path: Path | str) -> tuple[Cell, ...]:
+    """All rows of one file of published numbers, in the order of the file.
+
+    Raises UserError for a missing file, a wrong header, a bad value, or two rows in scope that
+    claim the same cell of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError("no such file of published numbers", str(path), "restore it from git")
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames != list(Cell.model_fields):
+            raise UserError(
+                "unexpected columns", str(path), "expected " + ",".join(Cell.model_fields)
+            )
+        cells = tuple(_cell(row, f"{path}, line {reader.line_num}") for row in reader)
+    _refuse_twins(cells, str(path))
+    return cells
+
+
+def published_cells(root: Path | str = Path(".")) -> tuple[Cell, ...]:
+    """The rows of every paper: all CSV files of data/published but second transcriptions."""
+    return tuple(cell for file in published_files(Path(root)) for cell in read_cells(file))
+
+
+def cells_frame(cells: Iterable[Cell]) -> pd.DataFrame:
+    """The rows as a frame with the columns of the file; blanks are missing values."""
+    return pd.DataFrame([cell.model_dump() for cell in cells], columns=list(Cell.model_fields))
+
+
+def in_scope(cells: Iterable[Cell], experiment: str, metrics: Collection[str]) -> dict[Key, Cell]:
+    """The published counterparts of one experiment's cells, by their key."""
+    return {
+        cell.key: cell
+        for cell in cells
+        if cell.in_scope and cell.experiment == experiment and cell.metric in metrics
+    }
+
+
+# experiment -> variant -> condition -> the segment counts that it is evaluated at
+Catalogue = Mapping[str, Mapping[str, Mapping[str, Collection[int]]]]
+
+
+def unresolved(keys: Iterable[tuple[str, str, str, int | None]], catalogue: Catalogue) -> list[str]:
+    """One sentence for each key that names nothing of ours.
+
+    A key is (experiment, variant, condition, segments).
+    """
+    return [problem for key in keys if (problem := _problem(*key, catalogue))]
+
+
+def _problem(
+    experiment: str, variant: str, condition: str, segments: int | None, catalogue: Catalogue
+) -> str:
+    place = f"{experiment}/{variant}/{condition}/{segments}"
+    if experiment not in catalogue:
+        return f"{place}: no experiment {experiment!r}"
+    if variant not in catalogue[experiment]:
+        return f"{place}: no variant {variant!r}"
+    evaluated = catalogue[experiment][variant]
+    if condition not in evaluated:
+        return f"{place}: no condition {condition!r}"
+    if segments not in evaluated[condition]:
+        return f"{place}: never evaluated at {segments} segments"
+    return ""
+
+
+def _cell(row: Mapping[str, str], where: str) -> Cell:
+    try:
+        return Cell.model_validate(row)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "row"
+        raise UserError(f"{place}: {first['msg']}", where, "correct the row") from error
+
+
+def _refuse_twins(cells: Sequence[Cell], where: str) -> None:
+    seen: set[Key] = set()
+    for cell in (cell for cell in cells if cell.in_scope):
+        if cell.key in seen:
+            raise UserError(
+                f"two rows in scope for {cell.key}", where, "put one of them out of scope"
+            )
+        seen.add(cell.key)

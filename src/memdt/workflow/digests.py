@@ -1,0 +1,190 @@
+"""Source digests: sixteen digits that stand for the code behind a result.
+
+Snakemake and DVC notice changed settings and files, not a changed line in a module that a command
+imports. So every rule carries a digest over the modules that its step really reaches: the import
+closure of its entry module, and of the one model, environment or figure that is named. Comments,
+docstrings and layout do not count. Source: design of this project, docs/output.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from memdt.errors import UserError, closest
+
+ROOT = Path(__file__).parents[1]
+
+# Where each step begins. A step that is given a model, an environment or a figure begins there too.
+ENTRIES = {
+    "collect": "memdt.data.collect",
+    "train": "memdt.training.train",
+    "evaluate": "memdt.evaluation.evaluate",
+    "attention": "memdt.evaluation.attention_maps",
+    "record": "memdt.evaluation.recorder",
+    "table": "memdt.results.tables",
+    "claims": "memdt.results.claims",
+    "figure": "memdt.figures.drawing",
+    "clip": "memdt.figures.clips",
+    "metrics": "memdt.results.metrics",
+    "report": "memdt.report.render",
+}
+
+# Files that are not Python and shape a step's output: the folders whose others count as bytes.
+ASSETS = {"report": "report"}
+
+# Modules that cannot change a result, however they change. Neither they nor their imports count.
+EXEMPT = (
+    "memdt.__main__",  # parses the command line and passes it on
+    "memdt.cli",  # passes settings and paths on, and prints
+    "memdt.device",  # where a step computes: the manifest names it, no digest foresees it
+    "memdt.discovery",  # finds the named module, which counts itself
+    "memdt.errors",  # texts of refusals; a run that is refused has no result
+    "memdt.files",  # how a file is written, not what is in it
+    "memdt.paths",  # where a file lies: Snakemake sees another path by itself
+    "memdt.progress",  # lines for people
+    "memdt.provenance",  # describes a result
+    "memdt.set_aside",  # where a file goes that is not used
+    "memdt.settings",  # the values themselves are params of every rule, cut for each step
+    "memdt.stopping",  # how a step ends before it has a result
+    "memdt.training.stage_lock",  # which process may train
+    "memdt.workflow",  # which jobs there are and what is stale; it computes nothing
+)
+
+
+def source_digest(
+    step: str, model: str | None = None, environment: str | None = None, figure: str | None = None
+) -> str:
+    """Sixteen hexadecimal digits that stand for the code behind ``step``.
+
+    The same files give the same digest under every Python that memdt supports.
+    """
+    content = explain(step, model, environment, figure)
+    text = "\n".join(f"{name} {content[name]}" for name in sorted(content))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def explain(
+    step: str, model: str | None = None, environment: str | None = None, figure: str | None = None
+) -> dict[str, str]:
+    """The digest of every module and file behind ``step``: compare two to see what has changed."""
+    modules = {
+        name: _read(file_of(name)).digest
+        for name in reached_modules(step, model, environment, figure)
+    }
+    return modules | {path.name: _bytes_digest(path) for path in _assets(step)}
+
+
+def reached_modules(
+    step: str, model: str | None = None, environment: str | None = None, figure: str | None = None
+) -> tuple[str, ...]:
+    """The modules that count for ``step``, sorted. UserError for a name that has no file."""
+    if step not in ENTRIES:
+        raise UserError(f"unknown step {step!r}", "source digest", closest(step, ENTRIES))
+    named = {"models": model, "environments": environment, "figures": figure}
+    open_modules = [ENTRIES[step]]
+    open_modules += [f"memdt.{kind}.{name}" for kind, name in named.items() if name]
+    for name in open_modules:
+        if not _exists(name):
+            raise UserError(f"no module {name!r}", "source digest", "is its name spelt right?")
+    return tuple(sorted(closure(open_modules, EXEMPT)))
+
+
+def closure(names: Iterable[str], exempt: Iterable[str]) -> set[str]:
+    """Modules with all that they import of this package; exempt ones are not followed."""
+    reached: set[str] = set()
+    open_modules = list(names)
+    while open_modules:
+        name = open_modules.pop()
+        if name in reached or any(f"{name}.".startswith(f"{left_out}.") for left_out in exempt):
+            continue
+        reached.add(name)
+        open_modules += [imported for imported in _read(file_of(name)).imports if _exists(imported)]
+        open_modules += [name.rpartition(".")[0]] if "." in name else []
+    return reached
+
+
+def file_of(name: str) -> Path:
+    """The source file of a module of this package."""
+    path = ROOT.joinpath(*name.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _exists(name: str) -> bool:
+    return name.partition(".")[0] == "memdt" and file_of(name).is_file()
+
+
+def _assets(step: str) -> list[Path]:
+    if step not in ASSETS:
+        return []
+    files = (path for path in (ROOT / ASSETS[step]).rglob("*") if path.is_file())
+    return sorted(path for path in files if path.suffix not in (".py", ".pyc"))
+
+
+def _bytes_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class _Source:
+    """What a digest needs to know of one file."""
+
+    def __init__(self, path: Path) -> None:
+        tree = ast.parse(path.read_bytes(), str(path))
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        package = parts[:-1]  # of a module and of an __init__ alike
+        self.imports = tuple(dict.fromkeys(_imports(tree, package)))
+        self.digest = hashlib.sha256(_canonical(tree).encode()).hexdigest()
+
+
+def _read(path: Path) -> _Source:
+    status = path.stat()
+    return _read_version(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _read_version(path: Path, modified: int, size: int) -> _Source:
+    return _Source(path)
+
+
+def _imports(tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:
+    """Everything that may be a module: ``from memdt.models import rate`` names two candidates."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join((*above, *([node.module] if node.module else [])))
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _canonical(node: object) -> str:
+    """A syntax tree as text, without positions, comments and texts for people.
+
+    ``ast.dump`` will not do: Python 3.12 and 3.13 added fields and left out empty ones, which would
+    make every result stale under another Python.
+    """
+    if isinstance(node, list):
+        return f"[{' '.join(_canonical(item) for item in node if not _is_talk(item))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [
+        f"{name}={_canonical(value)}"
+        for name, value in ast.iter_fields(node)
+        if value is not None and value != []
+    ]
+    return f"{type(node).__name__}({' '.join(fields)})"
+
+
+def _is_talk(node: object) -> bool:
+    """Docstrings and other bare strings, descriptions of settings, lists of infrastructure."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    if isinstance(node, ast.keyword):
+        return node.arg == "description"
+    if isinstance(node, ast.Assign):
+        return [ast.unparse(target) for target in node.targets] == ["INFRASTRUCTURE"]
+    return False

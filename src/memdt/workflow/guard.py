@@ -1,0 +1,170 @@
+"""Continue after a crash without asking: a lock that dies with its owner, and jobs that do too.
+
+Snakemake's own lock outlives a killed Snakemake, and so do the jobs that it had started. Here the
+Snakefile takes a lock that the kernel drops when its process ends, however it ends. Whoever gets it
+alone knows that Snakemake's lock in this folder belongs to nobody, and may remove it together with
+the outputs that were being made. Jobs look once a second whether the Snakemake that started them is
+still there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from memdt import stopping
+from memdt.workflow import slurm
+from memdt.workflow.ledgers import output_of
+
+STARTED_BY = "MEMDT_STARTED_BY"  # the process id of the Snakemake that a job belongs to
+PATIENCE_SECONDS = 30.0  # for an interrupted job to tidy up
+
+FOLDER = Path(".snakemake")
+
+_held: list[IO[str]] = []  # open for as long as this process lives
+
+
+def enter(folder: Path = FOLDER) -> list[str]:
+    """Take the lock of this project's folder, clearing up after a run that was killed.
+
+    Returns what was cleared up, in words. Several Snakemakes may be in the folder at once; which
+    files each may touch is Snakemake's own business. Whoever is alone holds the lock alone until
+    `let_others_in`. UserError where jobs on a cluster have lost their Snakemake and still run.
+    """
+    enter_as_job()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / "memdt.lock").open("a", encoding="utf-8")
+    _held.append(file)
+    if not is_alone():
+        return []
+    left = slurm.jobs()
+    if not left:
+        return clear_up(folder, whatever_is_marked=left is not None)
+    told = slurm.settle(left)
+    gone = slurm.jobs() == []
+    return [told, *(clear_up(folder, whatever_is_marked=True) if gone else [])]
+
+
+def is_alone() -> bool:
+    """Whether no other Snakemake is at work in this folder; until `let_others_in`, none begins."""
+    try:
+        fcntl.flock(_held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody is at work here, or the file system has no locks
+        return False
+    return True
+
+
+def is_anyone_here(folder: Path = FOLDER) -> bool:
+    """Whether a Snakemake is at work in this folder, seen from another process."""
+    try:
+        with (folder / "memdt.lock").open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no folder, or the file system has no locks
+        return False
+    return False
+
+
+def let_others_in() -> None:
+    """Share the lock: what only one may do is done."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(_held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def let_sigterm_in() -> None:
+    """Let SIGTERM end Snakemake whenever it comes; for when its scheduler is there.
+
+    Its handler waits for a lock. Where the signal comes while the main thread holds that lock,
+    nobody gives it back: Snakemake 9.27 stays for ever. Another thread may wait.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler):
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            threading.Thread(target=handler, args=(number, frame), daemon=True).start()
+
+        signal.signal(signal.SIGTERM, handle)
+
+
+def enter_as_job() -> None:
+    """What jobs inherit: whom they belong to, and the Python and code that Snakemake runs with.
+
+    This alone is what the inner Snakemake does that a cluster starts for one job.
+    """
+    os.environ[STARTED_BY] = str(os.getpid())
+    _put_first("PATH", Path(sys.executable).parent)  # .venv need not be activated
+    _put_first("PYTHONPATH", Path(__file__).parents[2])  # .venv may hold another clone's code
+
+
+def _put_first(variable: str, folder: Path) -> None:
+    others = os.environ.get(variable)
+    os.environ[variable] = os.pathsep.join([str(folder), *([others] if others else [])])
+
+
+def clear_up(folder: Path, whatever_is_marked: bool = False) -> list[str]:
+    """Remove what is left of a run that was stopped: its lock, and the outputs it was at.
+
+    Outputs are written whole or not at all, but Snakemake has no record of what made these. A
+    cluster's jobs go on without their Snakemake: where an output is marked as such a job's, nothing
+    is touched, unless ``whatever_is_marked``: somebody has asked the cluster, and they are gone.
+    """
+    markers = [path for path in sorted((folder / "incomplete").rglob("*")) if path.is_file()]
+    locked = any((folder / "locks").glob("*.lock"))
+    if not (locked or markers):
+        return []
+    if not whatever_is_marked and any(_on_a_cluster(marker) for marker in markers):
+        return []
+    removed = 0
+    for marker in markers:
+        output = output_of(marker.relative_to(folder / "incomplete"))
+        removed += output.is_file()
+        output.unlink(missing_ok=True)
+        marker.unlink()
+    shutil.rmtree(folder / "locks", ignore_errors=True)
+    files = f"{removed} file{'' if removed == 1 else 's'} that it was making"
+    return [f"the last run was stopped; its lock and {files} are removed"]
+
+
+def _on_a_cluster(marker: Path) -> bool:
+    try:
+        return json.loads(marker.read_text(encoding="utf-8")).get("external_jobid") is not None
+    except ValueError:  # the run was killed while it wrote the marker, so no job was started
+        return False
+
+
+def die_with_snakemake(every_seconds: float = 1.0) -> None:
+    """Interrupt this process once the Snakemake that started it is gone; no effect without one."""
+    starter = os.environ.get(STARTED_BY, "")
+    if starter.isdecimal():
+        # What a shell starts in the background ignores Ctrl-C; a job must be able to end by it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Thread(target=_watch, args=(int(starter), every_seconds), daemon=True).start()
+
+
+def _watch(starter: int, every_seconds: float) -> None:
+    while _alive(starter):
+        time.sleep(every_seconds)
+    stopping.interrupt()
+    time.sleep(PATIENCE_SECONDS)
+    os._exit(130)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,222 @@
+"""Write dvc.yaml: what DVC keeps, in coarse stages whose commands are Snakemake targets.
+
+One stage for the datasets, one for the runs of each experiment of config.yaml, one for the report.
+What each depends on follows from the settings and the imports, so it is computed and not typed; a
+test holds the file to it. Every output persists: DVC must not delete what Snakemake may keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from memdt import paths
+from memdt.errors import UserError
+from memdt.files import write_text
+from memdt.settings.layers import available
+from memdt.settings.resolve import components, figures, selection
+from memdt.workflow import digests, plan
+
+FILE = Path("dvc.yaml")
+SCALE = "${item}"  # in a stage; `${scale}` elsewhere
+HEADER = """\
+# Written by `memdt pipeline`; a test keeps it in step with the settings and the imports.
+# `dvc repro` makes the scale and the experiments of workflow/config/config.yaml. Stages are named
+# for their scale, so that another scale leaves this one's entries in dvc.lock alone:
+#   dvc repro                          what has changed, from the datasets to the report
+#   dvc pull tmaze_table_2@quick       the runs of one experiment
+# On a cluster: SNAKEMAKE_PROFILE=workflow/profiles/slurm dvc repro
+"""
+RUN_STEPS = ("train", "evaluate")
+# What a figure is drawn from -> the step of a run that makes it.
+RECORDING_STEPS = {"attention": "attention", "recordings": "record"}
+# Read by Snakemake to decide what to do, so they count for every stage.
+WORKFLOW = ("Snakefile", "workflow/rules")
+PLANNING = (
+    "memdt.workflow.plan",
+    "memdt.workflow.digests",
+    "memdt.workflow.guard",
+    "memdt.workflow.ledgers",
+)
+VERBS = (
+    "memdt.__main__",
+    "memdt.cli",
+    "memdt.cli.steps",
+    "memdt.cli.report_steps",
+    "memdt.provenance",
+)
+# What `dvc plots` draws: the columns of a file, and a template of .dvc/plots.
+TABLE = {"x": "segments", "y": "reproduced_mean", "template": "success_against_segments"}
+CURVES = {"x": "update", "y": "loss", "template": "training_curves"}
+
+
+def write() -> None:
+    """Write dvc.yaml as the settings and imports are now."""
+    write_text(FILE, text())
+
+
+def check() -> None:
+    """UserError where dvc.yaml is not what `write` would write."""
+    if not FILE.is_file() or FILE.read_text(encoding="utf-8") != text():
+        raise UserError("out of step with settings or imports", str(FILE), "memdt pipeline")
+
+
+def text() -> str:
+    """The whole file."""
+    content = yaml.safe_dump(pipeline(), sort_keys=False, width=100, allow_unicode=True)
+    return HEADER + content
+
+
+def pipeline() -> dict[str, Any]:
+    """What dvc.yaml says."""
+    experiments = selection().experiments
+    if not experiments:
+        raise UserError("there is nothing to keep", str(paths.CONFIG / "config.yaml"), "name one")
+    stages = {"datasets": _datasets(experiments)}
+    stages |= {name: _runs(name) for name in experiments}
+    stages["report"] = _report(experiments)
+    return {
+        "vars": [f"{paths.CONFIG}/config.yaml:scale"],
+        "stages": {name: {"foreach": ["${scale}"], "do": do} for name, do in stages.items()},
+        "metrics": [_of(paths.metrics("${scale}"))],
+        "plots": _plots(experiments),
+    }
+
+
+def _datasets(experiments: Sequence[str]) -> dict[str, Any]:
+    outs = [file for name in _environments(experiments) for file in _recorded(_dataset(name))]
+    used = {module for name in experiments for module in _modules(name)["environments"]}
+    return {
+        "cmd": _snakemake("datasets", experiments),
+        "deps": _code(_reached(["collect"], {"environments": tuple(used)})),
+        "params": _settings([("environments", _environments(experiments)), ("scales", [SCALE])]),
+        "outs": _kept(outs),
+    }
+
+
+def _runs(experiment: str) -> dict[str, Any]:
+    others = [name for name in components(experiment).experiments if name != experiment]
+    data = [_dataset(name) for name in _environments([experiment])]
+    data += [_of(paths.experiment_folder(SCALE, name)) for name in others]
+    drawn = {f.inputs for f in figures().values() if experiment in f.experiments}
+    shown = [step for kind, step in RECORDING_STEPS.items() if kind in drawn]
+    return {
+        "cmd": [
+            f"python -m memdt tidy --experiment {experiment} --scale {SCALE}",
+            _snakemake("runs", [experiment]),
+        ],
+        "deps": data + _code(_reached([*RUN_STEPS, *shown], _modules(experiment))),
+        "params": _run_settings([experiment]) + (_figure_settings() if shown else []),
+        "outs": _kept([_of(paths.experiment_folder(SCALE, experiment))]),
+    }
+
+
+def _report(experiments: Sequence[str]) -> dict[str, Any]:
+    drawn = plan.figures_of(experiments)
+    of_runs = ("collect", *RUN_STEPS, *RECORDING_STEPS.values())
+    steps = [step for step in digests.ENTRIES if step not in of_runs]
+    named = {"figures": tuple(plan.figure_module(name) for name in drawn)}
+    data = [_of(paths.experiment_folder(SCALE, name)) for name in experiments]
+    data += [_dataset(name) for name in _environments(experiments)]
+    files = [paths.table(SCALE, name) for name in experiments]
+    files += [paths.figure(SCALE, name) for name in drawn]
+    files += [paths.claims(SCALE), paths.report(SCALE), paths.metrics(SCALE)]
+    outs = [file for path in files for file in _recorded(_of(path))]
+    outs += [_of(paths.figure(SCALE, name).with_suffix(".csv")) for name in drawn]
+    outs += [_of(paths.clip(SCALE, name)) for name in plan.clips_of(experiments)]
+    return {
+        "cmd": _snakemake("all", experiments),
+        "deps": [*data, *_published(), *_code(_reached(steps, named)), *_assets()],
+        "params": _run_settings(available("experiments")) + _figure_settings(),
+        "outs": _kept(outs),
+    }
+
+
+def _snakemake(target: str, experiments: Sequence[str]) -> str:
+    chosen = f"--config scale={SCALE} experiments={','.join(experiments)}"
+    return f"snakemake {target} --cores all --rerun-incomplete {chosen}"
+
+
+def _plots(experiments: Sequence[str]) -> list[dict[str, Any]]:
+    """Success against segments as in each table, and the training curves that a figure shows."""
+    tables = {_of(paths.table("${scale}", name)): {**TABLE, "title": name} for name in experiments}
+    curves = {
+        _of(paths.figure("${scale}", name).with_suffix(".csv")): {**CURVES, "title": name}
+        for name in plan.figures_of(experiments)
+        if figures()[name].inputs == "curves"
+    }
+    return [{file: plot} for file, plot in (tables | curves).items()]
+
+
+# ---- what a stage depends on -----------------------------------------------------------------
+
+
+def _code(modules: Iterable[str]) -> list[str]:
+    files = {digests.file_of(name) for name in (*modules, *VERBS)}
+    return [*WORKFLOW, *sorted(_of(_relative(file)) for file in files)]
+
+
+def _reached(steps: Iterable[str], named: dict[str, tuple[str, ...]]) -> list[str]:
+    """The import closure of some steps and the components that they are given, nothing left out."""
+    entries = [digests.ENTRIES[step] for step in steps]
+    entries += [f"memdt.{kind}.{name}" for kind, names in named.items() for name in names]
+    return sorted(digests.closure([*entries, *PLANNING], exempt=()))
+
+
+def _modules(experiment: str) -> dict[str, tuple[str, ...]]:
+    found = components(experiment)
+    return {"models": found.model_modules, "environments": found.environment_modules}
+
+
+def _assets() -> list[str]:
+    """Templates and styles; their folder holds code of the report as well."""
+    return [_of(_relative(digests.ROOT / folder)) for folder in digests.ASSETS.values()]
+
+
+def _relative(file: Path) -> Path:
+    return file.relative_to(digests.ROOT.parents[1])
+
+
+def _environments(experiments: Iterable[str]) -> list[str]:
+    return sorted({name for one in experiments for name in components(one).environments})
+
+
+def _run_settings(experiments: Sequence[str]) -> list[dict[str, None]]:
+    read = sorted({other for name in experiments for other in components(name).experiments})
+    models = sorted({name for other in read for name in components(other).models})
+    kinds = {"environments": _environments(read), "models": models, "experiments": read}
+    return _settings([*kinds.items(), ("scales", [SCALE])])
+
+
+def _settings(files: Iterable[tuple[str, Sequence[str]]]) -> list[dict[str, None]]:
+    return [{f"{paths.CONFIG}/{kind}/{name}.yaml": None} for kind, names in files for name in names]
+
+
+def _figure_settings() -> list[dict[str, None]]:
+    return [{f"{paths.CONFIG}/figures.yaml": None}]
+
+
+def _published() -> list[str]:
+    return [_of(path) for path in (paths.PUBLISHED, Path("docs/deviations.md"))]
+
+
+# ---- what a stage makes ----------------------------------------------------------------------
+
+
+def _dataset(environment: str) -> str:
+    return _of(paths.dataset(SCALE, environment))
+
+
+def _recorded(file: str) -> list[str]:
+    return [file, _of(paths.ledger(Path(file)))]
+
+
+def _kept(files: Iterable[str]) -> list[dict[str, dict[str, bool]]]:
+    return [{file: {"persist": True}} for file in files]
+
+
+def _of(path: Path) -> str:
+    return path.as_posix()
