@@ -83,7 +83,7 @@ def test_the_digest_is_that_of_a_fresh_process():
 )
 def test_words_for_people_do_not_count(source, edit):
     before = train_of("rate")
-    path = source / "models" / "segment_transformer.py"
+    path = source / "models" / "parts" / "segment_transformer.py"
     edited = edit(path.read_text(encoding="utf-8"))
     assert edited != path.read_text(encoding="utf-8")
     path.write_text(edited, encoding="utf-8")
@@ -92,11 +92,11 @@ def test_words_for_people_do_not_count(source, edit):
 
 def test_a_changed_number_counts_for_those_who_reach_it(source):
     before = train_of("rate"), train_of("behaviour_cloning_mlp")
-    add(source / "models" / "segment_transformer.py", "\nSCALE = 0.5\n")
+    add(source / "models" / "parts" / "segment_transformer.py", "\nSCALE = 0.5\n")
     changed = train_of("rate")
     assert changed != before[0]
     assert train_of("behaviour_cloning_mlp") == before[1]
-    path = source / "models" / "segment_transformer.py"
+    path = source / "models" / "parts" / "segment_transformer.py"
     path.write_text(path.read_text().replace("SCALE = 0.5", "SCALE = 0.25"), encoding="utf-8")
     assert train_of("rate") not in (before[0], changed)
 

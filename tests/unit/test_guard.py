@@ -104,7 +104,7 @@ def test_sigterm_does_not_wait_in_the_main_thread():
 
 
 def test_a_living_run_is_left_alone(folder):
-    code = "import time; from memdt import guard; from pathlib import Path; "
+    code = "import time; from memdt.workflow import guard; from pathlib import Path; "
     code += f"guard.enter(Path({str(folder / 'other')!r}).parent); print('in', flush=True); "
     code += "time.sleep(60)"
     (folder / "locks" / "0.output.lock").unlink()
@@ -128,7 +128,7 @@ def test_a_living_run_is_left_alone(folder):
 
 def test_a_job_ends_soon_after_its_snakemake(tmp_path):
     starter = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    code = "import time; from memdt import guard; guard.die_with_snakemake(0.05)\n"
+    code = "import time; from memdt.workflow import guard; guard.die_with_snakemake(0.05)\n"
     code += "try:\n  time.sleep(30)\nexcept KeyboardInterrupt: print('told')"
     environment = os.environ | {guard.STARTED_BY: str(starter.pid)}
     job = subprocess.Popen(

@@ -26,7 +26,13 @@ STEPS = {
     ],
 }  # fmt: skip
 # Loaded to parse a command line and to talk, none of which can move a result.
-TALK = {"memdt.cli.doctor", "memdt.cli.screen", "memdt.cli.status", "memdt.workflow.verify"}
+TALK = {
+    "memdt.cli",
+    "memdt.cli.doctor",
+    "memdt.cli.screen",
+    "memdt.cli.status",
+    "memdt.workflow.verify",
+}
 TRACE = """
 import json, sys
 from memdt.__main__ import main

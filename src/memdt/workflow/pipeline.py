@@ -43,7 +43,7 @@ PLANNING = (
 )
 VERBS = (
     "memdt.__main__",
-    "memdt.cli",
+    "memdt.cli.commands",
     "memdt.cli.steps",
     "memdt.cli.report_steps",
     "memdt.provenance",
