@@ -20,9 +20,9 @@ from gymnasium import spaces
 
 from benchmarks.measuring import Table, executed_operations, timed
 from benchmarks.sizes import SEGMENT_LENGTH, SMALL, Size, batch_of, trainer_of
-from memdt.data.collect import collect
-from memdt.data.episodes import read_episodes, write_episodes
+from memdt.data.episode_file import read_episodes, write_episodes
 from memdt.data.segments import Segment
+from memdt.data.sources.played import collect
 from memdt.environments import vizdoom_two_colors as two_colors
 from memdt.environments.interface import make_vector
 from memdt.evaluation.rollout import Protocol, Rollout
@@ -120,7 +120,7 @@ def rollout(size: Size, room: two_colors.Settings, rows: int, steps: int) -> dic
     """Whole episodes, as an evaluation plays them."""
     policy = policy_of(size, room).eval()
     segments = -(-steps // SEGMENT_LENGTH)
-    settings = two_colors.parameters_for(room, segments, SEGMENT_LENGTH)
+    settings = two_colors.lengthened(room, segments * SEGMENT_LENGTH)
     protocol = Protocol(SEGMENT_LENGTH, 50.0, False, Condition(), SEGMENT_LENGTH, seed=0)
 
     def play() -> int:

@@ -44,7 +44,7 @@ def row(size: Size, episodes: int, segments: int) -> dict[str, Any]:
 
 def play(policy: SequencePolicy, episodes: int, segments: int) -> int:
     """Walk through corridors of so many segments to their time limit; returns the steps."""
-    settings = tmaze.parameters_for(tmaze.Settings(), segments, SEGMENT_LENGTH)
+    settings = tmaze.lengthened(tmaze.Settings(), segments * SEGMENT_LENGTH)
     environment = make_vector(tmaze, settings, episodes)
     protocol = Protocol(SEGMENT_LENGTH, 1.0, True, Condition(), SEGMENT_LENGTH, seed=0)
     outcomes = Rollout(policy.eval(), environment, protocol).play(range(episodes))

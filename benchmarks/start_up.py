@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.measuring import Table
 
 ROOT = Path(__file__).parents[1]
-COLLECT = ("-m", "memdt", "collect", "--environment", "tmaze", "--scale", "smoke")
+COLLECT = ("-m", "memdt", "dataset", "--environment", "tmaze", "--scale", "smoke")
 TRAIN = (
     "-m", "memdt", "train", "--experiment", "tmaze_table_2", "--variant", "rate-3",
     "--stage", "1", "--scale", "smoke",

@@ -49,11 +49,21 @@ def number(package: str, name: str, of: str) -> float | None:
     return None if found is None else float(found)
 
 
+def defines(package: str, name: str, function: str) -> bool:
+    """Whether a component defines a function, read likewise."""
+    return any(
+        isinstance(node, ast.FunctionDef) and node.name == function
+        for node in _parsed(package, name).body
+    )
+
+
+def _parsed(package: str, name: str) -> ast.Module:
+    source = Path(importlib.import_module(package).__path__[0]) / f"{name}.py"
+    return ast.parse(source.read_text(encoding="utf-8") if source.is_file() else "")
+
+
 def _literal(package: str, name: str, of: str) -> Any:
-    folder = Path(importlib.import_module(package).__path__[0])
-    source = folder / f"{name}.py"
-    text = source.read_text(encoding="utf-8") if source.is_file() else ""
-    for node in ast.parse(text).body:
+    for node in _parsed(package, name).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == of for target in targets):
             return ast.literal_eval(node.value)  # type: ignore[attr-defined]

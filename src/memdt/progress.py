@@ -1,4 +1,4 @@
-"""How far a long step is, on stderr: ``collect tmaze | 3/9 | 120 episodes/s | 12 s left``.
+"""How far a long step is, on stderr: ``play tmaze | 3/9 | 120 episodes/s | 12 s left``.
 
 On a terminal one line is rewritten; in a log a plain line appears every few seconds.
 """

@@ -21,7 +21,7 @@ LOG = f"data/logs/train/tiny/tiny/{STAGE}.log"
 ONE_STAGE = f"data/runs/tiny/tiny/{STAGE}/checkpoint.safetensors"
 SLOW = "slow=0.15"  # 200 updates last half a minute
 EACH_JOB = {
-    "rule_collect_dataset_wildcards_tiny_tmaze",
+    "rule_dataset_wildcards_tiny_tmaze",
     "rule_train_wildcards_tiny_tiny_memory_0_1",
     "rule_train_wildcards_tiny_tiny_memory_0_2",
     "rule_train_wildcards_tiny_tiny_cloning_0_1",

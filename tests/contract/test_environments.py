@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 from pydantic import ValidationError
 
 from memdt import discovery
-from memdt.data.collect import play
+from memdt.data.sources.played import play
 from memdt.environments import interface
 
 NAMES = discovery.names("memdt.environments")
@@ -24,7 +24,7 @@ LONGEST = 20_000  # steps; an episode that has not ended by then never will
 @pytest.fixture(params=NAMES)
 def module(request):
     module = interface.load(request.param)
-    absent = interface.missing(module)
+    absent = [name for name in module.REQUIRES if importlib.util.find_spec(name) is None]
     if absent:
         pytest.skip(f"{request.param} needs {', '.join(absent)}")
     return module
@@ -32,7 +32,7 @@ def module(request):
 
 @pytest.fixture
 def settings(module):
-    return module.parameters_for(module.Settings(), SEGMENTS, SEGMENT_LENGTH)
+    return module.lengthened(module.Settings(), SEGMENTS * SEGMENT_LENGTH)
 
 
 def actions_of(module, settings, count, rows=ROWS, seed=3):
@@ -70,7 +70,7 @@ def test_gymnasium_accepts_the_environment(module, settings):
 
 def test_vector_spaces_are_those_of_single_environments(module, settings):
     single = module.make(settings)
-    vector = interface.make_vector(module, settings, ROWS)
+    vector = Task(module, settings).vector(ROWS)
     assert vector.num_envs == ROWS
     assert vector.single_observation_space == single.observation_space
     assert vector.single_action_space == single.action_space
@@ -81,7 +81,7 @@ def test_vector_spaces_are_those_of_single_environments(module, settings):
 
 def test_vector_rows_are_single_episodes(module, settings):
     actions = actions_of(module, settings, 60)
-    vector = interface.make_vector(module, settings, ROWS)
+    vector = Task(module, settings).vector(ROWS)
     observed, rewards, terminated, truncated = steps_of(vector, actions, range(ROWS))
     for row in range(ROWS):
         single = module.make(settings)
@@ -98,8 +98,8 @@ def test_vector_rows_are_single_episodes(module, settings):
 
 def test_own_vector_form_is_the_serial_one(module, settings):
     actions = actions_of(module, settings, 60)
-    serial = interface.SerialVector([module.make(settings) for _ in range(ROWS)])
-    own = interface.make_vector(module, settings, ROWS)
+    serial = SerialVector([module.make(settings) for _ in range(ROWS)])
+    own = Task(module, settings).vector(ROWS)
     for seeds in (list(range(ROWS)), list(range(100, 100 + ROWS))):
         for ours, theirs in zip(
             steps_of(own, actions, seeds), steps_of(serial, actions, seeds), strict=True
@@ -108,7 +108,7 @@ def test_own_vector_form_is_the_serial_one(module, settings):
 
 
 def test_a_finished_row_is_frozen_until_the_reset(module, settings):
-    vector = interface.make_vector(module, settings, ROWS)
+    vector = Task(module, settings).vector(ROWS)
     actions = actions_of(module, settings, 200)
     observed, rewards, terminated, truncated = steps_of(vector, actions, range(ROWS))
     ended = (terminated.astype(bool) | truncated.astype(bool))[:-1]
@@ -122,7 +122,7 @@ def test_a_finished_row_is_frozen_until_the_reset(module, settings):
 
 
 def test_returned_arrays_are_the_callers_own(module, settings):
-    vector = interface.make_vector(module, settings, ROWS)
+    vector = Task(module, settings).vector(ROWS)
     first, _ = vector.reset(seed=list(range(ROWS)))
     kept = first.copy()
     action = actions_of(module, settings, 1)[0]
@@ -130,7 +130,7 @@ def test_returned_arrays_are_the_callers_own(module, settings):
     np.testing.assert_array_equal(first, kept)
     for array in (second, rewards, terminated, truncated):
         array[:] = 1
-    fresh = interface.make_vector(module, settings, ROWS)
+    fresh = Task(module, settings).vector(ROWS)
     fresh.reset(seed=list(range(ROWS)))
     fresh.step(action)
     for ours, theirs in zip(vector.step(action)[:4], fresh.step(action)[:4], strict=True):
@@ -139,7 +139,7 @@ def test_returned_arrays_are_the_callers_own(module, settings):
 
 def test_same_seed_same_episode_and_other_seed_another(module, settings):
     actions = actions_of(module, settings, 8)
-    vector = interface.make_vector(module, settings, ROWS)
+    vector = Task(module, settings).vector(ROWS)
     first = steps_of(vector, actions, [5] * ROWS)
     for array in steps_of(vector, np.repeat(actions[:, :1], ROWS, axis=1), [5] * ROWS):
         np.testing.assert_array_equal(array, np.repeat(array[:, :1], ROWS, axis=1))
@@ -161,8 +161,8 @@ def test_a_random_episode_ends(module, settings):
 
 
 def test_the_collection_policy_succeeds(module):
-    settings = module.parameters_for(module.Settings(), LONG, SEGMENT_LENGTH)
-    vector = interface.make_collection_vector(module, settings, ROWS)
+    settings = module.lengthened(module.Settings(), LONG * SEGMENT_LENGTH)
+    vector = Task(module, settings).collection_vector(ROWS)
     policy = module.collection_policy(settings)
     store = play(vector, policy, range(ROWS), SEGMENT_LENGTH)
     solved = module.success(store.returns, store.terminated)
@@ -173,4 +173,4 @@ def test_the_collection_policy_succeeds(module):
 
 def test_seeds_must_be_one_a_row(module, settings):
     with pytest.raises(ValueError, match="seeds"):
-        interface.make_vector(module, settings, ROWS).reset(seed=[1, 2])
+        Task(module, settings).vector(ROWS).reset(seed=[1, 2])

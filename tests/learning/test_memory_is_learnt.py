@@ -12,8 +12,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from memdt.data.collect import collect
-from memdt.data.episodes import EpisodeStore, concatenate, write_episodes
+from memdt.data.sources.played import collect
+from memdt.data.episode_file import write_episodes
+from memdt.data.episodes import EpisodeStore, concatenate
 from memdt.environments import tmaze
 from memdt.evaluation.evaluate import load_policy, play
 from memdt.settings import slices
@@ -56,7 +57,7 @@ def success(run: RunSettings, episodes: EpisodeStore, folder: Path, **condition:
     """Train all stages, then the success rate at each length of the evaluation."""
     torch.set_num_threads(1)
     dataset = folder / "dataset.h5"
-    content = slices.collect(run)
+    content = slices.dataset(run)
     metadata = {"settings_digest": digest(content), "source_digest": "", "settings": content}
     write_episodes([episodes], dataset, metadata)
     start = None

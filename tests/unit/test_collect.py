@@ -8,8 +8,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from memdt.data import collect as collecting
-from memdt.data.episodes import EpisodeStore, concatenate, write_episodes
+from memdt.data.sources import played as collecting
+from memdt.data.episode_file import write_episodes
+from memdt.data.episodes import EpisodeStore, concatenate
 from memdt.environments import tmaze
 from memdt.environments.tmaze import HINT, RIGHT, UP, Settings
 from memdt.errors import UserError
@@ -133,7 +134,7 @@ def test_episodes_are_those_of_their_seeds():
     store = collect(tmaze, Settings(), wanted(), LENGTH)
     for index in (0, 13, 35):
         episode = store[index]
-        spanning = tmaze.parameters_for(Settings(), episode.segments, LENGTH)
+        spanning = tmaze.lengthened(Settings(), episode.segments * LENGTH)
         maze = tmaze.make(spanning)
         observation, _ = maze.reset(seed=episode.seed)
         for seen, action, reward in zip(

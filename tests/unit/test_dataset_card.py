@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from memdt import paths
-from memdt.data.episodes import EpisodeStore, write_episodes
+from memdt.data.episode_file import write_episodes
+from memdt.data.episodes import EpisodeStore
 from memdt.errors import UserError
 from memdt.report import dataset_card as module
 from memdt.report.dataset_card import BY_GROUP, BY_LENGTH, by_length, dataset_card
@@ -85,7 +86,7 @@ def test_the_card_says_what_is_stored_and_by_whom_it_was_played(collected: Path)
     assert card.lines["observation"] == "float32 [4]"
     assert (card.lines["settings digest"], card.lines["source digest"]) == ("abc", "def")
     assert card.lines["behaviour policy"].startswith("Oracle: Goes right")
-    assert card.settings == {"collection.segments": [1, 2], "parameters": {}}
+    assert card.settings == {"dataset.lengths": [1, 2], "parameters": {}}
     assert card.lines["simulator"] == "doom 1.2"
     assert [row["episodes"] for row in card.by_length] == [2, 1]
     assert card.by_group == []  # one group is no table

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from memdt.data.collect import collect
-from memdt.data.episodes import write_episodes
+from memdt.data.sources.played import collect
+from memdt.data.episode_file import write_episodes
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.evaluation import evaluate
@@ -59,7 +59,7 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MEMDT_DEVICE", "cpu")
     run = settings("pdt")
     store = collect(tmaze, tmaze.Settings(), run.collection, run.segment_length)
-    made_by = {"settings_digest": digest(slices.collect(run)), "source_digest": "s"}
+    made_by = {"settings_digest": digest(slices.dataset(run)), "source_digest": "s"}
     write_episodes(store, Path("dataset.h5"), made_by)
     return Path("dataset.h5")
 
@@ -124,5 +124,5 @@ def test_only_models_that_want_a_demonstration_wait_for_a_dataset() -> None:
     wanted = slices.demonstration(settings("pdt"))
     assert wanted is not None
     assert (wanted.demonstration_steps, wanted.demonstration_part) == (2, "last")
-    assert slices.evaluate(settings("pdt"))["demonstrations"] == slices.collect(plain)
+    assert slices.evaluate(settings("pdt"))["demonstrations"] == slices.dataset(plain)
     assert plan.demonstrations("paper", "tmaze_table_2", "rate-3") is None

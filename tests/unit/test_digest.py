@@ -41,12 +41,12 @@ def test_training_reaches_the_named_model_and_no_other():
     assert "memdt.training.losses" in reached
     assert "memdt.models.behaviour_cloning_lstm" not in reached
     assert "memdt.evaluation.rollout" not in reached
-    assert "memdt.data.collect" not in reached
+    assert "memdt.data.sources.played" not in reached
 
 
 def test_evaluation_reaches_rollouts_and_collection_neither_models_nor_training():
     assert "memdt.evaluation.rollout" in digests.reached_modules("evaluate", "rate", "tmaze")
-    reached = digests.reached_modules("collect", environment="tmaze")
+    reached = digests.reached_modules("dataset", environment="tmaze")
     assert not [name for name in reached if name.startswith(("memdt.models.", "memdt.training."))]
 
 

@@ -14,13 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memdt.data.episodes import (
-    EpisodeStore,
-    concatenate,
-    read_episodes,
-    read_metadata,
-    write_episodes,
-)
+from memdt.data.episode_file import read_episodes, read_metadata, write_episodes
+from memdt.data.episodes import EpisodeStore, concatenate
 from memdt.errors import UserError
 
 REMEDY = "snakemake data/datasets/smoke/tmaze.h5 --force"
@@ -154,7 +149,7 @@ def test_a_process_that_is_started_meanwhile_does_not_hold_the_file(tmp_path):
 def test_no_file_where_the_parts_fail(tmp_path):
     def parts():
         yield store_of([4])
-        raise UserError("the engine crashed", "collect")
+        raise UserError("the engine crashed", "dataset")
 
     with pytest.raises(UserError, match="crashed"):
         write_episodes(parts(), tmp_path / "data.h5", METADATA)

@@ -158,7 +158,7 @@ def test_a_row_an_experiment_a_sum_and_what_the_hours_rest_on(capsys):
 
 def test_snakemake_has_noted_how_long_a_dataset_took():
     (job,) = (job for job in forecast.jobs("smoke", ["pair"]) if job.kind == "dataset")
-    timing = Path("data/benchmarks/collect/smoke/tmaze.tsv")
+    timing = Path("data/benchmarks/dataset/smoke/tmaze.tsv")
     timing.parent.mkdir(parents=True)
     timing.write_text("s\th:m:s\n12.5\t0:00:12\n")
     job.output.parent.mkdir(parents=True)

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from memdt.data.collect import collect
-from memdt.data.episodes import read_episodes, write_episodes
+from memdt.data.sources.played import collect
+from memdt.data.episode_file import read_episodes, write_episodes
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.evaluation.evaluate import load_policy
@@ -58,7 +58,7 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MEMDT_DEVICE", "cpu")
     run = settings()
     store = collect(tmaze, tmaze.Settings(), run.collection, run.segment_length)
-    made_by = {"settings_digest": digest(slices.collect(run)), "source_digest": "s"}
+    made_by = {"settings_digest": digest(slices.dataset(run)), "source_digest": "s"}
     write_episodes(store, Path("dataset.h5"), made_by)
     return Path("dataset.h5")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from memdt.data.collect import collect, play
+from memdt.data.sources.played import collect, play
 from memdt.data.episodes import concatenate
 from memdt.environments import interface
 from memdt.environments import meta_world as module
@@ -17,7 +17,7 @@ from memdt.environments.meta_world_parts import tasks as meta_world_tasks
 from memdt.environments.meta_world_parts.simulator import package, scripted_policy
 from memdt.settings.schema import CollectionSettings
 
-if interface.missing(module):
+if [name for name in module.REQUIRES if importlib.util.find_spec(name) is None]:
     pytest.skip("Meta-World is not installed", allow_module_level=True)
 metaworld = package()
 
@@ -51,7 +51,7 @@ def official_episode(task: str, goal: np.ndarray, actions: np.ndarray) -> np.nda
 
 
 def solved_episode(settings: Settings, seeds: range):
-    vector = interface.make_collection_vector(module, settings, len(seeds))
+    vector = Task(module, settings).collection_vector(len(seeds))
     store = play(vector, module.collection_policy(settings), seeds, 28)
     vector.close()
     return store
@@ -186,13 +186,13 @@ def test_dense_returns_lie_between_0_and_1() -> None:
 
 
 def test_a_length_in_segments_never_exceeds_the_tasks_own_limit() -> None:
-    assert module.parameters_for(Settings(), 18, 28).time_limit == 500
-    assert module.parameters_for(Settings(), 2, 28).time_limit == 56
+    assert module.lengthened(Settings(), 18 * 28).time_limit == 500
+    assert module.lengthened(Settings(), 2 * 28).time_limit == 56
 
 
 def test_steps_near_the_object_and_successes_are_counted() -> None:
     settings = Settings(tasks=(PUSH,))
-    vector = interface.make_collection_vector(module, settings, 1)
+    vector = Task(module, settings).collection_vector(1)
     policy = module.collection_policy(settings)
     observation, info = vector.reset(seed=[0])
     policy.reset([0])
@@ -255,9 +255,9 @@ def test_as_many_of_each_task_are_collected_and_again_the_same() -> None:
 
 
 def test_a_picture_is_drawn_or_there_is_none() -> None:
-    vector = interface.SerialVector([module.make(Settings(tasks=(COFFEE,)))])
+    vector = SerialVector([module.make(Settings(tasks=(COFFEE,)))])
     vector.reset(seed=[0])
-    (screen,) = interface.screens(vector, [0])
+    (screen,) = screens(vector, [0])
     vector.close()
     if screen is None:
         pytest.skip("MuJoCo finds no library to draw with")
@@ -273,7 +273,7 @@ def test_where_nothing_can_be_drawn_there_is_no_screen(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(gl_context, "GLContext", broken, raising=False)
     arm = module.make(Settings(tasks=("drawer-open-v3",)))
-    vector = interface.SerialVector([arm])
+    vector = SerialVector([arm])
     vector.reset(seed=[0])
-    assert interface.screens(vector, [0]) == [None]
+    assert screens(vector, [0]) == [None]
     vector.close()

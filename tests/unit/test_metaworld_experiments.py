@@ -34,7 +34,7 @@ def test_every_method_is_fine_tuned_with_the_same_data_and_updates(scale):
             training = settings.training
             budgets.add(
                 (training.updates_per_stage, training.batch_size, training.data_fraction,
-                 settings.collection.episodes_per_segment_count, training.segments)
+                 settings.dataset.episodes_per_length, training.segments)
             )  # fmt: skip
     assert len(budgets) == 1
 

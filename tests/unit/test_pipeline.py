@@ -19,7 +19,7 @@ SMOKE = ("--scale", "smoke")
 RUN = ("--experiment", "tmaze_table_2", "--variant", "rate-3", *SMOKE)
 # What a stage of DVC runs, as steps by hand.
 STEPS = {
-    "datasets": [["collect", "--environment", "tmaze", *SMOKE]],
+    "datasets": [["dataset", "--environment", "tmaze", *SMOKE]],
     "tmaze_table_2": [
         ["train", *RUN, "--stage", "1"], ["train", *RUN, "--stage", "2"],
         ["evaluate", *RUN], ["attention", *RUN],

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from made_up.stage_files import result, state
-from memdt.data.collect import collect
-from memdt.data.episodes import write_episodes
+from memdt.data.sources.played import collect
+from memdt.data.episode_file import write_episodes
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.files import remove_temporaries
@@ -54,7 +54,7 @@ class Killed(BaseException):
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few short episodes of up to three segments."""
     run = settings({"name": "random"})
-    content = slices.collect(run)
+    content = slices.dataset(run)
     path = tmp_path_factory.mktemp("data") / "dataset.h5"
     parts = collect(tmaze, tmaze.Settings(), run.collection, run.segment_length)
     write_episodes(parts, path, {"settings_digest": digest(content), "source_digest": "s"})

@@ -29,7 +29,7 @@ def protocol(greedy: bool = True, context: int = LENGTH, **condition: object) ->
 
 
 def environment(segments: int, count: int):
-    settings = tmaze.parameters_for(tmaze.Settings(), segments, LENGTH)
+    settings = tmaze.lengthened(tmaze.Settings(), segments * LENGTH)
     return make_vector(tmaze, settings, count)
 
 

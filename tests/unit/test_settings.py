@@ -327,7 +327,7 @@ def test_two_curricula_are_told(config):
 def test_playing_some_to_the_end_needs_steps_that_are_kept(config):
     path = config / "environments" / "tmaze.yaml"
     edit(path, "collection:\n", "collection:\n  played_to_end: 3\n")
-    assert "collection.played_to_end needs collection.keep_segments" in refusal()
+    assert "dataset.played_to_end needs dataset.keep_steps" in refusal()
 
 
 def test_two_budgets_or_none_are_told(config):

@@ -123,7 +123,7 @@ def job(rule: str, **wildcards: str) -> SimpleNamespace:
 
 def test_the_plan_is_told_in_words():
     place = {"scale": "quick", "experiment": "e", "variant": "v", "seed": "0"}
-    jobs = [job("all"), job("collect_dataset", scale="quick"), job("report", scale="quick")]
+    jobs = [job("all"), job("dataset", scale="quick"), job("report", scale="quick")]
     jobs += [job("train", **place, stage="1"), job("train", **place, stage="2")]
     jobs += [job("evaluate", **place)]
     first = status.plan_in_words(jobs).splitlines()[0]

@@ -101,7 +101,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path
     scale = "workflow/config/scales/smoke.yaml"
     project.edit(scale, "training.updates_per_stage: [2]", "training.updates_per_stage: [250]")
     project.edit(scale, "model.dropout: 0.0", "model.dropout: 0.1")
-    done = project.memdt("collect", "--environment", "tmaze", "--scale", "smoke")
+    done = project.memdt("dataset", "--environment", "tmaze", "--scale", "smoke")
     assert done.returncode == 0, done.stderr
     made = Stage(project, {})
     status, said = made.run(root / "straight", every="1000")

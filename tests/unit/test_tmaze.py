@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from memdt.data.collect import play
+from memdt.data.sources.played import play
 from memdt.environments import tmaze
 from memdt.environments.interface import SerialVector
 from memdt.environments.tmaze import DOWN, FLAG, HINT, LEFT, NOISE, RIGHT, UP, Settings, Y
@@ -236,14 +236,14 @@ def test_the_oracle_needs_the_hint():
     [(1, 30, 1, 28), (9, 30, 1, 268), (1, 30, 0, 29), (33_334, 30, 1, 1_000_018), (1, 3, 1, 1)],
 )
 def test_a_span_of_segments_is_the_time_limit(segments, segment_length, spare, length):
-    spanning = tmaze.parameters_for(Settings(spare_steps=spare), segments, segment_length)
+    spanning = tmaze.lengthened(Settings(spare_steps=spare), segments * segment_length)
     assert spanning.corridor_length == length
     assert spanning.time_limit == segments * segment_length
 
 
 def test_a_segment_too_short_for_a_corridor_is_one_clear_line():
     with pytest.raises(UserError, match="1 x 2 steps leave no corridor"):
-        tmaze.parameters_for(Settings(), 1, 2)
+        tmaze.lengthened(Settings(), 1 * 2)
 
 
 @pytest.mark.parametrize(

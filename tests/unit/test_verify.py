@@ -11,7 +11,8 @@ import torch
 
 from memdt import paths, provenance
 from memdt.__main__ import main
-from memdt.data.episodes import EpisodeStore, write_episodes
+from memdt.data.episode_file import write_episodes
+from memdt.data.episodes import EpisodeStore
 from memdt.errors import UserError
 from memdt.files import sha256
 from memdt.training.checkpoints import save_checkpoint

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("vizdoom")
 
-from memdt.data.collect import play
+from memdt.data.sources.played import play
 from memdt.environments import vizdoom_two_colors as module
 from memdt.environments.doom import engine as doom_engine
 from memdt.environments.doom import expert as two_colors_expert

@@ -94,7 +94,7 @@ def expected(scale: str, experiments: list[str]) -> Counter[str]:
             found = line(experiment, variant)
             played |= {environment(*one) for one in found}
             trained |= {(*one, seed) for one in found for seed in seeds}
-    counts["collect_dataset"] = len(played)
+    counts["dataset"] = len(played)
     for experiment, variant, _ in trained:
         if "checkpoint_of" not in read("experiments", experiment)["variants"][variant]:
             segments = setting(scale, experiment, variant, "training.segments")
@@ -193,8 +193,8 @@ def test_datasets_come_before_every_training(project):
     done = project.snakemake("-n", "--config", "scale=paper", experiments)
     told = re.findall(r"^rule (\w+):\n(?: +.*\n)*? +priority: (\d+)$", done.stdout, re.M)
     of = {rule: [int(number) for name, number in told if name == rule] for rule, _ in told}
-    assert len(of["collect_dataset"]) == 3
-    assert min(of["collect_dataset"]) > max(of["train"]) > 0
+    assert len(of["dataset"]) == 3
+    assert min(of["dataset"]) > max(of["train"]) > 0
 
 
 def test_evaluations_wait_for_training_and_longer_ones_go_first():

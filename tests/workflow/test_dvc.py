@@ -225,7 +225,7 @@ EDITS: list[tuple[str, str, Any, set[str], set[str]]] = [
     ("one model", "src/memdt/models/behaviour_cloning_mlp.py", CODE, TRAINED, CLONING | REPORT),
     (
         "the environment", "src/memdt/environments/tmaze.py", CODE,
-        DATASETS | TRAINED, {"collect_dataset"} | MEMORY | CLONING | REPORT,
+        DATASETS | TRAINED, {"dataset"} | MEMORY | CLONING | REPORT,
     ),
     ("the loss", "src/memdt/training/losses.py", CODE, TRAINED, MEMORY | CLONING | REPORT),
     (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-KINDS = {"collect_dataset": "datasets", "train": "training", "evaluate": "evaluations"}
+KINDS = {"dataset": "datasets", "train": "training", "evaluate": "evaluations"}
 COLUMNS = ("datasets", "training", "evaluations", "others", "jobs")
 
 

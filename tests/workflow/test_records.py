@@ -41,7 +41,7 @@ def test_files_without_records_are_taken_over_by_their_content(done_project, rer
 def test_without_ledgers_nothing_is_believed(done_project, reruns):
     for ledger in done_project.root.rglob("*records.jsonl"):
         ledger.unlink()
-    assert reruns(without_records(done_project)) == {"collect_dataset"} | MEMORY | CLONING | REPORT
+    assert reruns(without_records(done_project)) == {"dataset"} | MEMORY | CLONING | REPORT
 
 
 def test_a_file_edited_by_hand_is_made_anew_unless_the_edit_is_undone(
@@ -88,7 +88,7 @@ def test_another_input_is_noticed_whatever_its_time_and_size(done_project, rerun
         ledger.write_text(text.replace(digest, sha256(path)), encoding="utf-8")
     options = ("--max-checksum-file-size", "0", *selected)
     planned = done_project.snakemake("-n", *options)
-    assert "rule collect_dataset" not in planned.stdout
+    assert "rule dataset" not in planned.stdout
     assert planned.stdout.count("rule train:") == 3
 
 

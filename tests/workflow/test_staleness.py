@@ -72,7 +72,7 @@ def test_a_new_variant_runs_alone(done_project, reruns):
 
 def test_a_new_dataset_reruns_everything(done_project, reruns):
     done_project.edit(TMAZE, "spare_steps: 1", "spare_steps: 2")
-    assert reruns(done_project) == {"collect_dataset"} | MEMORY | CLONING | REPORT
+    assert reruns(done_project) == {"dataset"} | MEMORY | CLONING | REPORT
 
 
 def test_a_changed_report_reruns_the_report_alone(done_project, reruns):
@@ -108,7 +108,7 @@ def test_what_starts_from_a_run_is_trained_after_it_and_again_with_it(done_proje
     project.edit(
         "workflow/config/scales/tiny.yaml", "environments:\n",
         "environments:\n  wide: {segment_length: 6, environment.parameters.corridor_length: 4,\n"
-        "    collection.segments: [1, 2], collection.episodes_per_segment_count: 8}\n",
+        "    dataset.lengths: [1, 2], dataset.episodes_per_length: 8}\n",
     )  # fmt: skip
     mine = {"train tuned 1", "evaluate tuned", "evaluate elsewhere"}
     assert reruns(project, *asked) == mine | REPORT

@@ -109,13 +109,19 @@ def names_of(experiment, variant, scale):
 
 @by_wildcards
 def dataset_settings(scale, environment):
-    return settings_digest(slices.collect(resolve_dataset(environment, scale)))
+    return settings_digest(slices.dataset(resolve_dataset(environment, scale)))
 
 
 @by_wildcards
 def dataset_source(scale, environment):
     settings = resolve_dataset(environment, scale)
-    return digests.source_digest("collect", environment=settings.environment.module)
+    return digests.source_digest("dataset", environment=settings.environment.module)
+
+
+@by_wildcards
+def raw_files_of(scale, environment):
+    """The files that a dataset is made from, if it is not played here."""
+    return [str(path) for path in plan.raw_files(resolve_dataset(environment, scale))]
 
 
 @by_wildcards

@@ -1,13 +1,15 @@
 # One dataset for each configured environment and scale; all experiments share it.
 
 
-rule collect_dataset:
+rule dataset:
+    input:
+        raw=raw_files_of,
     output:
         "data/datasets/{scale}/{environment}.h5",
     log:
-        "data/logs/collect/{scale}/{environment}.log",
+        "data/logs/dataset/{scale}/{environment}.log",
     benchmark:
-        "data/benchmarks/collect/{scale}/{environment}.tsv"
+        "data/benchmarks/dataset/{scale}/{environment}.tsv"
     priority: 1_000_000  # every training on it, chains of hours, waits
     conda:
         "../../environment.yml"
@@ -20,7 +22,7 @@ rule collect_dataset:
         source=dataset_source,
     shell:
         r"""
-        python -m memdt collect --environment {wildcards.environment:q} --scale {wildcards.scale:q} \
+        python -m memdt dataset --environment {wildcards.environment:q} --scale {wildcards.scale:q} \
             --settings-digest {params.settings} --source-digest {params.source} \
-            --threads {threads} --out {output:q} >{log:q} 2>&1
+            --threads {threads} --raw {input.raw:q} --out {output:q} >{log:q} 2>&1
         """

@@ -182,7 +182,7 @@ class CancelJobs:
 
 
 VERBS: dict[str, Any] = {
-    "collect": steps.Collect,
+    "dataset": steps.Dataset,
     "train": steps.Train,
     "evaluate": steps.Evaluate,
     "attention": steps.Attention,

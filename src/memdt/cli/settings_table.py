@@ -47,8 +47,8 @@ def show_sources(resolved: Resolved) -> None:
     """Print the modules behind training and evaluation, each with the digest of its code."""
     model, module = resolved.settings.model["name"], resolved.settings.environment.module
     table = Table("step", "module", "digest", box=None, pad_edge=False, header_style="bold")
-    for step in ("collect", "train", "evaluate"):
-        named = None if step == "collect" else model
+    for step in ("dataset", "train", "evaluate"):
+        named = None if step == "dataset" else model
         table.add_row(step, "all of it", digests.source_digest(step, named, module), style="bold")
         for name, found in digests.explain(step, named, module).items():
             table.add_row("", name, found[:16])

@@ -157,10 +157,10 @@ def plan_in_words(jobs: Iterable[Any]) -> str:
         }
         names = {name for name, _, _ in runs}
         parts = [
-            _count(kinds["collect_dataset"], "dataset"),
+            _count(kinds["dataset"], "dataset"),
             _count(kinds["train"], "training stage"),
             _count(kinds["evaluate"], "evaluation"),
-            _count(len(mine) - sum(kinds[n] for n in ("collect_dataset", "train", "evaluate")),
+            _count(len(mine) - sum(kinds[n] for n in ("dataset", "train", "evaluate")),
                    "job for the report", "jobs for the report"),
         ]  # fmt: skip
         where = f" of {', '.join(sorted(names))}" if names else ""

@@ -87,46 +87,46 @@ class RunStep(FileStep):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collect(FileStep):
-    """Collect the dataset of an environment."""
+class Dataset(FileStep):
+    """Make the dataset of an environment: played here, or read from raw files."""
 
     environment: str
     """A file under workflow/config/environments."""
     out: Path | None = None
     """data/datasets/{scale}/{environment}.h5 if not given."""
 
+    raw: tuple[Path, ...] = ()
+    """The raw files that it is made from; found by themselves if not given."""
+
     def run(self) -> None:
-        """Collect and write."""
-        from memdt.data.collect import collect
-        from memdt.data.episodes import write_episodes
-        from memdt.environments import interface
+        """Make and write."""
+        from memdt.data.episode_file import write_episodes
+        from memdt.data.sources import interface as sources
+        from memdt.environments.task import Task
         from memdt.files import remove_temporaries
         from memdt.provenance import versions
         from memdt.settings import slices
         from memdt.settings.resolve import digest, resolve_dataset
 
         settings = resolve_dataset(self.environment, self.scale_name)
-        content = slices.collect(settings)
+        content = slices.dataset(settings)
         self.refuse_change(content)
-        module = interface.load(settings.environment.module)
-        metadata: dict[str, Any] = {
-            "settings": content,
-            "settings_digest": digest(content),
-            "source_digest": self.source("collect", environment=settings.environment.module),
-        }
+        task = Task.of(settings.environment)
+        source, asked = sources.settings_of(settings.dataset)
         out = self.out or paths.dataset(self.scale_name, self.environment)
         remove_temporaries(out.parent, out.name)  # of a collection that was killed
         # Counted while the episodes are written; the attributes are written after them.
         attempts: Counter[str] = Counter()
-        metadata |= {"attempts": attempts, "versions": versions(module.REQUIRES)}
-        parts = collect(
-            module,
-            module.Settings(**settings.environment.parameters),
-            settings.collection,
-            settings.segment_length,
-            attempts,
-        )
-        write_episodes(parts, out, metadata)
+        metadata: dict[str, Any] = {
+            "settings": content,
+            "settings_digest": digest(content),
+            "source_digest": self.source("dataset", environment=task.name),
+            "spaces": task.spaces.as_json(),
+            "versions": versions(task.module.REQUIRES),
+            "attempts": attempts,
+        }
+        files = self.raw or tuple(file.path for file in sources.raw_files(settings.dataset))
+        write_episodes(source.episodes(task, asked, files, attempts), out, metadata)
 
 
 @dataclass(frozen=True, kw_only=True)

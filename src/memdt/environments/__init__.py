@@ -2,3 +2,5 @@
 
 What one environment alone needs lies in a folder of its own.
 """
+
+INFRASTRUCTURE = ("interface", "spaces", "task", "vectors")

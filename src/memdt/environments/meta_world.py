@@ -24,9 +24,10 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from memdt.environments.interface import SerialVector
 from memdt.environments.meta_world_parts import tasks as meta_world_tasks
 from memdt.environments.meta_world_parts.simulator import Simulator, scripted_policy
+from memdt.environments.spaces import Spaces
+from memdt.environments.vectors import SerialVector
 from memdt.errors import closest
 
 REQUIRES: tuple[str, ...] = ("metaworld", "mujoco")
@@ -98,10 +99,15 @@ def make_collection_vector(settings: Settings, count: int) -> VectorEnv:
     return SerialVector([MetaWorld(settings, sight=True) for _ in range(count)])
 
 
-def parameters_for(settings: Settings, segments: int, segment_length: int) -> Settings:
-    """The same tasks with ``segments * segment_length`` steps to solve them, or their own limit."""
-    limit = min(settings.time_limit, segments * segment_length)
-    return settings.model_copy(update={"time_limit": limit})
+def spaces_of(settings: Settings) -> Spaces:
+    """39 numbers are seen, whatever the task; the hand is moved and the gripper closed by 4."""
+    seen = spaces.Box(-BOUND, BOUND, (39,), np.float32)
+    return Spaces(seen, spaces.Box(-1.0, 1.0, (4,), np.float32))
+
+
+def lengthened(settings: Settings, steps: int) -> Settings:
+    """The same tasks with so many steps to solve them, or their own limit."""
+    return settings.model_copy(update={"time_limit": min(settings.time_limit, steps)})
 
 
 def collection_policy(settings: Settings) -> Scripted:
@@ -142,8 +148,8 @@ class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
         self.settings = Settings(**parameters) if settings is None else settings
         self.sight = sight
         self.render_mode = "rgb_array"
-        self.observation_space = spaces.Box(-BOUND, BOUND, (39,), np.float32)
-        self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
+        both = spaces_of(self.settings)
+        self.observation_space, self.action_space = both.observation, both.action
         self._simulator: Simulator | None = None
 
     def reset(

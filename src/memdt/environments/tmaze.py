@@ -26,7 +26,9 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int, Int8
 from pydantic import BaseModel, ConfigDict, Field
 
-from memdt.environments.interface import Collected, Seeds, row_seeds
+from memdt.environments.interface import Collected
+from memdt.environments.spaces import Spaces
+from memdt.environments.vectors import Seeds, row_seeds
 from memdt.errors import UserError
 
 REQUIRES: tuple[str, ...] = ()
@@ -77,12 +79,16 @@ def make_vector(settings: Settings, count: int) -> TMazeVector:
     return TMazeVector(count, settings)
 
 
-def parameters_for(settings: Settings, segments: int, segment_length: int) -> Settings:
-    """The corridor whose time limit is ``segments * segment_length`` steps (L = K n - 2)."""
-    length = segments * segment_length - 1 - settings.spare_steps
+def spaces_of(settings: Settings) -> Spaces:
+    """Four numbers are seen; four moves are possible."""
+    return Spaces(_observation_space(), spaces.Discrete(4))
+
+
+def lengthened(settings: Settings, steps: int) -> Settings:
+    """The corridor whose time limit is so many steps (L = K n - 2 for n segments of K steps)."""
+    length = steps - 1 - settings.spare_steps
     if length < 1:
-        span = f"{segments} x {segment_length} steps"
-        raise UserError(f"{span} leave no corridor", "tmaze", "make segment_length larger")
+        raise UserError(f"{steps} steps leave no corridor", "tmaze", "make episodes longer")
     return settings.model_copy(update={"corridor_length": length})
 
 

@@ -26,7 +26,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from memdt.environments.doom.engine import Engine, Screen
 from memdt.environments.doom.expert import Expert, Seen, relative
 from memdt.environments.doom.scenario import COLOURS, two_colors_wad
-from memdt.environments.interface import Collected, ThreadedVector
+from memdt.environments.interface import Collected
+from memdt.environments.spaces import Spaces
+from memdt.environments.vectors import ThreadedVector
 
 REQUIRES: tuple[str, ...] = ("vizdoom",)
 ROWS_AT_ONCE = 32
@@ -91,11 +93,15 @@ def make_collection_vector(settings: Settings, count: int) -> VectorEnv:
     return ThreadedVector([TwoColors(settings, sight=True) for _ in range(count)])
 
 
-def parameters_for(settings: Settings, segments: int, segment_length: int) -> Settings:
-    """The room whose time limit is ``segments * segment_length`` steps."""
-    return settings.model_copy(
-        update={"time_limit": segments * segment_length * settings.frame_skip}
-    )
+def spaces_of(settings: Settings) -> Spaces:
+    """A frame is seen; the buttons are pressed in so many ways."""
+    frame = spaces.Box(0, 255, (settings.height, settings.width, 3), np.uint8)
+    return Spaces(frame, spaces.Discrete(len(ACTIONS)))
+
+
+def lengthened(settings: Settings, steps: int) -> Settings:
+    """The room whose time limit is so many steps."""
+    return settings.model_copy(update={"time_limit": steps * settings.frame_skip})
 
 
 def collection_policy(settings: Settings) -> Expert:
@@ -131,9 +137,8 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         self.settings = Settings(**parameters) if settings is None else settings
         self.sight = sight
         self.render_mode = "rgb_array"
-        shape = (self.settings.height, self.settings.width, 3)
-        self.observation_space = spaces.Box(0, 255, shape, np.uint8)
-        self.action_space = spaces.Discrete(len(ACTIONS))
+        both = spaces_of(self.settings)
+        self.observation_space, self.action_space = both.observation, both.action
         self._engine: Engine | None = None
 
     def reset(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from memdt.data.demonstrations import Demonstrations
 from memdt.data.segments import Segment
-from memdt.environments import interface as environments
+from memdt.environments.task import Task
 from memdt.errors import UserError
 from memdt.evaluation.evaluate import load_demonstrations, load_policy, rollout_of
 from memdt.evaluation.rollout import Observer
@@ -47,8 +47,7 @@ def record_attention(job: AttentionJob) -> None:
         name = job.settings.model["name"]
         raise UserError(f"{name} has no attention to show", "figures.yaml", "name a transformer")
     weights = stack([one.weights[0].float().cpu().numpy() for one in maps])
-    module = environments.load(job.settings.environment.module)
-    hint = environments.hint_steps(module, module.Settings(**job.settings.environment.parameters))
+    hint = Task.of(job.settings.environment).hint_steps
     marks = {
         "memory_tokens": maps[0].memory_tokens,
         "cache": weights.shape[-1] - weights.shape[-2],

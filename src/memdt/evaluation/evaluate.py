@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memdt.data.demonstrations import Demonstrations
-from memdt.data.episodes import read_episodes
+from memdt.data.episode_file import read_episodes
 from memdt.data.segments import EpisodeTensors
 from memdt.device import default_device
-from memdt.environments import interface as environments
+from memdt.environments.task import Task
+from memdt.evaluation import episode_table
 from memdt.evaluation.rollout import Outcomes, Protocol, Rollout
 from memdt.files import write_text
 from memdt.models.interface import SequencePolicy
@@ -26,8 +27,6 @@ from memdt.settings.resolve import digest
 from memdt.settings.schema import Condition, RunSettings
 from memdt.training.checkpoints import load_checkpoint
 from memdt.training.train import build_policy, demonstrations_in
-
-COLUMNS = "condition,segments,episode,environment_seed,return,steps,success,group"
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,8 @@ def evaluate_run(job: EvaluationJob) -> None:
     shown = load_demonstrations(job.settings, job.dataset)
     rows = [row for case in _cases(job.settings) for row in _rows(job, policy, shown, *case)]
     content = slices.evaluate(job.settings)
-    module = environments.load(job.settings.environment.module)
-    header = ",".join((COLUMNS, *environments.measures(module))) + "\n"
-    write_text(job.out, header + "".join(rows))
+    task = Task.of(job.settings.environment)
+    write_text(job.out, episode_table.text(rows, task.outcomes, task.measures))
     made = manifest(
         job.seed, str(default_device()), [job.out],
         settings_digest=digest(content), source_digest=job.source_digest, settings=content,
@@ -74,7 +72,7 @@ def load_demonstrations(settings: RunSettings, dataset: Path | None) -> Demonstr
         return None
     assert dataset is not None
     mend = f"snakemake --cores all {dataset} --force"
-    store = read_episodes(dataset, digest(slices.collect(settings)), mend)
+    store = read_episodes(dataset, digest(slices.dataset(settings)), mend)
     tensors = EpisodeTensors.from_store(store, default_device())
     return demonstrations_in(settings, store, tensors)
 
@@ -92,19 +90,24 @@ def _rows(
     name: str,
     condition: Condition,
     segments: int,
-) -> list[str]:
+) -> list[episode_table.Row]:
     """The rows of one condition at one length."""
-    module = environments.load(job.settings.environment.module)
-    seeds = evaluation_seeds(job.settings)
+    task, seeds = Task.of(job.settings.environment), evaluation_seeds(job.settings)
     ends = play(job.settings, policy, condition, segments, job.seed, job.label, shown)
-    successes = module.success(ends.returns, ends.terminated)
-    groups = environments.groups(module, job.settings.environment.parameters, seeds)
-    told = [ends.measures[measure] for measure in environments.measures(module)]
+    groups = task.groups(seeds)
+    outcomes = task.judge(ends.returns, ends.terminated, groups)
     return [
-        f"{name},{segments},{episode},{seed},{ends.returns[episode]:.6g},"
-        f"{ends.steps[episode]},{int(successes[episode])},{groups[episode]}"
-        + "".join(f",{values[episode]}" for values in told)
-        + "\n"
+        {
+            "condition": name,
+            "segments": segments,
+            "episode": episode,
+            "environment_seed": seed,
+            "return": ends.returns[episode],
+            "steps": ends.steps[episode],
+            **{outcome: values[episode] for outcome, values in outcomes.items()},
+            "group": groups[episode],
+            **{measure: ends.measures[measure][episode] for measure in task.measures},
+        }
         for episode, seed in enumerate(seeds)
     ]
 
@@ -138,7 +141,7 @@ def play(
 def seed_batches(settings: RunSettings) -> list[range]:
     """The environment seeds, those together that are played side by side."""
     seeds = evaluation_seeds(settings)
-    rows = environments.rows_at_once(environments.load(settings.environment.module))
+    rows = Task.of(settings.environment).rows_at_once
     return [seeds[first : first + rows] for first in range(0, len(seeds), rows)]
 
 
@@ -158,9 +161,7 @@ def rollout_of(
     episode is shown what its environment's seed draws, whoever plays it.
     """
     evaluation = settings.evaluation
-    module = environments.load(settings.environment.module)
-    parameters = module.Settings(**settings.environment.parameters)
-    parameters = module.parameters_for(parameters, segments, settings.segment_length)
+    task = Task.of(settings.environment)
     protocol = Protocol(
         segment_length=settings.segment_length,
         target_return=evaluation.target_return,
@@ -169,11 +170,11 @@ def rollout_of(
         context_steps=_context_steps(settings, condition, policy),
         seed=stream(seed, "rollout", evaluation.seed, segments, *([batch] if batch else [])),
     )
-    rollout = Rollout(policy, environments.make_vector(module, parameters, len(seeds)), protocol)
+    vector = task.vector(len(seeds), segments * settings.segment_length)
+    rollout = Rollout(policy, vector, protocol)
     if shown is not None:
-        groups = environments.groups(module, settings.environment.parameters, seeds)
         draws = [(evaluation.seed, one) for one in seeds]
-        rollout.demonstration = shown.of_groups(groups, draws)
+        rollout.demonstration = shown.of_groups(task.groups(seeds), draws)
     return rollout
 
 

@@ -20,7 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from memdt.data.demonstrations import Demonstrations
-from memdt.environments import interface as environments
+from memdt.environments.task import Task
+from memdt.environments.vectors import screens
 from memdt.evaluation.evaluate import load_demonstrations, load_policy, rollout_of, seed_batches
 from memdt.evaluation.recordings import Recording, joined, write_recording
 from memdt.evaluation.rollout import Observer, Outcomes
@@ -63,14 +64,14 @@ def record(
 ) -> Recording:
     """The first episodes of the evaluation at its longest, under its plain condition."""
     condition, segments = longest(settings)
-    batches, module = seed_batches(settings), environments.load(settings.environment.module)
+    batches, task = seed_batches(settings), Task.of(settings.environment)
     needed = -(-min(EPISODES, settings.evaluation.episodes) // len(batches[0]))
     steps = segments * settings.segment_length
     progress = Progress(f"{label} {segments} segments", steps * needed, unit="steps")
     parts, seen = [], set()
     for batch, seeds in enumerate(batches[:needed]):
         rollout = rollout_of(settings, policy, condition, segments, seed, seeds, batch, shown)
-        groups = environments.groups(module, settings.environment.parameters, seeds)
+        groups = task.groups(seeds)
         new = {group: groups.index(group) for group in groups[::-1] if group not in seen}
         seen |= set(new)
         observer = rollout.observer = Recorder(rollout.environment, sorted(new.values()), steps)
@@ -123,9 +124,9 @@ class Recorder(Observer):
 
     def _film(self, alive: NDArray[np.int64]) -> None:
         there = [row for row in self.filmed if row in alive]
-        screens = dict(zip(there, environments.screens(self.environment, there), strict=True))
+        shown_by_row = dict(zip(there, screens(self.environment, there), strict=True))
         for film, row in zip(self.films, self.filmed, strict=True):
-            shown = screens.get(row)
+            shown = shown_by_row.get(row)
             film.append(b"" if shown is None else compressed(shown))
 
 
@@ -190,10 +191,10 @@ def _recording(
     groups: Sequence[str],
 ) -> Recording:
     """What the recorder kept, as arrays."""
-    module = environments.load(settings.environment.module)
-    names = environments.measures(module)
+    task = Task.of(settings.environment)
+    names = task.measures
     moments = [[info[name] for name in names] for info in (*told.infos, ends.measures)]
-    hint = environments.hint_steps(module, module.Settings(**settings.environment.parameters))
+    hint = task.hint_steps
     frames = [frame for film in told.films for frame in film]
     sizes = np.array([len(frame) for frame in frames], np.int64)
     counted = np.array(moments, np.int32).reshape(len(moments), len(names), len(seeds))

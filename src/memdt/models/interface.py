@@ -17,32 +17,11 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 import torch
-from gymnasium import spaces as gym_spaces
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from memdt.data.segments import Segment
-
-
-@dataclass(frozen=True)
-class Spaces:
-    """What a model knows of an environment: encoders and heads are chosen from these alone."""
-
-    observation: gym_spaces.Space[Any]
-    action: gym_spaces.Space[Any]
-
-    @property
-    def discrete(self) -> bool:
-        """Whether actions are numbers of choices, not vectors."""
-        return isinstance(self.action, gym_spaces.Discrete)
-
-    @property
-    def action_outputs(self) -> int:
-        """Size of the action head: choices, or dimensions of a continuous action."""
-        if isinstance(self.action, gym_spaces.Discrete):
-            return int(self.action.n)
-        assert isinstance(self.action, gym_spaces.Box)
-        return int(self.action.shape[0])
+from memdt.environments.spaces import Spaces as Spaces  # what every model imports from here
 
 
 @dataclass(frozen=True)

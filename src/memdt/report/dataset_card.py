@@ -1,14 +1,14 @@
 """What a dataset holds: episodes, lengths, returns and success by length and group, its origin.
 
 Read by `report/render.py`. An environment may say more about its datasets: a function
-``dataset_card(settings, store) -> dict[str, str]`` in its module adds lines of its own. Its store
-holds observations and actions as they lie in the file: index them, they are not loaded.
+``dataset_card(settings, collected) -> dict[str, str]`` in its module adds lines of its own.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ import pandas as pd
 from jaxtyping import Float, Shaped
 
 from memdt import paths
-from memdt.data.episodes import EpisodeStore, read_metadata
-from memdt.environments import interface
+from memdt.data.episode_file import WIDE, names_of, read_metadata
+from memdt.data.episodes import EpisodeStore
+from memdt.environments.task import Task
 from memdt.errors import UserError
 from memdt.settings.layers import flatten
 
@@ -40,18 +41,25 @@ class DatasetCard:
     settings: dict[str, Any] = field(default_factory=dict)  # dotted keys
 
 
-def dataset_card(name: str, module: str, scale: str) -> DatasetCard:
-    """The card of a configured environment's dataset; UserError where its file is damaged."""
+def dataset_card(name: str, module: str, scale: str, segment_length: int) -> DatasetCard:
+    """The card of a configured environment's dataset; UserError where its file is damaged.
+
+    ``segment_length``: steps in a segment, by which the episodes are counted.
+    """
     path = paths.dataset(scale, name)
     if not path.is_file():
         return DatasetCard(name, str(path), collected=False)
     remedy = f"snakemake {path} --force --cores all"
     metadata = read_metadata(path, remedy)
+    settings = json.loads(metadata.get("settings", "{}"))
+    task = Task.named(module, settings.get("parameters", {}))
     try:
         with h5py.File(path, "r") as file:
             store = _lean(file)
-            lines, lengths = _lines(store, module, path, metadata), by_length(store, module)
-            groups = by_group(store, module, metadata)
+            store = replace(store, groups=names_of(file)[store.groups])
+            lines = _lines(store, task, path, metadata)
+            lengths = by_length(store, task, segment_length)
+            groups = by_group(store, json.loads(metadata.get("attempts", "{}")))
     except (OSError, KeyError) as error:
         raise UserError(f"damaged dataset ({error})", str(path), remedy) from error
     return DatasetCard(
@@ -61,27 +69,31 @@ def dataset_card(name: str, module: str, scale: str) -> DatasetCard:
         lines=lines,
         by_length=lengths.to_dict("records"),
         by_group=groups.to_dict("records") if len(groups) > 1 else [],
-        settings=flatten(json.loads(metadata.get("settings", "{}"))),
+        settings=flatten(settings),
     )
 
 
 def _lean(file: h5py.File) -> EpisodeStore:
     """The episodes with observations and actions left in the file: frames may exceed memory."""
     names = [one.name for one in fields(EpisodeStore) if one.name in file]
-    wide = ("observations", "actions", "labels")
-    return EpisodeStore(**{name: file[name] if name in wide else file[name][()] for name in names})
+    return EpisodeStore(**{name: file[name] if name in WIDE else file[name][()] for name in names})
 
 
-def by_length(store: EpisodeStore, module: str) -> pd.DataFrame:
-    """One row for each number of segments, with the columns BY_LENGTH; lengths are in steps."""
+def by_length(store: EpisodeStore, task: Task, segment_length: int) -> pd.DataFrame:
+    """One row for each number of segments, with the columns BY_LENGTH; lengths are in steps.
+
+    ``success`` is not a number where the environment does not know it.
+    """
+    knows = "success" in task.outcomes
+    success = (
+        task.success(store.returns, store.terminated) if knows else np.full(len(store), np.nan)
+    )
     frame = pd.DataFrame(
         {
-            "segments": store.segments,
+            "segments": -(-store.lengths // segment_length),
             "length": store.lengths,
-            "return": _told(store, store.returns),
-            "success": _told(
-                store, interface.load(module).success(store.returns, store.terminated)
-            ),
+            "return": _of_whole(store, store.returns),
+            "success": _of_whole(store, success),
         }
     )
     return (
@@ -97,22 +109,17 @@ def by_length(store: EpisodeStore, module: str) -> pd.DataFrame:
     )
 
 
-def _told(
+def _of_whole(
     store: EpisodeStore, values: Shaped[np.ndarray, " episodes"]
 ) -> Float[np.ndarray, " episodes"]:
     """What came of each episode; not a number where it was not played to its end."""
     return np.where(store.to_end, np.asarray(values, dtype=float), np.nan)
 
 
-def by_group(store: EpisodeStore, module: str, metadata: dict[str, str]) -> pd.DataFrame:
+def by_group(store: EpisodeStore, attempts: Mapping[str, int]) -> pd.DataFrame:
     """One row for each group, with the columns BY_GROUP; ``attempts``: episodes played for it."""
-    parameters = json.loads(metadata.get("settings", "{}")).get("parameters", {})
     frame = pd.DataFrame(
-        {
-            "group": interface.groups(interface.load(module), parameters, store.seeds.tolist()),
-            "length": store.played,
-            "return": _told(store, store.returns),
-        }
+        {"group": store.groups, "length": store.played, "return": _of_whole(store, store.returns)}
     )
     grouped = (
         frame.groupby("group")
@@ -124,31 +131,26 @@ def by_group(store: EpisodeStore, module: str, metadata: dict[str, str]) -> pd.D
         )
         .reset_index()
     )
-    tried = json.loads(metadata.get("attempts", "{}"))
-    # Of a dataset from before attempts were counted nothing is known.
-    grouped["attempts"] = [tried.get(group) for group in grouped["group"]]
+    # Of episodes that came from a file nobody knows how many were tried.
+    grouped["attempts"] = [attempts.get(group) for group in grouped["group"]]
     return grouped[list(BY_GROUP)]
 
 
-def _lines(
-    store: EpisodeStore, module: str, path: Path, metadata: dict[str, str]
-) -> dict[str, str]:
-    environment = interface.load(module)
-    collected = json.loads(metadata.get("settings", "{}"))
-    settings = environment.Settings(**collected.get("parameters", {}))
-    policy = environment.collection_policy(settings)
-    own = getattr(environment, "dataset_card", None)
+def _lines(store: EpisodeStore, task: Task, path: Path, metadata: dict[str, str]) -> dict[str, str]:
+    own = getattr(task.module, "dataset_card", None)
+    dataset = json.loads(metadata.get("settings", "{}")).get("dataset", {})
     return {
         "episodes": f"{len(store):,}",
         "steps": f"{len(store.rewards):,}",
         "observation": f"{store.observations.dtype} {list(store.observations.shape[1:])}",
         "action": f"{store.actions.dtype} {list(store.actions.shape[1:])}",
-        "behaviour policy": _policy_words(policy),
+        "source": str(dataset.get("source", "unknown")),
+        **_behaviour_policy(task, dataset),
         "size on disk": f"{path.stat().st_size / 1e6:,.2f} MB",
         **_simulators(metadata),
         "settings digest": metadata.get("settings_digest", "none"),
         "source digest": metadata.get("source_digest", "none"),
-        **({} if own is None else own(settings, store)),
+        **({} if own is None else own(task.settings, store)),
     }
 
 
@@ -159,7 +161,10 @@ def _simulators(metadata: dict[str, str]) -> dict[str, str]:
     return {"simulator": told} if told else {}
 
 
-def _policy_words(policy: object) -> str:
-    """The name of the policy that collected, with the first sentence of what it says of itself."""
-    told = " ".join((type(policy).__doc__ or "").partition("\n")[0].split())
-    return f"{type(policy).__name__}: {told}" if told else type(policy).__name__
+def _behaviour_policy(task: Task, dataset: Mapping[str, Any]) -> dict[str, str]:
+    """Who played, where episodes were played here, with the first sentence of its docstring."""
+    if dataset.get("source") != "played":
+        return {}
+    policy = type(task.collection_policy())
+    sentence = " ".join((policy.__doc__ or "").partition("\n")[0].split())
+    return {"behaviour policy": f"{policy.__name__}: {sentence}" if sentence else policy.__name__}

@@ -162,14 +162,16 @@ def _figure_view(scale: str, name: str, settings: FigureSettings, shown: bool) -
 
 def dataset_cards(scale: str, experiments: Iterable[str]) -> list[DatasetCard]:
     """A card of each environment that the experiments use."""
-    names = dict.fromkeys(
-        environment_of(*one)
+    segment_lengths = {
+        environment_of(*one): resolve(*one, scale).settings.segment_length
         for experiment in experiments
         for variant in variants_of(experiment, scale)
         for one in lineage(experiment, variant)
-    )
-    modules = {name: resolve_dataset(name, scale).environment.module for name in names}
-    return [dataset_card(name, modules[name], scale) for name in names]
+    }
+    modules = {name: resolve_dataset(name, scale).environment.module for name in segment_lengths}
+    return [
+        dataset_card(name, modules[name], scale, steps) for name, steps in segment_lengths.items()
+    ]
 
 
 def training_rows(records: pd.DataFrame) -> list[dict[str, str]]:

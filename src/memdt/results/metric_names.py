@@ -1,7 +1,8 @@
 """What a table, a claim or a figure may show of the episodes: read by its name, here alone.
 
-    success, return, steps       the mean over episodes
-    tics                         and that of whatever else an environment counts (its MEASURES)
+    return, steps                the mean over episodes
+    success, score               and that of what an environment says of each (`environments/task.py`)
+    tics                         and that of whatever else it counts (its MEASURES)
     share of a against b         a / (a + b), each summed over the episodes
     return (red)                 of the episodes of one group (`group` in the environment)
     return imbalance             how far the values of two groups lie apart
@@ -24,7 +25,9 @@ from pydantic import AfterValidator
 from memdt import discovery
 from memdt.errors import UserError, closest
 
-EVERYWHERE = ("success", "return", "steps")
+EVERYWHERE = ("return", "steps")
+# What an environment says of an episode beside these, by the function that its module defines.
+OUTCOMES = {"success": "success", "score": "score_range"}
 _SHAPE = re.compile(
     r"(?:share of (?P<part>\w+) against (?P<other>\w+)|(?P<column>\w+))"
     r"(?: \((?P<group>[^()]+)\)|(?P<imbalance> imbalance))?"
@@ -89,7 +92,9 @@ def parse(name: str) -> MetricName:
         after=int(found["after"] or 0),
     )
     refuse_unknown(
-        name, metric, _all_measures() if metric.after else (*EVERYWHERE, *_all_measures())
+        name,
+        metric,
+        _all_measures() if metric.after else (*OUTCOMES, *EVERYWHERE, *_all_measures()),
     )
     return metric
 
@@ -106,6 +111,16 @@ def refuse_unknown(name: str, metric: MetricName, columns: tuple[str, ...]) -> N
 def measures_of(environment: str) -> tuple[str, ...]:
     """What a module of ``memdt.environments`` counts, without importing it."""
     return discovery.constant("memdt.environments", environment, "MEASURES")
+
+
+def columns_of(environment: str) -> tuple[str, ...]:
+    """All that a table may show of the episodes of an environment, likewise."""
+    outcomes = (
+        name
+        for name, function in OUTCOMES.items()
+        if discovery.defines("memdt.environments", environment, function)
+    )
+    return (*outcomes, *EVERYWHERE, *measures_of(environment))
 
 
 @cache

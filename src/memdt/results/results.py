@@ -19,23 +19,14 @@ import pandas as pd
 from jaxtyping import Int
 
 from memdt import paths
+from memdt.environments.task import OUTCOMES
 from memdt.errors import UserError, closest
+from memdt.evaluation import episode_table
 from memdt.evaluation.recordings import Recording, read_recording
 from memdt.provenance import read_manifest
 from memdt.results import metric_names
 from memdt.results.metric_names import MetricName
 
-EPISODE_COLUMNS = (
-    "condition",
-    "segments",
-    "episode",
-    "environment_seed",
-    "return",
-    "steps",
-    "success",
-    "group",
-)
-TEXTS = ("condition", "group")
 CURVE_COLUMNS = (
     "stage",
     "update",
@@ -90,21 +81,23 @@ def load_episodes(
 ) -> pd.DataFrame:
     """One row an evaluation episode: experiment, variant, seed, then the columns of episodes.csv.
 
-    ``success`` is 0 or 1, ``return`` undiscounted, ``steps`` counted in environment steps; after
-    ``group`` comes what else the environment measures, and what ``metrics`` need beside it, which
-    only recorded episodes have. UserError where a file is truncated, foreign, holds an episode
-    twice, or is the recording of other episodes.
+    ``return`` is undiscounted, ``steps`` are environment steps; ``success`` (0 or 1) and ``score``
+    are there where the environment knows them; after ``group`` comes what else it measures, and
+    what ``metrics`` need beside it, which only recorded episodes have. UserError where a file is
+    truncated, foreign, holds an episode twice, or is the recording of other episodes.
     """
     runs = find_runs(scale, experiment, variants, root)
     late = metric_names.late(metrics)
     found = [_episodes_of(run, late) for run in runs if _episodes_path(run).is_file()]
+    outcomes = [name for name in OUTCOMES if any(name in frame for frame in found)]
     measures = dict.fromkeys(measure for frame in found for measure in measures_in(frame))
-    return _joined(found, ("experiment", "variant", "seed", *EPISODE_COLUMNS, *measures))
+    columns = ("experiment", "variant", "seed", *episode_table.columns(outcomes, [*measures]))
+    return _joined(found, columns)
 
 
 def measures_in(episodes: pd.DataFrame) -> list[str]:
-    """What the environment measured, beside the columns that all episodes have."""
-    known = {"experiment", "variant", "seed", *EPISODE_COLUMNS}
+    """What the environment measured, beside outcomes and the columns that all episodes have."""
+    known = {"experiment", "variant", "seed", *episode_table.columns(OUTCOMES, ())}
     return [column for column in episodes.columns if column not in known]
 
 
@@ -163,7 +156,8 @@ def per_seed(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _asked(frame: pd.DataFrame, metric: str, name: MetricName) -> pd.DataFrame:
     """The episodes that a metric is about; environments that do not measure it have none."""
-    present = (*metric_names.EVERYWHERE, *measures_in(frame))
+    outcomes = [name for name in OUTCOMES if name in frame]
+    present = (*metric_names.EVERYWHERE, *outcomes, *measures_in(frame))
     metric_names.refuse_unknown(metric, name, present)
     if not set(name.columns) <= set(frame.columns):
         return frame.iloc[:0]  # nothing was recorded
@@ -215,9 +209,11 @@ def _episodes_path(run: RunFiles) -> Path:
 
 def _episodes_of(run: RunFiles, late: Mapping[str, tuple[str, int]]) -> pd.DataFrame:
     path = _episodes_path(run)
-    frame = _numbers(path, EPISODE_COLUMNS, EPISODE_COLUMNS, further=True)
+    frame = _numbers(path, episode_table.FIRST, episode_table.FIRST, further=True)
+    _refuse(episode_table.GROUP not in frame, path, "there is no column 'group'")
     _refuse(bool(frame.isna().any(axis=None)), path, "a value is missing")
-    _refuse(not frame["success"].isin((0, 1)).all(), path, "success must be 0 or 1")
+    if "success" in frame:
+        _refuse(not frame["success"].isin((0, 1)).all(), path, "success must be 0 or 1")
     twice = frame.duplicated(["condition", "segments", "episode"]).any()
     _refuse(bool(twice), path, "an episode is there twice")
     recorded = run.folder / "recording.npz"
@@ -290,10 +286,10 @@ def _numbers(
     path: Path, columns: Sequence[str], filled: Sequence[str], further: bool = False
 ) -> pd.DataFrame:
     """A CSV with numbers where they belong, ``filled`` without gaps."""
-    frame = read_csv(path, columns, further, dtype=dict.fromkeys(TEXTS, str))
+    frame = read_csv(path, columns, further, dtype=dict.fromkeys(episode_table.TEXTS, str))
     _refuse(frame.empty, path, "the file has no rows")
     _refuse(bool(frame[list(filled)].isna().any(axis=None)), path, "a value is missing")
-    numbers = frame.drop(columns=list(TEXTS), errors="ignore")
+    numbers = frame.drop(columns=list(episode_table.TEXTS), errors="ignore")
     numeric = map(pd.api.types.is_numeric_dtype, numbers.dtypes)
     _refuse(not all(numeric), path, "a value is no number")
     return frame

@@ -102,6 +102,7 @@ def _settings_block() -> Schema:
     properties = schema["properties"]
     properties["model"] = _union("memdt.models")
     properties["environment"]["properties"]["parameters"] = _union("memdt.environments")
+    properties["dataset"] = _union("memdt.data.sources")
     optional = _without_required(schema)
     dotted = _dotted(optional)
     return {

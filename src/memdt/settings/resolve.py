@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +28,6 @@ from memdt.settings.layers import (
 )
 from memdt.settings.schema import (
     DatasetSettings,
-    EnvironmentSettings,
     ExperimentFile,
     FigureSettings,
     ModelFile,
@@ -142,6 +142,7 @@ def components(experiment: str) -> Components:
     )
 
 
+SOURCES = "memdt.data.sources"
 DATASET_KEYS = tuple(DatasetSettings.model_fields)
 DERIVED = ("start", "played")  # of RunSettings: filled in here, never set by a file
 
@@ -149,14 +150,13 @@ DERIVED = ("start", "played")  # of RunSettings: filled in here, never set by a 
 @cache
 def resolve_dataset(environment: str, scale: str) -> DatasetSettings:
     """The settings of an environment's dataset: its own file, then the scale's."""
-    layers = _environment_layers(environment)
-    layers = _apply_scale(layers, scale, environment, "", "")
+    layers = _apply_scale(_environment_layers(environment), scale, environment, "", "")
     kept = {k: v for k, v in layers.values.items() if k.split(".")[0] in DATASET_KEYS}
     try:
         settings = DatasetSettings.model_validate(Layered(kept, layers.origins).nested())
     except ValidationError as error:
         raise explain(error, DatasetSettings, layers.origin) from None
-    return settings.model_copy(update={"environment": _check_environment(layers, settings)})
+    return settings.model_copy(update=_check_task(layers, settings))
 
 
 @cache
@@ -335,14 +335,13 @@ def _validate(layers: Layered) -> RunSettings:
         raise explain(error, RunSettings, layers.origin) from None
     name = _module_name(layers, "model.name", "memdt.models")
     model = _check_part(layers, "model", _settings_class("memdt.models", name), settings.model)
-    environment = _check_environment(layers, settings)
-    return settings.model_copy(update={"model": model, "environment": environment})
+    settings = settings.model_copy(update={"model": model, **_check_task(layers, settings)})
+    _check_length(layers, settings)
+    return settings
 
 
-def _check_environment(
-    layers: Layered, settings: RunSettings | DatasetSettings
-) -> EnvironmentSettings:
-    """The environment's settings with parameters checked by its module, defaults filled in."""
+def _check_task(layers: Layered, settings: RunSettings | DatasetSettings) -> dict[str, Any]:
+    """Environment and dataset, each checked by its module, defaults filled in."""
     module = _module_name(layers, "environment.module", "memdt.environments")
     parameters = _check_part(
         layers,
@@ -350,7 +349,21 @@ def _check_environment(
         _settings_class("memdt.environments", module),
         settings.environment.parameters,
     )
-    return settings.environment.model_copy(update={"parameters": parameters})
+    source = _module_name(layers, "dataset.source", SOURCES)
+    dataset = _check_part(layers, "dataset", _settings_class(SOURCES, source), settings.dataset)
+    environment = settings.environment.model_copy(update={"parameters": parameters})
+    return {"environment": environment, "dataset": dataset}
+
+
+def _check_length(layers: Layered, settings: RunSettings) -> None:
+    """UserError where training asks for longer episodes than the dataset will hold."""
+    source = discovery.load(SOURCES, settings.dataset["source"])
+    longest = source.expected(source.Settings(**settings.dataset)).longest
+    asked, steps = settings.training.segments, settings.segment_length
+    if longest is not None and asked > math.ceil(longest / steps):
+        what = f"training.segments is {asked} ({asked} x {steps} steps)"
+        remedy = f"the dataset holds episodes of at most {longest} steps (dataset)"
+        raise UserError(what, layers.origin("training.segments"), remedy)
 
 
 def _module_name(layers: Layered, key: str, package: str) -> str:

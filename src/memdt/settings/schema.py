@@ -35,37 +35,6 @@ class EnvironmentSettings(Frozen):
     parameters: dict[str, Any] = Field(default={}, description="checked by the module's Settings")
 
 
-class CollectionSettings(Frozen):
-    """How a dataset is collected."""
-
-    segments: tuple[int, ...] = Field(description="lengths, in segments, of the episodes collected")
-    episodes_per_segment_count: int = Field(gt=0, description="episodes of each of these lengths")
-    only_successful: bool = Field(default=True, description="keep only episodes that succeed")
-    keep_segments: int | None = Field(
-        default=None,
-        gt=0,
-        description="keep the first segments of an episode, which is played to its end; null: all",
-    )
-    played_to_end: int | None = Field(
-        default=None,
-        gt=0,
-        description="so many episodes are, at least; the others stop after the segments kept, and "
-        "are taken to earn later what those did in the mean; null: all are",
-    )
-    seed: int = Field(default=0, ge=0, description="seed of the collection")
-
-    @model_validator(mode="after")
-    def _something_is_kept(self) -> CollectionSettings:
-        if self.played_to_end is not None and self.keep_segments is None:
-            raise ValueError("collection.played_to_end needs collection.keep_segments")
-        if self.played_to_end is not None and self.only_successful:
-            raise ValueError(
-                "collection.played_to_end needs collection.only_successful: false, since success "
-                "is known at the end alone"
-            )
-        return self
-
-
 class AdapterSettings(Frozen):
     """Which layers LoRA adapts, and how. Source: Hu et al. 2022; DT-Mem section 4.4."""
 
@@ -220,15 +189,14 @@ class DatasetSettings(Frozen):
     """What shapes the dataset of a configured environment; no experiment may change it."""
 
     environment: EnvironmentSettings
-    collection: CollectionSettings
-    segment_length: int = Field(gt=0)
+    dataset: dict[str, Any] = Field(description="checked by the Settings of the source's module")
 
 
 class RunSettings(Frozen):
     """Everything that shapes one variant of one experiment at one scale."""
 
     environment: EnvironmentSettings
-    collection: CollectionSettings
+    dataset: dict[str, Any] = Field(description="checked by the Settings of the source's module")
     segment_length: int = Field(gt=0, description="steps in a segment, K in RATE section 4.2")
     model: dict[str, Any] = Field(description="checked by the Settings of the model's module")
     training: TrainingSettings
@@ -241,18 +209,6 @@ class RunSettings(Frozen):
     played: SkipJsonSchema[dict[str, Any] | None] = Field(
         default=None, description="what shaped the checkpoint that is played; null: these settings"
     )
-
-    @model_validator(mode="after")
-    def _long_enough(self) -> RunSettings:
-        longest = max(self.collection.segments)
-        longest = min(longest, self.collection.keep_segments or longest)
-        if self.training.segments > longest:
-            raise ValueError(
-                f"training.segments is {self.training.segments} ({self.training.segments} x "
-                f"{self.segment_length} steps), but the dataset holds episodes of at most "
-                f"{longest} segments (collection.segments)"
-            )
-        return self
 
     @property
     def stages(self) -> int:

@@ -42,13 +42,12 @@ def _of_stage(values: tuple[int, ...] | None, number: int) -> int | None:
     return None if values is None else values[min(number, len(values)) - 1]
 
 
-def collect(settings: RunSettings | DatasetSettings) -> dict[str, Any]:
+def dataset(settings: RunSettings | DatasetSettings) -> dict[str, Any]:
     """What shapes a dataset."""
     return {
         "module": settings.environment.module,
         "parameters": settings.environment.parameters,
-        "collection": settings.collection.model_dump(mode="json"),
-        "segment_length": settings.segment_length,
+        "dataset": settings.dataset,
     }
 
 
@@ -60,7 +59,8 @@ def train(settings: RunSettings, number: int) -> dict[str, Any]:
     for budget in ("batch_size", "batch_size_per_stage", "horizons"):
         del training[budget]
     return {
-        "dataset": collect(settings),
+        "dataset": dataset(settings),
+        "segment_length": settings.segment_length,
         "model": settings.model,
         "training": training,
         "stages": [vars(stage(settings, k)) for k in range(1, number + 1)],
@@ -95,5 +95,5 @@ def evaluate(settings: RunSettings) -> dict[str, Any]:
         "model": settings.model,
         "evaluation": settings.evaluation.model_dump(mode="json"),
         "trained_segments": settings.training.segments,
-        **({} if demonstration(settings) is None else {"demonstrations": collect(settings)}),
+        **({} if demonstration(settings) is None else {"demonstrations": dataset(settings)}),
     }

@@ -18,12 +18,13 @@ import torch
 from memdt import discovery
 from memdt.data.batches import Batches
 from memdt.data.demonstrations import Demonstrations
-from memdt.data.episodes import EpisodeStore, read_episodes, read_metadata
+from memdt.data.episode_file import read_episodes, read_metadata
+from memdt.data.episodes import EpisodeStore
 from memdt.data.segments import EpisodeTensors, Segment
 from memdt.device import default_device
-from memdt.environments import interface as environments
+from memdt.environments.task import Task
 from memdt.files import remove_temporaries, sha256, write_text
-from memdt.models.interface import SequencePolicy, Spaces
+from memdt.models.interface import SequencePolicy
 from memdt.models.parts.adapters import merge
 from memdt.provenance import manifest, measured, write_manifest
 from memdt.seeding import generator, stream
@@ -113,10 +114,7 @@ def be_deterministic(device: torch.device) -> None:
 def build_policy(settings: RunSettings, weights_seed: int) -> SequencePolicy:
     """The model named in the settings, its weights drawn from the seed."""
     module = discovery.load("memdt.models", settings.model["name"])
-    environment = environments.load(settings.environment.module)
-    made = environment.make(environment.Settings(**settings.environment.parameters))
-    spaces = Spaces(made.observation_space, made.action_space)
-    made.close()
+    spaces = Task.of(settings.environment).spaces
     torch.manual_seed(weights_seed)
     policy: SequencePolicy = module.build(module.Settings(**settings.model), spaces)
     return policy
@@ -145,16 +143,10 @@ def _batches(job: TrainingJob, stage: slices.Stage, device: torch.device) -> Bat
 def _episodes(job: TrainingJob) -> EpisodeStore:
     """The dataset, or a share of the episodes of each of its groups."""
     settings, mend = job.settings, _mend(job.dataset)
-    store = read_episodes(job.dataset, digest(slices.collect(settings)), mend)
+    store = read_episodes(job.dataset, digest(slices.dataset(settings)), mend)
     if settings.training.data_fraction == 1:
         return store
-    groups = _groups(settings, store)
-    return store.select(store.share_of_each(groups, settings.training.data_fraction))
-
-
-def _groups(settings: RunSettings, store: EpisodeStore) -> list[str]:
-    module = environments.load(settings.environment.module)
-    return environments.groups(module, settings.environment.parameters, store.seeds)
+    return store.select(store.share_of_each_group(settings.training.data_fraction))
 
 
 def demonstrations_in(
@@ -164,7 +156,7 @@ def demonstrations_in(
     wanted = slices.demonstration(settings)
     if wanted is None:
         return None
-    groups = _groups(settings, store)
+    groups = store.groups.tolist()
     return Demonstrations(tensors, groups, wanted.demonstration_steps, wanted.demonstration_part)
 
 

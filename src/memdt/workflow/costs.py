@@ -24,7 +24,7 @@ from memdt.settings.remembered import resolve
 from memdt.settings.resolve import resolve_dataset, scale_file
 from memdt.settings.schema import Condition, DatasetSettings, RunSettings
 from memdt.workflow import disk
-from memdt.workflow.observations import Observation, observation
+from memdt.workflow.observations import Observation, observation, size, size_of
 
 MARGIN = 3.0  # a node may be slower than what was measured, and shared
 MEGABYTES = {True: 2000, False: 8000}  # by `reduced`; two Snakemakes of 150 MB are in it
@@ -90,8 +90,9 @@ def training_memory(scale: str, experiment: str, variant: str) -> int:
     To 100 MB, so that a small dataset adds nothing: nodes have round amounts, and twice what is
     just above half of one would not fit on it.
     """
-    settings = resolve(experiment, variant, scale).settings
-    held = disk.dataset_bytes(settings, observation(experiment, variant, scale))
+    held = disk.dataset_bytes(
+        size(experiment, variant, scale), observation(experiment, variant, scale)
+    )
     return memory(scale) + 100 * round(held / 1e8)
 
 
@@ -125,12 +126,7 @@ def evaluation_seconds(scale: str, experiment: str, variant: str) -> float:
 
 def collection_seconds(settings: DatasetSettings) -> float:
     """Seconds of the simulator while a dataset is collected."""
-    collection = settings.collection
-    count = collection.episodes_per_segment_count
-    whole = min(count, collection.played_to_end or count)
-    kept = (min(length, collection.keep_segments or length) for length in collection.segments)
-    segments = whole * sum(collection.segments) + (count - whole) * sum(kept)
-    return _simulated(settings, segments * settings.segment_length)
+    return _simulated(settings, size_of(settings.dataset).simulated_steps)
 
 
 def training_work(settings: RunSettings, number: int, seen: Observation) -> Work:
@@ -196,9 +192,8 @@ def _limit(seconds: float) -> int:
 
 def _updates(settings: RunSettings, stage: slices.Stage) -> int:
     """Updates of a budget in epochs; the dataset need not be there yet."""
-    collection = settings.collection
-    lengths = sum(length <= stage.segments for length in collection.segments)
-    episodes = lengths * collection.episodes_per_segment_count
+    longest = stage.segments * settings.segment_length
+    episodes = sum(count for steps, count in size_of(settings.dataset).lengths if steps <= longest)
     return math.ceil((stage.epochs or 1) * episodes / stage.batch_size)
 
 

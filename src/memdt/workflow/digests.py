@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 # Where each step begins. A step that is given a model, an environment or a figure begins there too.
 ENTRIES = {
-    "collect": "memdt.data.collect",
+    "dataset": "memdt.data.sources.interface",
     "train": "memdt.training.train",
     "evaluate": "memdt.evaluation.evaluate",
     "attention": "memdt.evaluation.attention_maps",

@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from memdt.settings.schema import DatasetSettings, EnvironmentSettings, RunSettings
+from memdt.data.sources.size import Size
+from memdt.settings.schema import EnvironmentSettings, RunSettings
 from memdt.workflow.observations import Observation
-
-if TYPE_CHECKING:
-    from memdt.models.interface import Spaces
 
 BLOCK = 4096  # what the smallest file takes
 FLOAT = 4
@@ -55,13 +53,9 @@ def evaluation_bytes(settings: RunSettings) -> int:
     return ROW * evaluation.episodes * sum(lengths)
 
 
-def dataset_bytes(settings: DatasetSettings | RunSettings, seen: Observation) -> int:
+def dataset_bytes(size: Size, seen: Observation) -> int:
     """Observations, actions and rewards that are kept; the file is compressed, and smaller."""
-    collection = settings.collection
-    longest = collection.keep_segments or max(collection.segments)
-    kept = sum(min(length, longest) for length in collection.segments)
-    steps = collection.episodes_per_segment_count * kept * settings.segment_length
-    return steps * (seen.bytes + 2 * FLOAT)
+    return size.steps * (seen.bytes + 2 * FLOAT)
 
 
 @cache
@@ -69,25 +63,14 @@ def _parameters(model: str, environment: str) -> int:
     import torch
 
     from memdt import discovery
+    from memdt.environments.task import Task
 
     content = json.loads(model)
     module = discovery.load("memdt.models", content["name"])
-    spaces = _spaces(environment)
+    spaces = Task.of(EnvironmentSettings.model_validate_json(environment)).spaces
     with torch.device("meta"):
         policy = module.build(module.Settings(**content), spaces)
     return sum(one.numel() for one in policy.parameters())
-
-
-@cache
-def _spaces(environment: str) -> Spaces:
-    from memdt.environments import interface
-    from memdt.models.interface import Spaces
-
-    settings = EnvironmentSettings.model_validate_json(environment)
-    module = interface.load(settings.module)
-    made = module.make(module.Settings(**settings.parameters))
-    made.close()
-    return Spaces(made.observation_space, made.action_space)
 
 
 def _text(content: dict[str, Any]) -> str:

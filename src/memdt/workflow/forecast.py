@@ -20,7 +20,7 @@ from memdt.settings.remembered import resolve
 from memdt.settings.resolve import figures, resolve_dataset
 from memdt.settings.runs import Run, recorded_for, runs
 from memdt.workflow import costs, disk, plan
-from memdt.workflow.observations import observation_of
+from memdt.workflow.observations import observation_of, size_of
 
 DATASETS, REPORT = "(datasets)", "(report)"  # rows of what all experiments share
 SHORT = 5.0  # seconds of a table, a figure or a report
@@ -59,7 +59,7 @@ def _datasets(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
     for path in plan.datasets(scale, experiments):
         settings = resolve_dataset(path.stem, scale)
         seen = observation_of(settings.environment.model_dump_json())
-        size = disk.size(path) or disk.dataset_bytes(settings, seen)
+        size = disk.size(path) or disk.dataset_bytes(size_of(settings.dataset), seen)
         yield PlannedJob(DATASETS, "dataset", path, costs.collection_seconds(settings), size)
 
 
@@ -127,7 +127,7 @@ def _timed(job: PlannedJob) -> float:
     """Seconds as Snakemake has noted them for a dataset; those of other jobs are not looked at."""
     if job.kind != "dataset":
         return job.seconds
-    timing = Path("data/benchmarks/collect", job.output.parent.name, f"{job.output.stem}.tsv")
+    timing = Path("data/benchmarks/dataset", job.output.parent.name, f"{job.output.stem}.tsv")
     try:
         with timing.open(encoding="utf-8", newline="") as file:
             return float(next(csv.DictReader(file, delimiter="\t"))["s"])

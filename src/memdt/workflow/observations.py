@@ -1,6 +1,6 @@
-"""What environments show at a step, so that a plan can count bytes and multiplications.
+"""What environments show and datasets hold, so that a plan can count bytes and multiplications.
 
-An environment is made once to find out, and what it showed is kept beside its checked settings
+The modules are asked once, and what they said is kept beside the checked settings
 (`settings/remembered.py`): planning then imports neither torch nor a simulator.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+from memdt.data.sources.size import Size
 from memdt.settings import remembered
 from memdt.settings.schema import EnvironmentSettings, RunSettings
 
@@ -28,7 +29,25 @@ def observation(experiment: str, variant: str, scale: str) -> Observation:
     note = remembered.note_of(experiment, variant, scale)
     if note is None:
         return _of(remembered.resolve(experiment, variant, scale).settings)
-    return Observation(tuple(note["shape"]), note["bytes"])
+    return Observation(tuple(note["observation"]["shape"]), note["observation"]["bytes"])
+
+
+@cache
+def size(experiment: str, variant: str, scale: str) -> Size:
+    """What the run's dataset will hold, from memory where there is one."""
+    note = remembered.note_of(experiment, variant, scale)
+    if note is None:
+        return size_of(remembered.resolve(experiment, variant, scale).settings.dataset)
+    lengths = tuple((steps, count) for steps, count in note["size"]["lengths"])
+    return Size(lengths, note["size"]["simulated_steps"])
+
+
+def size_of(dataset: dict[str, Any]) -> Size:
+    """What a dataset will hold, as its source foresees it."""
+    from memdt.data.sources import interface
+
+    source, settings = interface.settings_of(dataset)
+    return source.expected(settings)
 
 
 @cache
@@ -36,22 +55,19 @@ def observation_of(environment: str) -> Observation:
     """What an environment shows, given its settings as JSON; nothing without its simulator."""
     import numpy as np
 
-    from memdt.environments import interface
+    from memdt.environments.task import Task
 
-    settings = EnvironmentSettings.model_validate_json(environment)
-    module = interface.load(settings.module)
-    if interface.missing(module):
+    task = Task.of(EnvironmentSettings.model_validate_json(environment))
+    if task.missing:
         return Observation((), 0)
-    made = module.make(module.Settings(**settings.parameters))
-    made.close()
-    space = made.observation_space
+    space = task.spaces.observation
     shape, kind = space.shape or (), np.dtype(space.dtype or np.float32)
     return Observation(shape, int(np.prod(shape)) * kind.itemsize)
 
 
 def note(settings: RunSettings) -> dict[str, Any]:
-    """The observation of a run's environment, as it is kept beside the settings."""
-    return asdict(_of(settings))
+    """What is kept beside the settings of a run."""
+    return {"observation": asdict(_of(settings)), "size": asdict(size_of(settings.dataset))}
 
 
 def _of(settings: RunSettings) -> Observation:

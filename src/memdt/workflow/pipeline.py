@@ -91,7 +91,7 @@ def _datasets(experiments: Sequence[str]) -> dict[str, Any]:
     used = {module for name in experiments for module in _modules(name)["environments"]}
     return {
         "cmd": _snakemake("datasets", experiments),
-        "deps": _code(_reached(["collect"], {"environments": tuple(used)})),
+        "deps": _code(_reached(["dataset"], {"environments": tuple(used)})),
         "params": _settings([("environments", _environments(experiments)), ("scales", [SCALE])]),
         "outs": _kept(outs),
     }
@@ -116,7 +116,7 @@ def _runs(experiment: str) -> dict[str, Any]:
 
 def _report(experiments: Sequence[str]) -> dict[str, Any]:
     drawn = plan.figures_of(experiments)
-    of_runs = ("collect", *RUN_STEPS, *RECORDING_STEPS.values())
+    of_runs = ("dataset", *RUN_STEPS, *RECORDING_STEPS.values())
     steps = [step for step in digests.ENTRIES if step not in of_runs]
     named = {"figures": tuple(plan.figure_module(name) for name in drawn)}
     data = [_of(paths.experiment_folder(SCALE, name)) for name in experiments]

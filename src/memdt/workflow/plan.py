@@ -12,11 +12,12 @@ from typing import Any
 
 from memdt import discovery, paths
 from memdt.errors import UserError, closest
-from memdt.results.metric_names import EVERYWHERE, late, measures_of, parse, refuse_unknown
+from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.layers import available
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import (
+    SOURCES,
     Resolved,
     components,
     environment_of,
@@ -29,7 +30,7 @@ from memdt.settings.resolve import (
     variants_of,
 )
 from memdt.settings.runs import RECORDED, Run, recorded_for, runs
-from memdt.settings.schema import FigureSettings, Selection
+from memdt.settings.schema import DatasetSettings, FigureSettings, Selection
 from memdt.workflow import observations
 
 
@@ -66,6 +67,15 @@ def trained(scale: str, run: Run) -> tuple[Run, ...]:
     mine = Run(resolved.experiment, resolved.variant, run.seed)
     before = () if resolved.start is None else trained(scale, Run(*resolved.start, run.seed))
     return (mine, *before)
+
+
+def raw_files(settings: DatasetSettings) -> list[Path]:
+    """The files that a dataset is made from; UserError where people have yet to put one there."""
+    if not discovery.defines(SOURCES, settings.dataset["source"], "raw_files"):
+        return []  # without importing it: every plan asks
+    from memdt.data.sources import interface
+
+    return [file.path for file in interface.raw_files(settings.dataset)]
 
 
 def dataset(scale: str, experiment: str, variant: str) -> Path:
@@ -236,7 +246,7 @@ def check(scale: str, experiments: Iterable[str]) -> None:
         scale_file(name)
     wanted = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
     for one in wanted:
-        resolve_dataset(resolve(*one).settings.environment.name, scale)
+        raw_files(resolve_dataset(resolve(*one).settings.environment.name, scale))
     keep(wanted, observations.note)
     for name, figure in figures().items():
         _check_figure(name, figure)
@@ -244,8 +254,8 @@ def check(scale: str, experiments: Iterable[str]) -> None:
 
 def _check_table(experiment: str) -> None:
     """UserError where a table shows what nobody measures in its environment."""
-    told = [measures_of(module) for module in components(experiment).environment_modules]
-    columns = (*EVERYWHERE, *(name for name in told[0] if all(name in one for one in told)))
+    known = [columns_of(module) for module in components(experiment).environment_modules]
+    columns = tuple(name for name in known[0] if all(name in one for one in known))
     try:
         for name in experiment_file(experiment).table.metrics:
             refuse_unknown(name, parse(name), columns)

@@ -94,7 +94,7 @@ def _told(path: Path, what: str) -> Iterator[Complaint]:
 
 
 def _dataset(path: Path) -> Iterator[Complaint]:
-    from memdt.data.episodes import read_episodes
+    from memdt.data.episode_file import read_episodes
 
     try:
         read_episodes(path, None, "")

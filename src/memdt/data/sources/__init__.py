@@ -1,0 +1,6 @@
+"""Where datasets come from, one file a source; its name is the ``source:`` of a ``dataset:`` block.
+
+See ``interface`` for what a source must offer.
+"""
+
+INFRASTRUCTURE = ("interface", "size")

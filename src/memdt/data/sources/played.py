@@ -1,0 +1,249 @@
+"""Episodes that are played here: the environment's own policy plays, episodes of each length stay.
+
+Source: RATE section 4.2 (q_n: successful episodes that span n segments).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from jaxtyping import Bool, Float, Int, Shaped
+from pydantic import Field, model_validator
+
+from memdt.data.episodes import NOT_PLAYED, EpisodeStore
+from memdt.data.sources.size import Size
+from memdt.environments.interface import CollectionPolicy
+from memdt.environments.task import Task
+from memdt.errors import UserError
+from memdt.progress import Progress
+from memdt.settings.schema import Frozen
+
+FIRST_SEED = 1_000_000  # evaluation counts its seeds up from 0 and stays below
+SEEDS_PER_COLLECTION = 1_000_000_000  # so that no two collection seeds share an episode
+ATTEMPTS_PER_EPISODE = 20  # a policy that succeeds more rarely than this is given up
+
+
+class Settings(Frozen):
+    """How a dataset is collected."""
+
+    source: str
+    lengths: tuple[int, ...] = Field(
+        min_length=1, description="steps that the episodes are made to last; so many of each length"
+    )
+    episodes_per_length: int = Field(gt=0, description="episodes of each of these lengths")
+    only_successful: bool = Field(default=True, description="keep only episodes that succeed")
+    keep_steps: int | None = Field(
+        default=None,
+        gt=0,
+        description="keep the first steps of an episode, which is played to its end; null: all",
+    )
+    played_to_end: int | None = Field(
+        default=None,
+        gt=0,
+        description="so many episodes are, at least; the others stop after the steps kept, and "
+        "are taken to earn later what those did in the mean; null: all are",
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the collection")
+
+    @model_validator(mode="after")
+    def _something_is_kept(self) -> Settings:
+        if self.played_to_end is not None and self.keep_steps is None:
+            raise ValueError("dataset.played_to_end needs dataset.keep_steps")
+        if self.played_to_end is not None and self.only_successful:
+            raise ValueError(
+                "dataset.played_to_end needs dataset.only_successful: false, since success is "
+                "known at the end alone"
+            )
+        return self
+
+
+def expected(settings: Settings) -> Size:
+    """As many episodes of each length as are asked for; those that fail are not foreseen."""
+    count = settings.episodes_per_length
+    kept = [min(length, settings.keep_steps or length) for length in settings.lengths]
+    whole = min(count, settings.played_to_end or count)
+    return Size(
+        lengths=tuple((length, count) for length in kept),
+        simulated_steps=whole * sum(settings.lengths) + (count - whole) * sum(kept),
+    )
+
+
+def episodes(
+    task: Task, settings: Settings, files: Sequence[Path], attempts: Counter[str]
+) -> Iterator[EpisodeStore]:
+    """Play ``episodes_per_length`` episodes of each length.
+
+    They come as they are played, as many at once as the environment allows side by side.
+
+    Seeds are taken in order. Of each group of the environment as many episodes are kept as among
+    that many consecutive seeds, whichever group fails more often: an environment that alternates
+    its hint or its task from seed to seed gives balanced ones.
+
+    Raises:
+        UserError: a simulator is missing, or too few episodes succeed.
+    """
+    if task.missing:
+        remedy = f"install {task.missing[0]}"
+        raise UserError(f"{task.name} needs {', '.join(task.missing)}", "dataset", remedy)
+    wanted = settings.episodes_per_length
+    progress = Progress(f"play {task.name}", wanted * len(settings.lengths), unit="episodes")
+    seed, done = FIRST_SEED + settings.seed * SEEDS_PER_COLLECTION, 0
+    for length in settings.lengths:
+        player = _Player(task.lengthened(length), settings, seed, attempts)
+        for store in player.collect(wanted):
+            done += len(store)
+            progress.update(done)
+            yield store
+        seed = player.seed
+
+
+@dataclass
+class _Player:
+    """Plays one length of an environment."""
+
+    task: Task
+    settings: Settings
+    seed: int  # the next one
+    attempts: Counter[str]  # of all lengths
+    later: list[float] = field(default_factory=list)  # earned after the steps kept, if played
+
+    def collect(self, wanted: int) -> Iterator[EpisodeStore]:
+        """``wanted`` episodes in batches."""
+        lacking = Counter(self.task.groups(range(self.seed, self.seed + wanted)))
+        quotas, tried = lacking.copy(), Counter[str]()
+        while lacking:
+            self._give_up_where_hopeless(lacking, tried, quotas)
+            store = self._play(self._next(lacking))
+            groups = store.groups.tolist()
+            tried.update(groups)
+            self.attempts.update(groups)
+            if self.settings.only_successful:
+                store = store.select(self.task.success(store.returns, store.terminated))
+            lacking -= Counter(store.groups.tolist())
+            yield store
+
+    def _next(self, lacking: Counter[str]) -> list[int]:
+        """The next seeds to play side by side: no more of a group than it lacks."""
+        room, seeds = lacking.copy(), list[int]()
+        rows = min(lacking.total(), self.task.rows_at_once)
+        while len(seeds) < rows:
+            group = self.task.groups([self.seed])[0]
+            if room[group]:
+                room[group] -= 1
+                seeds.append(self.seed)
+            self.seed += 1
+        return seeds
+
+    def _play(self, seeds: Sequence[int]) -> EpisodeStore:
+        environment = self.task.collection_vector(len(seeds))
+        to_end = self.settings.played_to_end
+        enough = to_end is not None and len(self.later) >= to_end
+        try:
+            policy = self.task.collection_policy()
+            store = play(environment, policy, seeds, self.settings.keep_steps, stop=enough)
+        finally:
+            environment.close()
+        store = replace(store, groups=np.array(self.task.groups(seeds)))
+        # An episode that was stopped is taken to earn later what the others earned in the mean
+        # (Deviation D52).
+        self.later += store.later_returns[store.later_steps > 0].tolist()
+        mean = np.mean(self.later) if self.later else 0.0
+        return replace(store, later_returns=np.where(store.to_end, store.later_returns, mean))
+
+    def _give_up_where_hopeless(
+        self, lacking: Counter[str], attempts: Counter[str], quotas: Counter[str]
+    ) -> None:
+        for group, short in lacking.items():
+            if attempts[group] >= ATTEMPTS_PER_EPISODE * quotas[group]:
+                which = "" if len(quotas) == 1 else f" of {group}"
+                have = quotas[group] - short
+                raise UserError(
+                    f"only {have} of {attempts[group]} episodes{which} succeeded, "
+                    f"{quotas[group]} are wanted",
+                    f"dataset of {self.task.name}",
+                    "make the task easier, or set dataset.only_successful to false",
+                )
+
+
+def play(
+    environment: VectorEnv,
+    policy: CollectionPolicy,
+    seeds: Sequence[int],
+    most: int | None = None,
+    stop: bool = False,
+) -> EpisodeStore:
+    """One whole episode in every row, as a store; row i begins with ``seeds[i]``.
+
+    Of an episode longer than ``most`` steps only these are kept; the others are counted, or with
+    ``stop`` not played, which ``later_steps`` tells.
+    """
+    observations, info = environment.reset(seed=seeds)  # type: ignore[arg-type]
+    policy.reset(seeds)
+    running = np.ones(len(seeds), dtype=bool)
+    later_steps, later_returns = np.zeros(len(seeds), dtype=np.int64), np.zeros(len(seeds))
+    final = np.empty_like(observations)
+    steps: list[tuple[np.ndarray, ...]] = []
+    while running.any() and not (stop and len(steps) == most):
+        actions = policy.act(observations, info)
+        following, rewards, terminated, truncated, info = environment.step(actions)
+        if most is None or len(steps) < most:
+            rows = np.flatnonzero(running)
+            meant = getattr(policy, "meant", None)
+            columns = (observations, actions, rewards, *(() if meant is None else (meant,)))
+            steps.append((rows, *(values[rows] for values in columns)))
+            final[rows] = following[rows]
+        else:
+            later_steps += running
+            later_returns += np.where(running, rewards, 0.0)
+        observations, running = following, ~(terminated | truncated)
+    later_steps[running] = NOT_PLAYED
+    ends = _Ends(final, terminated.copy(), truncated.copy(), later_steps, later_returns)
+    return _store(steps, np.asarray(seeds), ends)
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """How each row ended."""
+
+    observations: Shaped[np.ndarray, "rows ..."]  # after the last step that is kept
+    terminated: Bool[np.ndarray, " rows"]
+    truncated: Bool[np.ndarray, " rows"]
+    later_steps: Int[np.ndarray, " rows"]
+    later_returns: Float[np.ndarray, " rows"]
+
+
+def _store(
+    steps: list[tuple[np.ndarray, ...]], seeds: Shaped[np.ndarray, " rows"], ends: _Ends
+) -> EpisodeStore:
+    """Steps recorded side by side, put one episode after the other.
+
+    A row that has ended takes part in no later step, so its steps are numbered from 0 on. The
+    steps are used up: two copies of their observations are enough.
+    """
+    lengths = np.bincount(np.concatenate([rows for rows, *_ in steps]), minlength=len(seeds))
+    offsets = np.append(0, np.cumsum(lengths))
+    columns = [np.empty((offsets[-1], *one.shape[1:]), one.dtype) for one in steps[0][1:]]
+    for time in reversed(range(len(steps))):
+        rows, *values = steps.pop()
+        for column, value in zip(columns, values, strict=True):
+            column[offsets[rows] + time] = value
+    observations, actions, rewards, *labels = columns
+    return EpisodeStore(
+        observations=observations,
+        actions=actions,
+        rewards=rewards.astype(np.float32),
+        offsets=offsets,
+        final_observations=ends.observations,
+        terminated=ends.terminated,
+        truncated=ends.truncated,
+        seeds=seeds.astype(np.int64),
+        groups=np.full(len(seeds), ""),
+        later_steps=ends.later_steps,
+        later_returns=ends.later_returns,
+        labels=labels[0] if labels else None,
+    )

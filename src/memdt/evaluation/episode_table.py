@@ -1,0 +1,37 @@
+"""The columns of ``episodes.csv``, one row an evaluation episode.
+
+    condition,segments,episode,environment_seed,return,steps[,success][,score],group[,measures]
+
+``success`` (0 or 1) and ``score`` stand there where the environment knows them
+(`environments/task.py`), measures are what it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FIRST = ("condition", "segments", "episode", "environment_seed", "return", "steps")
+GROUP = "group"  # after the outcomes, before the measures
+TEXTS = ("condition", GROUP)
+REAL = ("return", "score")  # six digits; all else are whole numbers
+
+Row = Mapping[str, Any]
+
+
+def columns(outcomes: Sequence[str], measures: Sequence[str]) -> tuple[str, ...]:
+    """All columns, in their order."""
+    return (*FIRST, *outcomes, GROUP, *measures)
+
+
+def text(rows: Sequence[Row], outcomes: Sequence[str], measures: Sequence[str]) -> str:
+    """The table as CSV; the same rows give the same bytes."""
+    names = columns(outcomes, measures)
+    lines = [",".join(names), *(",".join(_cell(name, row[name]) for name in names) for row in rows)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _cell(name: str, value: Any) -> str:
+    if name in TEXTS:
+        return str(value)
+    return f"{value:.6g}" if name in REAL else str(int(value))
