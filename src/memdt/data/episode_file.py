@@ -8,9 +8,10 @@ Attributes are text, JSON where it is not a single word: ``settings``, ``setting
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -73,31 +74,24 @@ def read_episodes(path: Path | str, settings_digest: str | None, remedy: str) ->
     Raises:
         UserError: the file is missing, damaged, foreign, or was made with other settings.
     """
-    try:
-        with _open(path) as file:
-            _check_format(file)
-            _check_digest(file, settings_digest)
-            names = [name for name in _NAMES if name in file or name not in _OPTIONAL]
-            store = {name: _read_array(file, name) for name in names}
-            _check_arrays(store)
-            store["groups"] = _named(file, store["groups"])
-    except _Refused as refusal:
-        raise UserError(str(refusal), str(path), remedy) from None
-    except (OSError, KeyError, RuntimeError) as error:
-        raise UserError(f"damaged dataset ({error})", str(path), remedy) from None
-    return EpisodeStore(**store)
+    with _refusals(path, remedy), _open(path) as file:
+        return _read_store(file, settings_digest, lambda dataset: dataset[()])
+
+
+def read_all_but_observations(
+    path: Path | str, settings_digest: str | None, remedy: str
+) -> tuple[EpisodeStore, int]:
+    """The same with observations of no width, and how many bytes the observations take."""
+    with _refusals(path, remedy), _open(path) as file:
+        store = _read_store(file, settings_digest, lambda dataset: np.empty((len(dataset), 0)))
+        return store, int(file["observations"].nbytes)
 
 
 def read_metadata(path: Path | str, remedy: str) -> dict[str, str]:
     """The attributes of a dataset as text; JSON stays JSON. Refuses like :func:`read_episodes`."""
-    try:
-        with _open(path) as file:
-            _check_format(file)
-            return {key: str(value) for key, value in file.attrs.items()}
-    except _Refused as refusal:
-        raise UserError(str(refusal), str(path), remedy) from None
-    except (OSError, KeyError, RuntimeError) as error:
-        raise UserError(f"damaged dataset ({error})", str(path), remedy) from None
+    with _refusals(path, remedy), _open(path) as file:
+        _check_format(file)
+        return {key: str(value) for key, value in file.attrs.items()}
 
 
 _NAMES = tuple(field.name for field in fields(EpisodeStore))  # observations first
@@ -107,6 +101,34 @@ _KINDS = "buif"  # bool, unsigned, signed, float: h5py would turn other kinds in
 
 class _Refused(Exception):
     """Why a file is not accepted, in words for a person."""
+
+
+@contextlib.contextmanager
+def _refusals(path: Path | str, remedy: str) -> Iterator[None]:
+    """Turn whatever is wrong with a file into one line."""
+    try:
+        yield
+    except _Refused as refusal:
+        raise UserError(str(refusal), str(path), remedy) from None
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise UserError(f"damaged dataset ({error})", str(path), remedy) from None
+
+
+def _read_store(
+    file: h5py.File, settings_digest: str | None, observations: Callable[[h5py.Dataset], np.ndarray]
+) -> EpisodeStore:
+    _check_format(file)
+    _check_digest(file, settings_digest)
+    names = [name for name in _NAMES if name in file or name not in _OPTIONAL]
+    read = {"observations": observations}
+    arrays = {name: read.get(name, _whole)(_numbers(file, name)) for name in names}
+    _check_arrays(arrays)
+    return EpisodeStore(**{**arrays, "groups": _named(file, arrays["groups"])})
+
+
+def _whole(dataset: h5py.Dataset) -> Shaped[np.ndarray, "rows ..."]:
+    array: np.ndarray = dataset[()]
+    return array
 
 
 def _open(path: Path | str) -> h5py.File:
@@ -188,7 +210,7 @@ def _named(
     file: h5py.File, codes: Shaped[np.ndarray, " episodes"]
 ) -> Shaped[np.ndarray, " episodes"]:
     names = names_of(file)
-    if codes.dtype.kind != "i" or not (0 <= codes.min() and codes.max() < len(names)):
+    if codes.dtype.kind != "i" or not set(np.unique(codes)) <= set(range(len(names))):
         raise _Refused("damaged dataset (a group without a name)")
     named: np.ndarray = names[codes]
     return named
@@ -211,13 +233,12 @@ def _create(
     )  # fmt: skip
 
 
-def _read_array(file: h5py.File, name: str) -> Shaped[np.ndarray, "rows ..."]:
+def _numbers(file: h5py.File, name: str) -> h5py.Dataset:
     dataset = file.get(name)
     numbers = isinstance(dataset, h5py.Dataset) and dataset.dtype.kind in _KINDS
     if not numbers or dataset.ndim < 1 or (dataset.ndim > 1 and name not in WIDE):
         raise _Refused(f"damaged dataset (no array of numbers {name!r})")
-    array: np.ndarray = dataset[()]
-    return array
+    return dataset
 
 
 def _check_format(file: h5py.File) -> None:

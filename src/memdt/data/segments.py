@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -87,28 +88,53 @@ def returns_to_go(
     return remaining.astype(np.float32)
 
 
+@runtime_checkable
+class Observations(Protocol):
+    """What is seen at each step of a dataset, wherever it lies: see `data/access.py`."""
+
+    def __getitem__(self, index: Int[Tensor, "*batch time"]) -> Shaped[Tensor, "*batch time ..."]:
+        """The observations of these steps, on the device of ``index``."""
+
+
 @dataclass(frozen=True)
 class EpisodeTensors:
     """All episodes of a dataset as flat tensors, one step after the other, held once."""
 
-    observations: Shaped[Tensor, "steps ..."]
+    observations: Observations
     actions: Shaped[Tensor, "steps ..."]
     returns_to_go: Float[Tensor, " steps"]
     offsets: Int[np.ndarray, " borders"]  # episode i holds the steps offsets[i] .. offsets[i+1]-1
+    groups: Shaped[np.ndarray, " episodes"]  # a word each
     labels: Shaped[Tensor, "steps ..."] | None = None  # None: the actions
+    frame_stack: int = 1  # single frames are held, and joined when they are read
 
     @classmethod
-    def from_store(cls, store: EpisodeStore, device: torch.device | str = "cpu") -> EpisodeTensors:
-        """Copy a dataset to ``device``: frames stay uint8, choices become int64, others float32."""
+    def from_store(
+        cls,
+        store: EpisodeStore,
+        device: torch.device | str = "cpu",
+        observations: Observations | None = None,
+        frame_stack: int = 1,
+    ) -> EpisodeTensors:
+        """Copy a dataset to ``device``: frames stay uint8, choices become int64, others float32.
+
+        ``observations``: those to use in place of the store's, such as those that stay on disk.
+        """
         # Deviation D35: what is earned after the kept steps counts.
         parts = np.split(store.rewards, store.offsets[1:-1])
         pairs = zip(parts, store.later_returns.tolist(), strict=True)
         remaining = [returns_to_go(rewards, later) for rewards, later in pairs]
         return cls(
-            observations=_observations(store.observations).to(device),
+            observations=(
+                _observations(store.observations).to(device)
+                if observations is None
+                else observations
+            ),
             actions=_actions(store.actions).to(device),
             returns_to_go=torch.from_numpy(np.concatenate(remaining)).to(device),
             offsets=store.offsets.astype(np.int64),
+            groups=store.groups,
+            frame_stack=frame_stack,
             labels=None if store.labels is None else _actions(store.labels).to(device),
         )
 
@@ -140,12 +166,26 @@ class EpisodeTensors:
         mask = index < ends
         index = torch.minimum(index, ends - 1)
         return Segment(
-            observations=self.observations[index],
+            observations=self._observed(index),
             actions=_padded(self.actions[index], mask),
             returns_to_go=self.returns_to_go[index].masked_fill(~mask, 0.0),
             mask=mask,
             labels=None if self.labels is None else _padded(self.labels[index], mask),
         )
+
+    def _observed(self, index: Int[Tensor, "batch time"]) -> Shaped[Tensor, "batch time ..."]:
+        """What was seen at these steps: one frame, or the last few ones along the channels.
+
+        Before an episode's first frame there is nothing to see, so this frame is repeated.
+        """
+        if self.frame_stack == 1:
+            return self.observations[index]
+        borders = torch.as_tensor(self.offsets, device=index.device)
+        starts = borders[torch.searchsorted(borders, index, right=True) - 1]
+        back = torch.arange(self.frame_stack - 1, -1, -1, device=index.device)
+        wanted = torch.maximum(index[..., None] - back, starts[..., None])
+        frames = self.observations[wanted.flatten(1)].unflatten(1, wanted.shape[1:])
+        return torch.cat(frames.unbind(2), dim=-1)
 
 
 def _padded(

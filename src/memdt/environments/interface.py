@@ -31,6 +31,7 @@ class CollectionPolicy(Protocol):
         """An action for every row."""
 
 
+@runtime_checkable
 class Collected(Protocol):
     """What an environment's ``dataset_card(settings, collected)`` may look at of its dataset.
 

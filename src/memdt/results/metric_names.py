@@ -1,7 +1,7 @@
 """What a table, a claim or a figure may show of the episodes: read by its name, here alone.
 
     return, steps                the mean over episodes
-    success, score               and that of what an environment says of each (`environments/task.py`)
+    success, score               and that of what an environment says of it (environments/task.py)
     tics                         and that of whatever else it counts (its MEASURES)
     share of a against b         a / (a + b), each summed over the episodes
     return (red)                 of the episodes of one group (`group` in the environment)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from memdt import discovery
 from memdt.data.episodes import EpisodeStore
@@ -26,6 +26,7 @@ from memdt.settings.schema import Frozen
 PACKAGE = "memdt.data.sources"
 
 
+@runtime_checkable
 class Source(Protocol):
     """A module of ``memdt.data.sources``.
 
