@@ -16,7 +16,7 @@ from typing import Any
 
 import pydantic
 
-from memdt import paths
+from memdt import discovery, paths
 from memdt.files import write_text
 from memdt.settings import resolve as checked
 from memdt.settings.layers import Layered
@@ -25,7 +25,8 @@ from memdt.settings.schema import RunSettings
 
 FILE = Path(".snakemake/memdt_settings.json")
 PACKAGE = Path(__file__).parents[1]
-PARTS = ("settings", "models", "environments")  # the code that checks, and the classes it checks by
+# The code that checks, and the classes that it checks by.
+PARTS = ("settings", "models", "environments", "data", "training")
 
 
 @cache
@@ -65,7 +66,8 @@ def keep(
 def key() -> str:
     """A digest of every byte that resolved settings depend on."""
     digest = hashlib.sha256(pydantic.VERSION.encode())
-    sources = [path for part in PARTS for path in (PACKAGE / part).rglob("*.py")]
+    roots = (PACKAGE, *discovery.plugins())
+    sources = [path for root in roots for part in PARTS for path in (root / part).rglob("*.py")]
     for path in sorted([*paths.CONFIG.rglob("*.yaml"), *sources]):
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         digest.update(path.read_bytes())

@@ -74,7 +74,11 @@ def figures() -> dict[str, FigureSettings]:
 def selection(overrides: dict[str, Any] | None = None) -> Selection:
     """What to run: workflow/config/config.yaml, with ``snakemake --config`` values over it."""
     path = paths.CONFIG / "config.yaml"
-    content = {**read_yaml(path), **(overrides or {})}
+    saved = read_yaml(path)
+    content = {**saved, **(overrides or {})}
+    if content.get(discovery.KEY) != saved.get(discovery.KEY):
+        # Every job of the workflow is a process of its own and reads the file, not the command.
+        raise UserError("set it in the file itself", f"{path}: {discovery.KEY}")
     try:
         chosen = Selection.model_validate(content)
     except ValidationError as error:
@@ -85,7 +89,7 @@ def selection(overrides: dict[str, Any] | None = None) -> Selection:
     elif isinstance(names, str):
         names = tuple(name.strip() for name in names.strip("[]").split(","))
     _check_names(names, chosen.scale, str(path))
-    return Selection(scale=chosen.scale, experiments=names)
+    return chosen.model_copy(update={"experiments": names})
 
 
 def _check_names(names: tuple[str, ...], scale: str, where: str) -> None:

@@ -327,3 +327,6 @@ class Selection(Frozen):
 
     scale: str
     experiments: tuple[str, ...] | str
+    plugins: tuple[str, ...] = Field(
+        default=(), description="folders of components that are searched beside src/memdt"
+    )
