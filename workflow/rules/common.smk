@@ -197,7 +197,7 @@ def episodes_of(scale, experiment):
 
 @by_wildcards
 def table_settings(scale, experiment):
-    shape = experiment_file(experiment).table.model_dump(mode="json")
+    shape = experiment_file(experiment).table.model_dump(mode="json", exclude_defaults=True)
     return settings_digest([shape, seeds_of(scale, experiment)])
 
 

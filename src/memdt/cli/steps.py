@@ -118,7 +118,7 @@ class Dataset(FileStep):
         # Counted while the episodes are written; the attributes are written after them.
         attempts: Counter[str] = Counter()
         metadata: dict[str, Any] = {
-            "settings": content,
+            "settings": slices.dataset(settings, full=True),
             "settings_digest": digest(content),
             "source_digest": self.source("dataset", environment=task.name),
             "spaces": task.spaces.as_json(),

@@ -48,12 +48,12 @@ def evaluate_run(job: EvaluationJob) -> None:
     policy = load_policy(job.settings, job.checkpoint)
     shown = load_demonstrations(job.settings, job.dataset)
     rows = [row for case in _cases(job.settings) for row in _rows(job, policy, shown, *case)]
-    content = slices.evaluate(job.settings)
     task = Task.of(job.settings.environment)
     write_text(job.out, episode_table.text(rows, task.outcomes, task.measures))
     made = manifest(
         job.seed, str(default_device()), [job.out],
-        settings_digest=digest(content), source_digest=job.source_digest, settings=content,
+        settings_digest=digest(slices.evaluate(job.settings)), source_digest=job.source_digest,
+        settings=slices.evaluate(job.settings, full=True),
     )  # fmt: skip
     write_manifest(job.out.with_name("evaluation_manifest.json"), made, measured(started))
 

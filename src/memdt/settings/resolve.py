@@ -147,8 +147,9 @@ def components(experiment: str) -> Components:
 
 
 SOURCES = "memdt.data.sources"
-DATASET_KEYS = tuple(DatasetSettings.model_fields)
-DERIVED = ("start", "played")  # of RunSettings: filled in here, never set by a file
+# Of RunSettings: filled in here, never set by a file.
+DERIVED = ("start", "played", "non_default")
+DATASET_KEYS = tuple(name for name in DatasetSettings.model_fields if name not in DERIVED)
 
 
 @cache
@@ -160,7 +161,7 @@ def resolve_dataset(environment: str, scale: str) -> DatasetSettings:
         settings = DatasetSettings.model_validate(Layered(kept, layers.origins).nested())
     except ValidationError as error:
         raise explain(error, DatasetSettings, layers.origin) from None
-    return settings.model_copy(update=_check_task(layers, settings))
+    return settings.model_copy(update=_checked_components(layers, settings))
 
 
 @cache
@@ -337,26 +338,37 @@ def _validate(layers: Layered) -> RunSettings:
         settings = RunSettings.model_validate(layers.nested())
     except ValidationError as error:
         raise explain(error, RunSettings, layers.origin) from None
-    name = _module_name(layers, "model.name", "memdt.models")
-    model = _check_part(layers, "model", _settings_class("memdt.models", name), settings.model)
-    settings = settings.model_copy(update={"model": model, **_check_task(layers, settings)})
+    settings = settings.model_copy(update=_checked_components(layers, settings))
     _check_length(layers, settings)
     return settings
 
 
-def _check_task(layers: Layered, settings: RunSettings | DatasetSettings) -> dict[str, Any]:
-    """Environment and dataset, each checked by its module, defaults filled in."""
+def _checked_components(layers: Layered, settings: RunSettings | DatasetSettings) -> dict[str, Any]:
+    """The parts that modules check, defaults filled in, and what of each differs from these."""
+    environment = settings.environment
     module = _module_name(layers, "environment.module", "memdt.environments")
-    parameters = _check_part(
-        layers,
-        "environment.parameters",
-        _settings_class("memdt.environments", module),
-        settings.environment.parameters,
-    )
     source = _module_name(layers, "dataset.source", SOURCES)
-    dataset = _check_part(layers, "dataset", _settings_class(SOURCES, source), settings.dataset)
-    environment = settings.environment.model_copy(update={"parameters": parameters})
-    return {"environment": environment, "dataset": dataset}
+    parts = [
+        ("environment.parameters", "memdt.environments", module, environment.parameters),
+        ("dataset", SOURCES, source, settings.dataset),
+    ]
+    if isinstance(settings, RunSettings):
+        name = _module_name(layers, "model.name", "memdt.models")
+        parts.append(("model", "memdt.models", name, settings.model))
+    checked = {
+        key: _check_part(layers, key, _settings_class(package, name), values)
+        for key, package, name, values in parts
+    }
+    full = {key: part.model_dump(mode="json") for key, part in checked.items()}
+    parameters = full.pop("environment.parameters")
+    return {
+        **full,
+        "environment": environment.model_copy(update={"parameters": parameters}),
+        "non_default": {
+            key: part.model_dump(mode="json", exclude_defaults=True)
+            for key, part in checked.items()
+        },
+    }
 
 
 def _check_length(layers: Layered, settings: RunSettings) -> None:
@@ -385,10 +397,10 @@ def _settings_class(package: str, name: str) -> type[BaseModel]:
 
 def _check_part(
     layers: Layered, prefix: str, model: type[BaseModel], values: dict[str, Any]
-) -> dict[str, Any]:
-    """The part checked by its module's Settings, defaults filled in."""
+) -> BaseModel:
+    """The part checked by its module's Settings."""
     try:
-        return model.model_validate(values).model_dump(mode="json")
+        return model.model_validate(values)
     except ValidationError as error:
         raise explain(error, model, layers.origin, prefix) from None
 

@@ -185,14 +185,26 @@ class EvaluationSettings(Frozen):
     seed: int = Field(default=0, ge=0, description="seed of sampled actions and memory noise")
 
 
-class DatasetSettings(Frozen):
+class ComponentDefaults(Frozen):
+    """Base of settings with parts that modules check by Settings of their own."""
+
+    # Kept beside the full values, because only the modules know their defaults, and importing a
+    # model takes torch. Whoever replaces such a part must replace this as well.
+    non_default: SkipJsonSchema[dict[str, dict[str, Any]] | None] = Field(
+        default=None,
+        description="by dotted key, what of such a part differs from its defaults; null: unknown, "
+        "all of it counts. `resolve` fills it in, no file may set it",
+    )
+
+
+class DatasetSettings(ComponentDefaults):
     """What shapes the dataset of a configured environment; no experiment may change it."""
 
     environment: EnvironmentSettings
     dataset: dict[str, Any] = Field(description="checked by the Settings of the source's module")
 
 
-class RunSettings(Frozen):
+class RunSettings(ComponentDefaults):
     """Everything that shapes one variant of one experiment at one scale."""
 
     environment: EnvironmentSettings

@@ -1,6 +1,11 @@
-"""What shapes each step's output: the settings a rule watches, cut so that no step sees too much.
+"""What shapes each step's output: the settings whose digest a rule watches, cut for each step.
 
 Editing an evaluation setting must not retrain; a longer curriculum must not redo its first stages.
+
+Values that equal their default are left out, so a new setting whose default keeps the old behaviour
+makes no result stale. ``full=True`` puts them back in, for people who read a manifest; no digest is
+taken of that. Because a default stands in no digest, changing one would go unnoticed: `defaults.py`
+pins them all. What is added to a slice must be left out too where it has its default.
 """
 
 from __future__ import annotations
@@ -42,28 +47,36 @@ def _of_stage(values: tuple[int, ...] | None, number: int) -> int | None:
     return None if values is None else values[min(number, len(values)) - 1]
 
 
-def dataset(settings: RunSettings | DatasetSettings) -> dict[str, Any]:
+def dataset(settings: RunSettings | DatasetSettings, *, full: bool = False) -> dict[str, Any]:
     """What shapes a dataset."""
     return {
         "module": settings.environment.module,
-        "parameters": settings.environment.parameters,
-        "dataset": settings.dataset,
+        "parameters": _parameters(settings, full),
+        "dataset": {
+            "source": settings.dataset["source"],
+            **_component(settings, "dataset", settings.dataset, full),
+        },
     }
 
 
-def train(settings: RunSettings, number: int) -> dict[str, Any]:
+# A stage holds what these come to, so that a longer curriculum leaves the first stages as they are.
+_OF_STAGES = {
+    "segments", "curriculum", "updates_per_stage", "epochs_per_stage", "batch_size",
+    "batch_size_per_stage", "horizons",
+}  # fmt: skip
+
+
+def train(settings: RunSettings, number: int, *, full: bool = False) -> dict[str, Any]:
     """What shapes the checkpoint of a stage, given its dataset and the stage before."""
-    training = settings.training.model_dump(mode="json")
-    for budget in ("segments", "curriculum", "updates_per_stage", "epochs_per_stage"):
-        del training[budget]
-    for budget in ("batch_size", "batch_size_per_stage", "horizons"):
-        del training[budget]
+    stages = [vars(stage(settings, k)) for k in range(1, number + 1)]
     return {
-        "dataset": dataset(settings),
+        "dataset": dataset(settings, full=full),
         "segment_length": settings.segment_length,
-        "model": settings.model,
-        "training": training,
-        "stages": [vars(stage(settings, k)) for k in range(1, number + 1)],
+        "model": _model(settings, full),
+        "training": settings.training.model_dump(
+            mode="json", exclude=_OF_STAGES, exclude_defaults=not full
+        ),
+        "stages": [{k: v for k, v in one.items() if full or v is not None} for one in stages],
         **({} if settings.start is None else {"start": settings.start}),
     }
 
@@ -86,14 +99,44 @@ def demonstration(settings: RunSettings) -> DemonstrationSettings | None:
     return wanted if wanted.demonstration_steps else None
 
 
-def evaluate(settings: RunSettings) -> dict[str, Any]:
+def evaluate(settings: RunSettings, *, full: bool = False) -> dict[str, Any]:
     """What shapes the evaluation of a checkpoint, given the checkpoint."""
-    return {
+    content = {
         "module": settings.environment.module,
-        "parameters": settings.environment.parameters,
+        "parameters": _parameters(settings, full),
         "segment_length": settings.segment_length,
-        "model": settings.model,
-        "evaluation": settings.evaluation.model_dump(mode="json"),
+        "model": _model(settings, full),
+        "evaluation": settings.evaluation.model_dump(mode="json", exclude_defaults=not full),
         "trained_segments": settings.training.segments,
-        **({} if demonstration(settings) is None else {"demonstrations": dataset(settings)}),
     }
+    if demonstration(settings) is not None:
+        content["demonstrations"] = dataset(settings, full=full)
+    return content
+
+
+def everything(settings: RunSettings) -> dict[str, Any]:
+    """All settings of a run, of which a figure may show any."""
+    content = settings.model_dump(mode="json", exclude={"non_default"}, exclude_defaults=True)
+    content["model"] = _model(settings, full=False)
+    content["environment"]["parameters"] = _parameters(settings, full=False)
+    content["dataset"] = _component(settings, "dataset", settings.dataset, full=False)
+    return content
+
+
+def _model(settings: RunSettings, full: bool) -> dict[str, Any]:
+    """The model's settings; its name counts even where a module has a default for it."""
+    name = {"name": settings.model["name"]}
+    return {**name, **_component(settings, "model", settings.model, full)}
+
+
+def _parameters(settings: RunSettings | DatasetSettings, full: bool) -> dict[str, Any]:
+    key = "environment.parameters"
+    return _component(settings, key, settings.environment.parameters, full)
+
+
+def _component(
+    settings: RunSettings | DatasetSettings, key: str, values: dict[str, Any], full: bool
+) -> dict[str, Any]:
+    """The part under a dotted key, which a module's own Settings have checked."""
+    known = {} if full or settings.non_default is None else settings.non_default
+    return known.get(key, values)

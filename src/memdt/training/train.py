@@ -94,11 +94,10 @@ def train_stage(job: TrainingJob) -> None:
 
 
 def _metadata(job: TrainingJob) -> dict[str, Any]:
-    content = slices.train(job.settings, job.stage)
     return {
-        "settings_digest": digest(content),
+        "settings_digest": digest(slices.train(job.settings, job.stage)),
         "source_digest": job.source_digest,
-        "settings": content,
+        "settings": slices.train(job.settings, job.stage, full=True),
     }
 
 

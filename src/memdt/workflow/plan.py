@@ -170,20 +170,23 @@ def figure_content(scale: str, name: str) -> list[Any]:
     """What shapes a figure beside its results: its entry, and the settings it may show."""
     figure = figures()[name]
     shown = [
-        [experiment, variant, resolve(experiment, variant, scale).settings.model_dump(mode="json")]
+        [experiment, variant, slices.everything(resolve(experiment, variant, scale).settings)]
         for experiment in figure.experiments
         for variant in variants_of(experiment, scale)
     ]
-    return [figure.model_dump(mode="json"), shown]
+    return [figure.model_dump(mode="json", exclude_defaults=True), shown]
 
 
 def report_content(scale: str, experiments: Sequence[str]) -> list[Any]:
     """What shapes the report beside its inputs; it also lists what has not been run."""
+    files = {name: experiment_file(name) for name in available("experiments")}
     return [
-        scale_file(scale).model_dump(mode="json"),
+        scale_file(scale).model_dump(mode="json", exclude_defaults=True),
         list(experiments),
-        {name: experiment_file(name).model_dump(mode="json") for name in available("experiments")},
-        {name: figure.model_dump(mode="json") for name, figure in figures().items()},
+        *(
+            {name: one.model_dump(mode="json", exclude_defaults=True) for name, one in kind.items()}
+            for kind in (files, figures())
+        ),
     ]
 
 
