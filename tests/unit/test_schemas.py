@@ -27,7 +27,7 @@ def schemas() -> dict[str, str]:
 
 def test_the_committed_schemas_are_what_the_code_writes(schemas):
     folder = ROOT / json_schemas.FOLDER
-    found = {path.name.split(".")[0]: path.read_text() for path in folder.glob("*.json")}
+    found = {path.name.split(".")[0]: path.read_text() for path in folder.glob("*.schema.json")}
     assert found == schemas, "run: python -m memdt schema"
 
 

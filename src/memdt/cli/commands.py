@@ -45,16 +45,23 @@ class Settings:
 
 @dataclass(frozen=True)
 class Schema:
-    """Write the JSON Schemas of the YAML files, for editors, to workflow/schemas."""
+    """Write to workflow/schemas the JSON Schemas of the YAML files, and the pinned defaults."""
 
     check: bool = False
-    """Write nothing; fail where a schema is out of step with the code."""
+    """Write nothing; fail where a file is out of step with the code."""
+    accept_defaults: bool = False
+    """Pin changed defaults too. Results that were made with the old ones are not made anew."""
 
     def run(self) -> None:
         """Write or check."""
-        from memdt.settings import json_schemas
+        from memdt.settings import defaults, json_schemas
 
-        json_schemas.check() if self.check else json_schemas.write()
+        if self.check:
+            json_schemas.check()
+            defaults.check()
+        else:
+            json_schemas.write()
+            defaults.update(self.accept_defaults)
 
 
 @dataclass(frozen=True)

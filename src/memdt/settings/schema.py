@@ -185,8 +185,8 @@ class EvaluationSettings(Frozen):
     seed: int = Field(default=0, ge=0, description="seed of sampled actions and memory noise")
 
 
-class ComponentDefaults(Frozen):
-    """Base of settings with parts that modules check by Settings of their own."""
+class ResolvedSettings(Frozen):
+    """Base of settings that are whole: parts that belong to modules are checked by these."""
 
     # Kept beside the full values, because only the modules know their defaults, and importing a
     # model takes torch. Whoever replaces such a part must replace this as well.
@@ -197,14 +197,14 @@ class ComponentDefaults(Frozen):
     )
 
 
-class DatasetSettings(ComponentDefaults):
+class DatasetSettings(ResolvedSettings):
     """What shapes the dataset of a configured environment; no experiment may change it."""
 
     environment: EnvironmentSettings
     dataset: dict[str, Any] = Field(description="checked by the Settings of the source's module")
 
 
-class RunSettings(ComponentDefaults):
+class RunSettings(ResolvedSettings):
     """Everything that shapes one variant of one experiment at one scale."""
 
     environment: EnvironmentSettings
