@@ -12,9 +12,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from memdt.data.sources.played import collect
 from memdt.data.episode_file import write_episodes
 from memdt.data.episodes import EpisodeStore, concatenate
+from memdt.data.sources.played import collect
 from memdt.environments import tmaze
 from memdt.evaluation.evaluate import load_policy, play
 from memdt.settings import slices

@@ -8,9 +8,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from memdt.data.sources import played as collecting
 from memdt.data.episode_file import write_episodes
 from memdt.data.episodes import EpisodeStore, concatenate
+from memdt.data.sources import played as collecting
 from memdt.environments import tmaze
 from memdt.environments.tmaze import HINT, RIGHT, UP, Settings
 from memdt.errors import UserError

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from made_up.project import forget_settings
 from memdt.__main__ import main
+from memdt.data.sources import played
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.models import rate
@@ -112,10 +113,10 @@ def test_writing_a_default_down_changes_no_digest(config):
         "evaluation.conditions: {as_published: {noise_scale: 1}}, evaluation.seed: 0, ",
     )  # fmt: skip
     path = config / "environments/tmaze.yaml"
-    path.write_text(f"{path.read_text(encoding='utf-8')}\ncollection.seed: 0\n")
+    path.write_text(f"{path.read_text(encoding='utf-8')}\ndataset.seed: 0\n")
     assert every_digest() == before
     layers = resolve.resolve("tmaze_table_2", "rate-3", "quick").layers
-    for key in ("model.memory_update", "training.precision", "evaluation.seed", "collection.seed"):
+    for key in ("model.memory_update", "training.precision", "evaluation.seed", "dataset.seed"):
         assert layers.origin(key) != "default"
 
 
@@ -124,7 +125,7 @@ def test_the_values_that_are_kept_for_readers_have_all_defaults(config):
     full, cut = slices.train(settings, 1, full=True), slices.train(settings, 1)
     assert (full["training"]["beta_2"], full["model"]["memory_update"]) == (0.95, "replace")
     assert full["dataset"]["parameters"] == settings.environment.parameters
-    assert full["dataset"]["collection"]["only_successful"] is True
+    assert full["dataset"]["dataset"]["only_successful"] is True
     assert full["stages"][0]["horizon"] is None
     assert "beta_2" not in cut["training"]
     assert "memory_update" not in cut["model"]
@@ -139,7 +140,7 @@ def test_the_values_that_are_kept_for_readers_have_all_defaults(config):
 
 def test_models_whose_other_settings_are_defaults_differ(config):
     """All of a model's settings may be left out but its name."""
-    names = {"model": {}, "environment.parameters": {}}
+    names = {"model": {}, "environment.parameters": {}, "dataset": {}}
     settings = resolve.resolve("tmaze_table_2", "rate-3", "quick").settings
     one, other = (
         settings.model_copy(update={"model": {"name": name}, "non_default": names})
@@ -156,7 +157,7 @@ def digests(experiment: str, variant: str) -> dict[str, str]:
     settings = resolve.resolve(experiment, variant, "quick").settings
     dataset = resolve.resolve_dataset(settings.environment.name, "quick")
     return {
-        "dataset": digest(slices.collect(dataset)),
+        "dataset": digest(slices.dataset(dataset)),
         "checkpoint": digest(slices.played(settings)),
         "evaluation": digest(slices.evaluate(settings)),
     }
@@ -185,7 +186,7 @@ def extended(model: type[BaseModel]) -> Any:
 
 def add_setting(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     """Let the class behind a part of a run's settings have one more of them."""
-    modules = {"model": rate, "environment.parameters": tmaze}
+    modules = {"model": rate, "environment.parameters": tmaze, "dataset": played}
     if part in modules:
         monkeypatch.setattr(modules[part], "Settings", extended(modules[part].Settings))
     elif part == "evaluation.conditions.as_published":
@@ -213,7 +214,7 @@ SHAPED: dict[str, dict[str, set[str]]] = {
     "model": dict.fromkeys((TABLE, FIGURE), {"checkpoint", "evaluation"}),
     "evaluation": dict.fromkeys((TABLE, FIGURE), {"evaluation"}),
     "evaluation.conditions.as_published": {TABLE: {"evaluation"}},  # the figure has its own
-    "collection": dict.fromkeys(TMAZE, {"dataset", "checkpoint"}),
+    "dataset": dict.fromkeys(TMAZE, {"dataset", "checkpoint"}),
     "environment.parameters": dict.fromkeys(TMAZE, {"dataset", "checkpoint", "evaluation"}),
 }
 
@@ -223,7 +224,7 @@ def test_a_new_setting_changes_no_digest_until_it_is_set(config, monkeypatch, pa
     before = every_digest()
     add_setting(monkeypatch, part)
     assert every_digest() == before
-    if part in ("collection", "environment.parameters"):  # shared: no variant may change them
+    if part in ("dataset", "environment.parameters"):  # shared: no variant may change them
         path = config / "environments/tmaze.yaml"
         path.write_text(f"{path.read_text(encoding='utf-8')}\n{part}.added: 4\n")
     else:

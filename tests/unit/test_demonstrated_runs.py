@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from memdt.data.sources.played import collect
 from memdt.data.episode_file import write_episodes
+from memdt.data.sources.played import collect
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.evaluation import evaluate

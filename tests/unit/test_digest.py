@@ -26,7 +26,7 @@ def source(tmp_path, monkeypatch) -> Path:
 
 
 def train_of(model: str) -> str:
-    return digests.source_digest("train", model, "tmaze")
+    return digests.source_digest("train", model=model, environment="tmaze")
 
 
 def add(path: Path, text: str) -> None:
@@ -34,7 +34,7 @@ def add(path: Path, text: str) -> None:
 
 
 def test_training_reaches_the_named_model_and_no_other():
-    reached = digests.reached_modules("train", "rate", "tmaze")
+    reached = digests.reached_modules("train", model="rate", environment="tmaze")
     assert "memdt.models.rate" in reached
     assert "memdt.models.parts.segment_transformer" in reached  # imported by it
     assert "memdt.environments.tmaze" in reached
@@ -45,13 +45,15 @@ def test_training_reaches_the_named_model_and_no_other():
 
 
 def test_evaluation_reaches_rollouts_and_collection_neither_models_nor_training():
-    assert "memdt.evaluation.rollout" in digests.reached_modules("evaluate", "rate", "tmaze")
+    assert "memdt.evaluation.rollout" in digests.reached_modules(
+        "evaluate", model="rate", environment="tmaze"
+    )
     reached = digests.reached_modules("dataset", environment="tmaze")
     assert not [name for name in reached if name.startswith(("memdt.models.", "memdt.training."))]
 
 
 def test_what_cannot_change_a_result_is_exempt_and_exists():
-    reached = digests.reached_modules("train", "rate", "tmaze")
+    reached = digests.reached_modules("train", model="rate", environment="tmaze")
     for name in digests.EXEMPT:
         assert name not in reached
         path = PACKAGE.joinpath(*name.split(".")[1:])
@@ -66,7 +68,8 @@ def test_every_step_has_a_digest(step):
 
 def test_the_digest_is_that_of_a_fresh_process():
     code = (
-        "from memdt.workflow.digests import source_digest as s; print(s('train', 'rate', 'tmaze'))"
+        "from memdt.workflow.digests import source_digest as digest; "
+        "print(digest('train', model='rate', environment='tmaze'))"
     )
     fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert fresh.stdout.strip() == train_of("rate")
@@ -106,7 +109,9 @@ def test_a_module_imported_inside_a_function_counts(source):
     (source / "data" / "extra.py").write_text("VALUE = 1\n")
     before = train_of("random")
     (source / "data" / "extra.py").write_text("VALUE = 2\n")
-    assert "memdt.data.extra" in digests.reached_modules("train", "random", "tmaze")
+    assert "memdt.data.extra" in digests.reached_modules(
+        "train", model="random", environment="tmaze"
+    )
     assert train_of("random") != before
 
 
@@ -114,7 +119,7 @@ def test_relative_imports_are_followed(source):
     add(source / "training" / "losses.py", "\nfrom ..data import extra\nfrom . import sibling\n")
     (source / "data" / "extra.py").write_text("")
     (source / "training" / "sibling.py").write_text("")
-    reached = digests.reached_modules("train", "random", "tmaze")
+    reached = digests.reached_modules("train", model="random", environment="tmaze")
     assert {"memdt.data.extra", "memdt.training.sibling"} <= set(reached)
 
 
@@ -154,4 +159,30 @@ def test_an_unknown_step_or_model_is_told():
     with pytest.raises(UserError, match="did you mean 'train'"):
         digests.reached_modules("trian")
     with pytest.raises(UserError, match="memdt.models.rat"):
-        digests.reached_modules("train", "rat", "tmaze")
+        digests.reached_modules("train", model="rat", environment="tmaze")
+
+
+def test_of_components_found_by_name_only_the_named_one_counts(source):
+    sources = source / "data" / "sources"
+    before = digests.source_digest("dataset", environment="tmaze", source="played")
+    (sources / "another.py").write_text("VALUE = 1\n")
+    assert digests.source_digest("dataset", environment="tmaze", source="played") == before
+    of_it = digests.source_digest("dataset", environment="tmaze", source="another")
+    (sources / "another.py").write_text("VALUE = 2\n")
+    assert digests.source_digest("dataset", environment="tmaze", source="another") != of_it
+    assert digests.source_digest("dataset", environment="tmaze", source="played") == before
+
+
+def test_a_plugin_counts_where_it_is_used(source, config):
+    folder = config.parents[1] / "mine" / "models"
+    folder.mkdir(parents=True)
+    (folder / "lru.py").write_text("from memdt.models import _parts\n")
+    (folder / "_parts.py").write_text("VALUE = 1\n")
+    file = config / "config.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + "\nplugins: [mine]\n", encoding="utf-8")
+    reached = digests.reached_modules("train", model="lru", environment="tmaze")
+    assert {"memdt.models.lru", "memdt.models._parts"} <= set(reached)
+    before, rate = train_of("lru"), train_of("rate")
+    (folder / "_parts.py").write_text("VALUE = 2\n")
+    assert train_of("lru") != before
+    assert train_of("rate") == rate

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from memdt.data.sources.played import collect
 from memdt.data.episode_file import read_episodes, write_episodes
+from memdt.data.sources.played import collect
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.evaluation.evaluate import load_policy

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from memdt.data.sources.played import collect, play
 from memdt.data.episodes import concatenate
-from memdt.environments import interface
+from memdt.data.sources.played import collect, play
 from memdt.environments import meta_world as module
 from memdt.environments.meta_world import GOAL, Settings, in_decimetres
 from memdt.environments.meta_world_parts import tasks as meta_world_tasks

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from made_up.stage_files import result, state
-from memdt.data.sources.played import collect
 from memdt.data.episode_file import write_episodes
+from memdt.data.sources.played import collect
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.files import remove_temporaries

@@ -104,7 +104,7 @@ def run_of(wildcards):
 
 def names_of(experiment, variant, scale):
     settings = resolve(experiment, variant, scale).settings
-    return settings.model["name"], settings.environment.module
+    return {"model": settings.model["name"], "environment": settings.environment.module}
 
 
 @by_wildcards
@@ -115,7 +115,11 @@ def dataset_settings(scale, environment):
 @by_wildcards
 def dataset_source(scale, environment):
     settings = resolve_dataset(environment, scale)
-    return digests.source_digest("dataset", environment=settings.environment.module)
+    return digests.source_digest(
+        "dataset",
+        environment=settings.environment.module,
+        source=settings.dataset["source"],
+    )
 
 
 @by_wildcards
@@ -143,7 +147,7 @@ def train_settings(scale, experiment, variant, stage):
 
 @by_wildcards
 def train_source(scale, experiment, variant):
-    return digests.source_digest("train", *names_of(experiment, variant, scale))
+    return digests.source_digest("train", **names_of(experiment, variant, scale))
 
 
 @by_wildcards
@@ -172,7 +176,7 @@ def evaluate_settings(scale, experiment, variant):
 
 @by_wildcards
 def evaluate_source(scale, experiment, variant):
-    return digests.source_digest("evaluate", *names_of(experiment, variant, scale))
+    return digests.source_digest("evaluate", **names_of(experiment, variant, scale))
 
 
 @by_wildcards
@@ -182,12 +186,12 @@ def evaluation_share(scale, experiment, variant):
 
 @by_wildcards
 def attention_source(scale, experiment, variant):
-    return digests.source_digest("attention", *names_of(experiment, variant, scale))
+    return digests.source_digest("attention", **names_of(experiment, variant, scale))
 
 
 @by_wildcards
 def record_source(scale, experiment, variant):
-    return digests.source_digest("record", *names_of(experiment, variant, scale))
+    return digests.source_digest("record", **names_of(experiment, variant, scale))
 
 
 @by_wildcards

@@ -45,12 +45,18 @@ def origin(resolved: Resolved, key: str) -> str:
 
 def show_sources(resolved: Resolved) -> None:
     """Print the modules behind training and evaluation, each with the digest of its code."""
-    model, module = resolved.settings.model["name"], resolved.settings.environment.module
+    settings = resolved.settings
+    module, of_run = settings.environment.module, {"model": settings.model["name"]}
+    named = {
+        "dataset": {"source": settings.dataset["source"]},
+        "train": of_run,
+        "evaluate": of_run,
+    }
     table = Table("step", "module", "digest", box=None, pad_edge=False, header_style="bold")
-    for step in ("dataset", "train", "evaluate"):
-        named = None if step == "dataset" else model
-        table.add_row(step, "all of it", digests.source_digest(step, named, module), style="bold")
-        for name, found in digests.explain(step, named, module).items():
+    for step, components in named.items():
+        components = {"environment": module, **components}
+        table.add_row(step, "all of it", digests.source_digest(step, **components), style="bold")
+        for name, found in digests.explain(step, **components).items():
             table.add_row("", name, found[:16])
     console().print(table)
 

@@ -6,7 +6,6 @@ it needs when it runs, because a second of imports is a second before the first 
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,33 +99,20 @@ class Dataset(FileStep):
 
     def run(self) -> None:
         """Make and write."""
-        from memdt.data.episode_file import write_episodes
-        from memdt.data.sources import interface as sources
-        from memdt.environments.task import Task
-        from memdt.files import remove_temporaries
-        from memdt.provenance import versions
         from memdt.settings import slices
-        from memdt.settings.resolve import digest, resolve_dataset
+        from memdt.settings.resolve import resolve_dataset
 
         settings = resolve_dataset(self.environment, self.scale_name)
-        content = slices.dataset(settings)
-        self.refuse_change(content)
-        task = Task.of(settings.environment)
-        source, asked = sources.settings_of(settings.dataset)
-        out = self.out or paths.dataset(self.scale_name, self.environment)
-        remove_temporaries(out.parent, out.name)  # of a collection that was killed
-        # Counted while the episodes are written; the attributes are written after them.
-        attempts: Counter[str] = Counter()
-        metadata: dict[str, Any] = {
-            "settings": slices.dataset(settings, full=True),
-            "settings_digest": digest(content),
-            "source_digest": self.source("dataset", environment=task.name),
-            "spaces": task.spaces.as_json(),
-            "versions": versions(task.module.REQUIRES),
-            "attempts": attempts,
+        self.refuse_change(slices.dataset(settings))
+        components = {
+            "environment": settings.environment.module,
+            "source": settings.dataset["source"],
         }
-        files = self.raw or tuple(file.path for file in sources.raw_files(settings.dataset))
-        write_episodes(source.episodes(task, asked, files, attempts), out, metadata)
+        source_digest = self.source("dataset", **components)
+        from memdt.data.make import make_dataset
+
+        out = self.out or paths.dataset(self.scale_name, self.environment)
+        make_dataset(settings, out, self.raw, source_digest)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,6 +127,7 @@ class Components:
     experiments: tuple[str, ...]  # itself, and those whose checkpoints it takes
     environments: tuple[str, ...]
     environment_modules: tuple[str, ...]
+    source_modules: tuple[str, ...]  # of their datasets
     models: tuple[str, ...]
     model_modules: tuple[str, ...]
 
@@ -136,11 +137,13 @@ def components(experiment: str) -> Components:
     line = [one for v in experiment_file(experiment).variants for one in lineage(experiment, v)]
     environments = sorted({environment_of(*one) for one in line})
     models = {variant_of(*one).model for one in line} - {None}
-    modules = {_environment_layers(name).values["environment.module"] for name in environments}
+    values = [_environment_layers(name).values for name in environments]
+    modules = {one["environment.module"] for one in values}
     return Components(
         experiments=tuple(sorted({name for name, _ in line})),
         environments=tuple(sorted({one for name in environments for one in family(name)})),
         environment_modules=tuple(sorted(modules)),
+        source_modules=tuple(sorted({one["dataset.source"] for one in values})),
         models=tuple(sorted(filter(None, models))),
         model_modules=tuple(sorted({_model_module(name) for name in filter(None, models)})),
     )
@@ -266,7 +269,11 @@ def _is_model(key: str) -> bool:
 
 def _environment_layers(environment: str) -> Layered:
     line = family(environment)
-    names = {"environment.name": environment, "environment.module": line[0]}
+    names = {
+        "environment.name": environment,
+        "environment.module": line[0],
+        "dataset.source": "played",
+    }
     layers = Layered().over(names, str(environment_place(environment)))
     for name in line:
         place = environment_place(name)

@@ -1,9 +1,15 @@
 """Source digests: sixteen digits that stand for the code behind a result.
 
 Snakemake and DVC notice changed settings and files, not a changed line in a module that a command
-imports. So every rule carries a digest over the modules that its step really reaches: the import
-closure of its entry module, and of the one model, environment or figure that is named. Comments,
-docstrings and layout do not count. Source: design of this project, docs/output.md.
+imports. So every rule carries a digest over the modules that its step really reaches:
+
+    in      the import closure of the step's entry module, and of the components that are named:
+            the one model, environment, source, learner or figure of this result
+    not in  other components; modules that cannot change a result (EXEMPT), such as how a file is
+            written or what people are told; comments, docstrings and layout
+
+`memdt settings EXPERIMENT VARIANT --sources` prints the modules behind a run. Settings have digests
+of their own (`settings/slices.py`).
 """
 
 from __future__ import annotations
@@ -14,13 +20,24 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from memdt import discovery
 from memdt.errors import UserError, closest
 
 ROOT = Path(__file__).parents[1]
 
-# Where each step begins. A step that is given a model, an environment or a figure begins there too.
+# The components that a step may be given, and the package that holds them by name.
+KINDS = {
+    "model": "memdt.models",
+    "environment": "memdt.environments",
+    "source": "memdt.data.sources",
+    "learner": "memdt.training.learners",
+    "figure": "memdt.figures",
+}
+
+# Where each step begins; with components that it is given it begins there too. So no entry imports
+# what is found by name.
 ENTRIES = {
-    "dataset": "memdt.data.sources.interface",
+    "dataset": "memdt.data.make",
     "train": "memdt.training.train",
     "evaluate": "memdt.evaluation.evaluate",
     "attention": "memdt.evaluation.attention_maps",
@@ -55,42 +72,36 @@ EXEMPT = (
 )
 
 
-def source_digest(
-    step: str, model: str | None = None, environment: str | None = None, figure: str | None = None
-) -> str:
+def source_digest(step: str, **components: str | None) -> str:
     """Sixteen hexadecimal digits that stand for the code behind ``step``.
 
     The same files give the same digest under every Python that memdt supports.
+
+    Args:
+        step: one of ENTRIES.
+        components: the name of a component of each kind (KINDS) that the step uses.
     """
-    content = explain(step, model, environment, figure)
+    content = explain(step, **components)
     text = "\n".join(f"{name} {content[name]}" for name in sorted(content))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def explain(
-    step: str, model: str | None = None, environment: str | None = None, figure: str | None = None
-) -> dict[str, str]:
+def explain(step: str, **components: str | None) -> dict[str, str]:
     """The digest of every module and file behind ``step``: compare two to see what has changed."""
-    modules = {
-        name: _read(file_of(name)).digest
-        for name in reached_modules(step, model, environment, figure)
-    }
+    modules = {name: _read(name).digest for name in reached_modules(step, **components)}
     return modules | {path.name: _bytes_digest(path) for path in _assets(step)}
 
 
-def reached_modules(
-    step: str, model: str | None = None, environment: str | None = None, figure: str | None = None
-) -> tuple[str, ...]:
+def reached_modules(step: str, **components: str | None) -> tuple[str, ...]:
     """The modules that count for ``step``, sorted. UserError for a name that has no file."""
     if step not in ENTRIES:
         raise UserError(f"unknown step {step!r}", "source digest", closest(step, ENTRIES))
-    named = {"models": model, "environments": environment, "figures": figure}
-    open_modules = [ENTRIES[step]]
-    open_modules += [f"memdt.{kind}.{name}" for kind, name in named.items() if name]
-    for name in open_modules:
+    entries = [ENTRIES[step]]
+    entries += [f"{KINDS[kind]}.{name}" for kind, name in components.items() if name]
+    for name in entries:
         if not _exists(name):
             raise UserError(f"no module {name!r}", "source digest", "is its name spelt right?")
-    return tuple(sorted(closure(open_modules, EXEMPT)))
+    return tuple(sorted(closure(entries, EXEMPT)))
 
 
 def closure(names: Iterable[str], exempt: Iterable[str]) -> set[str]:
@@ -102,15 +113,19 @@ def closure(names: Iterable[str], exempt: Iterable[str]) -> set[str]:
         if name in reached or any(f"{name}.".startswith(f"{left_out}.") for left_out in exempt):
             continue
         reached.add(name)
-        open_modules += [imported for imported in _read(file_of(name)).imports if _exists(imported)]
+        open_modules += [imported for imported in _read(name).imports if _exists(imported)]
         open_modules += [name.rpartition(".")[0]] if "." in name else []
     return reached
 
 
 def file_of(name: str) -> Path:
-    """The source file of a module of this package."""
-    path = ROOT.joinpath(*name.split(".")[1:])
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    """The source file of a module of this package, which may lie in a folder of plugins."""
+    parts = name.split(".")[1:]
+    files = []
+    for root in (ROOT, *discovery.plugins()):
+        path = root.joinpath(*parts)
+        files.append(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
+    return next((file for file in files if file.is_file()), files[0])
 
 
 def _exists(name: str) -> bool:
@@ -131,22 +146,23 @@ def _bytes_digest(path: Path) -> str:
 class _Source:
     """What a digest needs to know of one file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str) -> None:
         tree = ast.parse(path.read_bytes(), str(path))
-        parts = path.relative_to(ROOT.parent).with_suffix("").parts
-        package = parts[:-1]  # of a module and of an __init__ alike
+        parts = tuple(name.split("."))
+        package = parts if path.name == "__init__.py" else parts[:-1]
         self.imports = tuple(dict.fromkeys(_imports(tree, package)))
         self.digest = hashlib.sha256(_canonical(tree).encode()).hexdigest()
 
 
-def _read(path: Path) -> _Source:
+def _read(name: str) -> _Source:
+    path = file_of(name)
     status = path.stat()
-    return _read_version(path, status.st_mtime_ns, status.st_size)
+    return _read_version(path, name, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=4096)
-def _read_version(path: Path, modified: int, size: int) -> _Source:
-    return _Source(path)
+def _read_version(path: Path, name: str, modified: int, size: int) -> _Source:
+    return _Source(path, name)
 
 
 def _imports(tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:

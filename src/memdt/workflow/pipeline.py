@@ -88,10 +88,14 @@ def pipeline() -> dict[str, Any]:
 
 def _datasets(experiments: Sequence[str]) -> dict[str, Any]:
     outs = [file for name in _environments(experiments) for file in _recorded(_dataset(name))]
-    used = {module for name in experiments for module in _modules(name)["environments"]}
+    named = [_modules(name) for name in experiments]
+    used = {
+        kind: tuple(sorted({module for one in named for module in one[kind]}))
+        for kind in ("environment", "source")
+    }
     return {
         "cmd": _snakemake("datasets", experiments),
-        "deps": _code(_reached(["dataset"], {"environments": tuple(used)})),
+        "deps": _code(_reached(["dataset"], used)),
         "params": _settings([("environments", _environments(experiments)), ("scales", [SCALE])]),
         "outs": _kept(outs),
     }
@@ -118,7 +122,7 @@ def _report(experiments: Sequence[str]) -> dict[str, Any]:
     drawn = plan.figures_of(experiments)
     of_runs = ("dataset", *RUN_STEPS, *RECORDING_STEPS.values())
     steps = [step for step in digests.ENTRIES if step not in of_runs]
-    named = {"figures": tuple(plan.figure_module(name) for name in drawn)}
+    named = {"figure": tuple(plan.figure_module(name) for name in drawn)}
     data = [_of(paths.experiment_folder(SCALE, name)) for name in experiments]
     data += [_dataset(name) for name in _environments(experiments)]
     files = [paths.table(SCALE, name) for name in experiments]
@@ -162,13 +166,17 @@ def _code(modules: Iterable[str]) -> list[str]:
 def _reached(steps: Iterable[str], named: dict[str, tuple[str, ...]]) -> list[str]:
     """The import closure of some steps and the components that they are given, nothing left out."""
     entries = [digests.ENTRIES[step] for step in steps]
-    entries += [f"memdt.{kind}.{name}" for kind, names in named.items() for name in names]
+    entries += [f"{digests.KINDS[kind]}.{name}" for kind, names in named.items() for name in names]
     return sorted(digests.closure([*entries, *PLANNING], exempt=()))
 
 
 def _modules(experiment: str) -> dict[str, tuple[str, ...]]:
     found = components(experiment)
-    return {"models": found.model_modules, "environments": found.environment_modules}
+    return {
+        "model": found.model_modules,
+        "environment": found.environment_modules,
+        "source": found.source_modules,
+    }
 
 
 def _assets() -> list[str]:

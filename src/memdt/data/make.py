@@ -1,0 +1,44 @@
+"""Make a dataset: the step behind the rule ``dataset``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from memdt.data.episode_file import write_episodes
+from memdt.data.sources import interface as sources
+from memdt.environments.task import Task
+from memdt.files import remove_temporaries
+from memdt.provenance import versions
+from memdt.settings import slices
+from memdt.settings.resolve import digest
+from memdt.settings.schema import DatasetSettings
+
+
+def make_dataset(
+    settings: DatasetSettings, out: Path, raw: Sequence[Path] = (), source_digest: str = ""
+) -> None:
+    """Write the episodes that a source gives to ``out``, whole or not at all.
+
+    Args:
+        settings: of the environment and the dataset.
+        out: the HDF5 file.
+        raw: the files that it is made from; those that the source names if not given.
+        source_digest: of the code, to be kept in the file.
+    """
+    task = Task.of(settings.environment)
+    source, asked = sources.settings_of(settings.dataset)
+    remove_temporaries(out.parent, out.name)  # of a process that was killed
+    # Counted while the episodes are written; attributes are written after them.
+    attempts: Counter[str] = Counter()
+    metadata = {
+        "settings": slices.dataset(settings, full=True),
+        "settings_digest": digest(slices.dataset(settings)),
+        "source_digest": source_digest,
+        "spaces": task.spaces.as_json(),
+        "versions": versions(task.module.REQUIRES),
+        "attempts": attempts,
+    }
+    files = raw or [file.path for file in sources.raw_files(settings.dataset)]
+    write_episodes(source.episodes(task, asked, files, attempts), out, metadata)
