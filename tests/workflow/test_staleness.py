@@ -56,6 +56,19 @@ def test_a_training_setting_of_one_variant_retrains_that_variant(done_project, r
     assert reruns(done_project) == MEMORY | REPORT
 
 
+def test_a_new_setting_reruns_nothing_until_it_is_set(done_project, reruns):
+    done_project.edit(
+        "src/memdt/settings/schema.py", "    weight_decay: float = Field(ge=0)\n",
+        "    weight_decay: float = Field(ge=0)\n    brand_new: float = 0.5\n",
+    )  # fmt: skip
+    assert reruns(done_project) == set()
+    done_project.edit(
+        "workflow/config/experiments/tiny.yaml", "{training.segments: 2}",
+        "{training.segments: 2, training.brand_new: 0.7}",
+    )  # fmt: skip
+    assert reruns(done_project) == MEMORY | REPORT
+
+
 def test_a_longer_curriculum_trains_only_what_is_new(done_project, reruns):
     done_project.edit(
         "workflow/config/experiments/tiny.yaml", "cloning: {model: behaviour_cloning_mlp}",
