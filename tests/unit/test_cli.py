@@ -110,6 +110,24 @@ def test_settings_say_where_each_value_comes_from(config, capsys):
     assert rows["training.log_every"] == "default"
 
 
+def test_sources_say_what_counts_and_what_does_not(config, capsys):
+    from memdt.settings import resolve, slices
+
+    assert main(["settings", "tmaze_table_2", "dt-7", "--sources"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    settings = resolve.resolve("tmaze_table_2", "dt-7", "quick").settings
+    told = [line.split()[-1] for line in lines if " settings " in line][:3]
+    parts = (slices.dataset(settings), slices.train(settings, 7), slices.evaluate(settings))
+    assert told == [resolve.digest(part) for part in parts]
+    counted = [line.split()[0] for line in lines if line.startswith(" ")]
+    assert "memdt.models.decision_transformer" in counted
+    assert "memdt.models.dt_mem" not in counted
+    assert "memdt.files" not in counted
+    assert any(
+        line.startswith("memdt.files ") and "how a file is written" in line for line in lines
+    )
+
+
 def test_the_source_of_a_step_must_be_the_planned_one(config):
     from memdt.errors import UserError
 

@@ -44,7 +44,7 @@ def origin(resolved: Resolved, key: str) -> str:
 
 
 def show_sources(resolved: Resolved) -> None:
-    """Print the modules behind training and evaluation, each with the digest of its code."""
+    """Print what makes dataset, checkpoint and evaluation stale, and which code does not count."""
     settings = resolved.settings
     module, of_run = settings.environment.module, {"model": settings.model["name"]}
     named = {
@@ -53,12 +53,24 @@ def show_sources(resolved: Resolved) -> None:
         "evaluate": of_run,
     }
     table = Table("step", "module", "digest", box=None, pad_edge=False, header_style="bold")
+    shaped_by = {
+        "dataset": slices.dataset(settings),
+        "train": slices.played(settings),
+        "evaluate": slices.evaluate(settings),
+    }
     for step, components in named.items():
         components = {"environment": module, **components}
-        table.add_row(step, "all of it", digests.source_digest(step, **components), style="bold")
+        table.add_row(step, "settings", settings_digest(shaped_by[step]), style="bold")
+        table.add_row(step, "source code", digests.source_digest(step, **components), style="bold")
         for name, found in digests.explain(step, **components).items():
             table.add_row("", name, found[:16])
-    console().print(table)
+    left_out = Table("not counted", "because", box=None, pad_edge=False, header_style="bold")
+    for name, reason in digests.EXEMPT.items():
+        left_out.add_row(name, reason)
+    screen = console()
+    screen.print(table)
+    screen.print()
+    screen.print(left_out)
 
 
 def _plural(count: int, noun: str) -> str:

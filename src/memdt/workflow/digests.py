@@ -1,15 +1,24 @@
 """Source digests: sixteen digits that stand for the code behind a result.
 
 Snakemake and DVC notice changed settings and files, not a changed line in a module that a command
-imports. So every rule carries a digest over the modules that its step really reaches:
+imports. So every rule carries two digests, and its output is stale when one of them changes: that
+of the settings (`settings/slices.py`), and that of the modules that its step really reaches.
 
-    in      the import closure of the step's entry module, and of the components that are named:
-            the one model, environment, source, learner or figure of this result
-    not in  other components; modules that cannot change a result (EXEMPT), such as how a file is
-            written or what people are told; comments, docstrings and layout
+In the source digest are
 
-`memdt settings EXPERIMENT VARIANT --sources` prints the modules behind a run. Settings have digests
-of their own (`settings/slices.py`).
+- the step's entry module (ENTRIES) and the components that are named for it (KINDS): the one model,
+  environment, source, learner or figure of this result;
+- all that these import from memdt, at any depth and also inside functions;
+- files beside the code that the output shows (ASSETS).
+
+Not in it are
+
+- other components: they are found by name, and no entry module may import them;
+- modules that cannot change a result, each with its reason (EXEMPT);
+- comments, docstrings, descriptions of settings and layout;
+- other packages: manifests name their versions, and requirements.lock pins them.
+
+`memdt settings EXPERIMENT VARIANT --sources` prints all of this for a run.
 """
 
 from __future__ import annotations
@@ -53,23 +62,23 @@ ENTRIES = {
 # Files that are not Python and shape a step's output: the folders whose others count as bytes.
 ASSETS = {"report": "report"}
 
-# Modules that cannot change a result, however they change. Neither they nor their imports count.
-EXEMPT = (
-    "memdt.__main__",  # parses the command line and passes it on
-    "memdt.cli",  # passes settings and paths on, and prints
-    "memdt.device",  # where a step computes: the manifest names it, no digest foresees it
-    "memdt.discovery",  # finds the named module, which counts itself
-    "memdt.errors",  # texts of refusals; a run that is refused has no result
-    "memdt.files",  # how a file is written, not what is in it
-    "memdt.paths",  # where a file lies: Snakemake sees another path by itself
-    "memdt.progress",  # lines for people
-    "memdt.provenance",  # describes a result
-    "memdt.set_aside",  # where a file goes that is not used
-    "memdt.settings",  # the values themselves are params of every rule, cut for each step
-    "memdt.stopping",  # how a step ends before it has a result
-    "memdt.training.stage_lock",  # which process may train
-    "memdt.workflow",  # which jobs there are and what is stale; it computes nothing
-)
+# Modules that cannot change a result, however they change, and why. Their imports do not count.
+EXEMPT = {
+    "memdt.__main__": "parses the command line and passes it on",
+    "memdt.cli": "passes settings and paths on, and prints",
+    "memdt.device": "where a step computes: the manifest names it, no digest foresees it",
+    "memdt.discovery": "finds the named module, which counts itself",
+    "memdt.errors": "texts of refusals; a run that is refused has no result",
+    "memdt.files": "how a file is written, not what is in it",
+    "memdt.paths": "where a file lies: Snakemake sees another path by itself",
+    "memdt.progress": "lines for people",
+    "memdt.provenance": "describes a result",
+    "memdt.set_aside": "where a file goes that is not used",
+    "memdt.settings": "the values themselves have a digest, cut for each step",
+    "memdt.stopping": "how a step ends before it has a result",
+    "memdt.training.stage_lock": "which process may train",
+    "memdt.workflow": "which jobs there are and what is stale; it computes nothing",
+}
 
 
 def source_digest(step: str, **components: str | None) -> str:
