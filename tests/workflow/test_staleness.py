@@ -14,7 +14,7 @@ def test_nothing_is_left_to_do(finished, reruns):
 
 
 def test_comments_docstrings_and_unreached_modules_rerun_nothing(done_project, reruns):
-    for name in ("models/rate", "training/train", "data/collect", "evaluation/rollout"):
+    for name in ("models/rate", "training/train", "data/make", "evaluation/rollout"):
         path = done_project.root / f"src/memdt/{name}.py"
         text = path.read_text(encoding="utf-8")
         path.write_text(f"# a comment\n{text}\n# another one\n", encoding="utf-8")
