@@ -8,7 +8,7 @@ import pytest
 
 from memdt import paths
 from memdt.errors import UserError
-from memdt.settings import layers, remembered, resolve, slices
+from memdt.settings import composition, layers, remembered, resolve, slices
 from memdt.settings.resolve import digest
 from memdt.settings.runs import Run
 from memdt.workflow import observations, plan
@@ -123,7 +123,7 @@ def test_the_plan_follows_the_line():
 
 
 def test_the_components_of_an_experiment_are_those_of_the_whole_line():
-    parts = resolve.components("tuned")
+    parts = composition.components("tuned")
     assert parts.experiments == ("base", "tuned")
     assert parts.environments == ("tmaze", "wide")
     assert (parts.models, parts.environment_modules) == (("rate",), ("tmaze",))

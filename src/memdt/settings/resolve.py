@@ -120,35 +120,6 @@ def variants_of(experiment: str, scale: str) -> tuple[str, ...]:
     return tuple(name for name in experiment_file(experiment).variants if name in only)
 
 
-@dataclass(frozen=True)
-class Components:
-    """What an experiment is made of, at any scale: names of files and of modules."""
-
-    experiments: tuple[str, ...]  # itself, and those whose checkpoints it takes
-    environments: tuple[str, ...]
-    environment_modules: tuple[str, ...]
-    source_modules: tuple[str, ...]  # of their datasets
-    models: tuple[str, ...]
-    model_modules: tuple[str, ...]
-
-
-def components(experiment: str) -> Components:
-    """The files and modules that an experiment's variants name; nothing is imported."""
-    line = [one for v in experiment_file(experiment).variants for one in lineage(experiment, v)]
-    environments = sorted({environment_of(*one) for one in line})
-    models = {variant_of(*one).model for one in line} - {None}
-    values = [_environment_layers(name).values for name in environments]
-    modules = {one["environment.module"] for one in values}
-    return Components(
-        experiments=tuple(sorted({name for name, _ in line})),
-        environments=tuple(sorted({one for name in environments for one in family(name)})),
-        environment_modules=tuple(sorted(modules)),
-        source_modules=tuple(sorted({one["dataset.source"] for one in values})),
-        models=tuple(sorted(filter(None, models))),
-        model_modules=tuple(sorted({_model_module(name) for name in filter(None, models)})),
-    )
-
-
 SOURCES = "memdt.data.sources"
 # Of RunSettings: filled in here, never set by a file.
 DERIVED = ("start", "played", "non_default")
@@ -158,7 +129,7 @@ DATASET_KEYS = tuple(name for name in DatasetSettings.model_fields if name not i
 @cache
 def resolve_dataset(environment: str, scale: str) -> DatasetSettings:
     """The settings of an environment's dataset: its own file, then the scale's."""
-    layers = _apply_scale(_environment_layers(environment), scale, environment, "", "")
+    layers = _apply_scale(environment_layers(environment), scale, environment, "", "")
     kept = {k: v for k, v in layers.values.items() if k.split(".")[0] in DATASET_KEYS}
     try:
         settings = DatasetSettings.model_validate(Layered(kept, layers.origins).nested())
@@ -267,7 +238,8 @@ def _is_model(key: str) -> bool:
     return key.split(".")[0] == "model"
 
 
-def _environment_layers(environment: str) -> Layered:
+def environment_layers(environment: str) -> Layered:
+    """What the file of a configured environment says, over those that it extends."""
     line = family(environment)
     names = {
         "environment.name": environment,
@@ -284,17 +256,18 @@ def _environment_layers(environment: str) -> Layered:
 
 def _base_layers(environment: str, entry: Variant) -> Layered:
     assert entry.model is not None
-    layers = _environment_layers(environment)
+    layers = environment_layers(environment)
     place = str(paths.CONFIG / "models" / f"{entry.model}.yaml")
     model = read_file("models", entry.model, ModelFile)
-    layers = layers.over({"model.name": _model_module(entry.model)}, place)
+    layers = layers.over({"model.name": model_module(entry.model)}, place)
     layers = layers.over(model.defaults, place)
     for name in family(environment):
         layers = layers.over(model.environments.get(name, {}), place)
     return layers
 
 
-def _model_module(name: str) -> str:
+def model_module(name: str) -> str:
+    """The module under src/memdt/models of a configured model."""
     return read_file("models", name, ModelFile).module or name
 
 

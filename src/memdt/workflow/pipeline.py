@@ -16,8 +16,9 @@ import yaml
 from memdt import paths
 from memdt.errors import UserError
 from memdt.files import write_text
+from memdt.settings.composition import components
 from memdt.settings.layers import available
-from memdt.settings.resolve import components, figures, selection
+from memdt.settings.resolve import figures, selection
 from memdt.workflow import digests, plan
 
 FILE = Path("dvc.yaml")

@@ -14,12 +14,12 @@ from memdt import discovery, paths
 from memdt.errors import UserError, closest
 from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
+from memdt.settings.composition import components
 from memdt.settings.layers import available
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import (
     SOURCES,
     Resolved,
-    components,
     environment_of,
     experiment_file,
     figures,
