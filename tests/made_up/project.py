@@ -43,7 +43,7 @@ CONFIG: dict[str, Any] = {
     "environments/maze.yaml": {
         "environment.module": "tmaze",
         "segment_length": 6,
-        "collection": {"segments": [1, 2], "episodes_per_segment_count": 3},
+        "dataset": {"lengths": [6, 12], "episodes_per_length": 3},
     },
     "models/rate.yaml": {"defaults": SIZES},
     "scales/full.yaml": {"title": "as published", "reduced": False},

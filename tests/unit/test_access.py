@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from made_up.episodes import episodes
 from memdt.data.access import LIMIT, ObservationsOnDisk, open_episodes, read_ahead
 from memdt.data.batches import Batches
 from memdt.data.episode_file import write_episodes
@@ -21,20 +22,10 @@ GROUPS = np.array(["up", "down", "up", "down", "up", "up"])
 
 def store_of(shape: tuple[int, ...], kind: type) -> EpisodeStore:
     draws = np.random.default_rng(0)
-    steps, episodes = sum(LENGTHS), len(LENGTHS)
+    steps = sum(LENGTHS)
     seen = draws.integers(0, 256, (steps, *shape)).astype(kind)
-    return EpisodeStore(
-        observations=seen,
-        actions=draws.integers(0, 4, steps),
-        rewards=draws.normal(size=steps).astype(np.float32),
-        offsets=np.append(0, np.cumsum(LENGTHS)),
-        final_observations=draws.integers(0, 256, (episodes, *shape)).astype(kind),
-        terminated=np.ones(episodes, bool),
-        truncated=np.zeros(episodes, bool),
-        seeds=np.arange(episodes),
-        groups=GROUPS,
-        later_steps=np.zeros(episodes, int),
-        later_returns=np.zeros(episodes),
+    return episodes(
+        seen, draws.integers(0, 4, steps), draws.normal(size=steps), LENGTHS, groups=GROUPS
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from made_up.episodes import played
 from memdt.environments import tmaze
 from memdt.evaluation.attention_maps import look, play_episode, stack
 from memdt.settings.schema import RunSettings
@@ -18,7 +19,7 @@ def settings(**model: object) -> RunSettings:
     return RunSettings.model_validate(
         {
             "environment": {"name": "tmaze", "module": "tmaze", "parameters": parameters},
-            "collection": {"segments": (1, 2), "episodes_per_segment_count": 2},
+            "dataset": played([4, 8], 2),
             "segment_length": 4,
             "model": model,
             "training": {

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from made_up.episodes import episodes
 from memdt.data.batches import Batches
-from memdt.data.episodes import EpisodeStore
 from memdt.data.segments import EpisodeTensors
 from memdt.errors import UserError
 
@@ -20,20 +20,9 @@ NAMES = ("observations", "actions", "returns_to_go", "mask")
 def tensors_of(lengths: list[int]) -> EpisodeTensors:
     """The observation of a step is [number of its episode, number of the step in it]."""
     steps = np.concatenate([np.arange(length) for length in lengths])
-    episodes = np.repeat(np.arange(len(lengths)), lengths)
-    return EpisodeTensors.from_store(
-        EpisodeStore(
-            observations=np.stack([episodes, steps], axis=1).astype(np.float32),
-            actions=steps % 4,
-            rewards=np.ones(len(steps), dtype=np.float32),
-            offsets=np.append(0, np.cumsum(lengths)),
-            seeds=np.arange(len(lengths)),
-            segments=np.ones(len(lengths), dtype=np.int64),
-            terminated=np.ones(len(lengths), dtype=bool),
-            later_steps=np.zeros(len(lengths), dtype=np.int64),
-            later_returns=np.zeros(len(lengths)),
-        )
-    )
+    numbers = np.repeat(np.arange(len(lengths)), lengths)
+    seen = np.stack([numbers, steps], axis=1).astype(np.float32)
+    return EpisodeTensors.from_store(episodes(seen, steps % 4, np.ones(len(steps)), lengths))
 
 
 def batches_of(lengths=LENGTHS, batch_size=4, minimum=1, maximum=3, start="beginning", seed=0):

@@ -68,6 +68,13 @@ def test_memory(benchmarks: Any) -> None:
     assert [row["steps"] for row in table.rows] == [30, 60]
 
 
+def test_reading_from_memory_and_from_disk(benchmarks: Any) -> None:
+    table = benchmarks("access").measure(sizes=(2,))
+    check(table)
+    assert [row["observations"] for row in table.rows] == ["memory", "disk"]
+    assert {row["frames"] for row in table.rows} == {1000}
+
+
 def test_start_of_a_job(benchmarks: Any) -> None:
     check(benchmarks("start_up").measure(repetitions=1))
 

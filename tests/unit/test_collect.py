@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from made_up.episodes import played as block
 from memdt.data.episode_file import write_episodes
 from memdt.data.episodes import EpisodeStore, concatenate
-from memdt.data.sources import played as collecting
+from memdt.data.sources import played
 from memdt.environments import tmaze
+from memdt.environments.task import Task
 from memdt.environments.tmaze import HINT, RIGHT, UP, Settings
 from memdt.errors import UserError
-from memdt.settings.schema import CollectionSettings
 
-LENGTH = 10
+LENGTHS = (10, 20, 30)
 
 
-def wanted(
-    segments=(1, 2, 3), episodes=12, only_successful=True, seed=0, keep_segments=None
-) -> CollectionSettings:
-    return CollectionSettings(
-        segments=segments,
-        episodes_per_segment_count=episodes,
-        only_successful=only_successful,
-        keep_segments=keep_segments,
-        seed=seed,
-    )
+def wanted(lengths=LENGTHS, episodes=12, **more) -> played.Settings:
+    return played.Settings(**block(lengths, episodes, **more))
+
+
+def parts(module, asked, settings=None, attempts=None) -> Iterator[EpisodeStore]:
+    """What is collected, as it comes."""
+    tried = Counter[str]() if attempts is None else attempts
+    return played.episodes(Task(module, settings or Settings()), asked, (), tried)
 
 
 def collect(*arguments) -> EpisodeStore:
     """All that is collected, in one."""
-    return concatenate(collecting.collect(*arguments))
+    return concatenate(parts(*arguments))
 
 
 def variation(**names: object) -> ModuleType:
@@ -73,68 +73,63 @@ class Absent(tmaze.Oracle):
 
 def test_what_was_meant_is_recorded_beside_what_was_done():
     module = variation(collection_policy=Absent)
-    store = collect(module, Settings(), wanted(segments=(1,), only_successful=False), LENGTH)
+    store = collect(module, wanted((10,), only_successful=False))
     assert store.labels.shape == store.actions.shape
     for episode, labels in zip(store, np.split(store.labels, store.offsets[1:-1]), strict=True):
         lapsed = np.arange(len(episode)) % 3 == 2
         assert (episode.actions[lapsed] == UP).all()
         assert (labels[lapsed][:-1] == RIGHT).all()
         np.testing.assert_array_equal(episode.actions[~lapsed], labels[~lapsed])
-    assert collect(tmaze, Settings(), wanted(), LENGTH).labels is None
+    assert collect(tmaze, wanted()).labels is None
 
 
 def test_some_are_played_to_their_end_and_others_are_taken_to_do_as_these_did():
-    asked = CollectionSettings(
-        segments=(3,), episodes_per_segment_count=12, only_successful=False, keep_segments=2,
-        played_to_end=4,
-    )  # fmt: skip
+    asked = wanted((30,), only_successful=False, keep_steps=20, played_to_end=4)
     module = variation(make_vector=None, ROWS_AT_ONCE=3)
-    store = collect(module, Settings(), asked, LENGTH)
+    store = collect(module, asked)
     assert store.to_end.tolist() == [True] * 6 + [False] * 6  # whole batches
-    assert (store.lengths == 2 * LENGTH).all()
-    assert (store.played == np.where(store.to_end, 3 * LENGTH - 1, 2 * LENGTH)).all()
+    assert (store.lengths == 20).all()
+    assert (store.played == np.where(store.to_end, 29, 20)).all()
     np.testing.assert_array_equal(store.later_returns, 1.0)  # the oracle wins after the steps kept
 
 
 def test_each_length_is_collected_as_often_as_asked():
-    store = collect(tmaze, Settings(), wanted(), LENGTH)
+    store = collect(tmaze, wanted())
     assert len(store) == 36
-    assert np.bincount(store.segments).tolist() == [0, 12, 12, 12]
     assert store.lengths.tolist() == [9] * 12 + [19] * 12 + [29] * 12
     assert (store.returns == 1).all()
     assert store.terminated.all()
 
 
-def test_of_a_long_episode_the_first_segments_are_kept_and_the_rest_is_counted():
-    whole = collect(tmaze, Settings(), wanted(segments=(3,)), LENGTH)
-    store = collect(tmaze, Settings(), wanted(segments=(3,), keep_segments=2), LENGTH)
+def test_of_a_long_episode_the_first_steps_are_kept_and_the_rest_is_counted():
+    whole = collect(tmaze, wanted((30,)))
+    store = collect(tmaze, wanted((30,), keep_steps=20))
     assert store.lengths.tolist() == [20] * 12
     assert store.played.tolist() == whole.lengths.tolist() == [29] * 12
-    assert (store.segments == 2).all()
     assert store.rewards.sum() == 0
     np.testing.assert_array_equal(store.returns, whole.returns)
     np.testing.assert_array_equal(store.observations[:20], whole.observations[:20])
 
 
 def test_hints_of_each_length_are_balanced():
-    store = collect(tmaze, Settings(), wanted(), LENGTH)
+    store = collect(tmaze, wanted())
     hints = np.array([episode.observations[0, HINT] for episode in store])
-    for segments in (1, 2, 3):
-        assert hints[store.segments == segments].sum() == 0
+    for steps in LENGTHS:
+        assert hints[store.lengths == steps - 1].sum() == 0
 
 
 def test_no_seed_is_used_twice_nor_belongs_to_evaluation():
-    stores = [collect(tmaze, Settings(), wanted(seed=seed), LENGTH) for seed in (0, 1)]
+    stores = [collect(tmaze, wanted(seed=seed)) for seed in (0, 1)]
     seeds = np.concatenate([store.seeds for store in stores])
     assert len(set(seeds.tolist())) == len(seeds)
-    assert seeds.min() >= collecting.FIRST_SEED
+    assert seeds.min() >= played.FIRST_SEED
 
 
 def test_episodes_are_those_of_their_seeds():
-    store = collect(tmaze, Settings(), wanted(), LENGTH)
+    store = collect(tmaze, wanted())
     for index in (0, 13, 35):
         episode = store[index]
-        spanning = tmaze.lengthened(Settings(), episode.segments * LENGTH)
+        spanning = tmaze.lengthened(Settings(), len(episode) + 1)
         maze = tmaze.make(spanning)
         observation, _ = maze.reset(seed=episode.seed)
         for seen, action, reward in zip(
@@ -144,10 +139,97 @@ def test_episodes_are_those_of_their_seeds():
             observation, earned, terminated, _, _ = maze.step(action)
             assert reward == earned
         assert terminated
+        np.testing.assert_array_equal(episode.final_observation, observation)
+
+
+@pytest.mark.parametrize("keep_steps", [None, 1, 13, 100])
+def test_the_final_observation_is_what_a_single_environment_shows_after_the_last_step_kept(
+    keep_steps,
+):
+    """Episodes of several lengths side by side; whoever ends early waits, frozen."""
+    module = variation(collection_policy=AlwaysUp, ROWS_AT_ONCE=7)
+    asked = wanted((20,), 20, only_successful=False, keep_steps=keep_steps)
+    store = collect(module, asked, Settings(corridor="random"))
+    assert len(set(store.played.tolist())) > 5
+    for episode in store:
+        maze = tmaze.make(tmaze.lengthened(Settings(corridor="random"), 20))
+        maze.reset(seed=episode.seed)
+        for action in episode.actions:
+            observation, *_ = maze.step(action)
+        np.testing.assert_array_equal(episode.final_observation, observation)
+    assert store.final_observations.dtype == store.observations.dtype
+
+
+def test_episodes_that_end_by_themselves_are_told_from_those_that_are_cut():
+    """Idle on even seeds: these run into the time limit, whose steps all count as played."""
+
+    class SometimesIdle(tmaze.Oracle):
+        def reset(self, seeds):
+            super().reset(seeds)
+            self.idle = np.array(seeds) % 2 == 0
+
+        def act(self, observations, info):
+            return np.where(self.idle, UP, super().act(observations, info))
+
+    module = variation(collection_policy=SometimesIdle)
+    for keep_steps in (None, 3):
+        asked = wanted((10,), 6, only_successful=False, keep_steps=keep_steps)
+        store = collect(module, asked)
+        idle = store.seeds % 2 == 0
+        np.testing.assert_array_equal(store.terminated, ~idle)
+        np.testing.assert_array_equal(store.truncated, idle)
+        assert store.played.tolist() == np.where(idle, 10, 9).tolist()
+
+
+def test_an_episode_that_was_stopped_has_neither_ended_nor_been_cut():
+    asked = wanted((30,), only_successful=False, keep_steps=20, played_to_end=4)
+    store = collect(variation(make_vector=None, ROWS_AT_ONCE=3), asked)
+    np.testing.assert_array_equal(store.terminated, store.to_end)
+    assert not store.truncated.any()
+
+
+def test_episodes_know_their_groups():
+    def sides(settings, seeds):
+        return [("odd", "even")[int(seed) % 2 == 0] for seed in seeds]
+
+    store = collect(variation(group=sides), wanted())
+    assert store.groups.tolist() == sides(None, store.seeds)
+    assert set(collect(tmaze, wanted()).groups.tolist()) == {"all"}
+
+
+@pytest.mark.parametrize("more", [{}, {"keep_steps": 15}, {"keep_steps": 15, "played_to_end": 4}])
+def test_a_plan_foresees_the_dataset(more):
+    """By the time limit, which the shortest way leaves unused by one step."""
+    asked = wanted(only_successful=False, **more)
+    module = variation(ROWS_AT_ONCE=4, collection_policy=Idle)
+    store, size = collect(module, asked), played.expected(asked)
+    assert (size.episodes, size.steps, size.longest) == (
+        len(store), len(store.rewards), store.lengths.max()
+    )  # fmt: skip
+    lengths, counts = np.unique(store.lengths, return_counts=True)
+    found = Counter()
+    for length, count in size.lengths:
+        found[length] += count
+    assert found == dict(zip(lengths.tolist(), counts.tolist(), strict=True))
+    if "played_to_end" not in more:
+        assert size.simulated_steps == store.played.sum()
+
+
+def test_nobody_plays_in_an_environment_without_a_policy():
+    module = variation(collection_policy=None)
+    with pytest.raises(UserError, match="nobody plays here.*another source"):
+        collect(module, wanted())
+
+
+def test_success_is_needed_where_only_successful_episodes_are_kept():
+    module = variation(success=None)
+    with pytest.raises(UserError, match="set dataset.only_successful to false"):
+        collect(module, wanted())
+    assert len(collect(module, wanted(only_successful=False))) == 36
 
 
 def test_collecting_again_gives_the_same_episodes():
-    one, two = (collect(tmaze, Settings(), wanted(seed=3), LENGTH) for _ in range(2))
+    one, two = (collect(tmaze, wanted(seed=3)) for _ in range(2))
     for name, array in vars(one).items():
         np.testing.assert_array_equal(array, getattr(two, name))
 
@@ -158,36 +240,34 @@ def test_collecting_in_smaller_batches_gives_the_same_bytes(tmp_path):
         "smaller": smaller,
         "larger": variation(collection_policy=AlwaysUp),
     }.items():
-        write_episodes(
-            collecting.collect(module, Settings(), wanted(), LENGTH), tmp_path / name, {}
-        )
+        write_episodes(parts(module, wanted()), tmp_path / name, {})
     assert (tmp_path / "smaller").read_bytes() == (tmp_path / "larger").read_bytes()
 
 
 def test_episodes_come_as_they_are_played():
-    parts = collecting.collect(
-        variation(ROWS_AT_ONCE=5), Settings(), wanted(segments=(1, 2)), LENGTH
-    )
-    assert [len(part) for part in parts] == [5, 5, 2, 5, 5, 2]
+    stores = parts(variation(ROWS_AT_ONCE=5), wanted((10, 20)))
+    assert [len(store) for store in stores] == [5, 5, 2, 5, 5, 2]
 
 
-def test_random_corridors_count_the_segments_that_they_span():
-    store = collect(tmaze, Settings(corridor="random"), wanted(episodes=60), LENGTH)
-    assert (store.segments == -(-store.lengths // LENGTH)).all()
-    assert set(store.segments) == {1, 2, 3}
+def test_random_corridors_are_of_all_lengths_up_to_those_asked_for():
+    store = collect(tmaze, wanted(episodes=60), Settings(corridor="random"))
+    lengths = store.lengths.reshape(3, 60)
+    assert (lengths.max(axis=1) <= np.array(LENGTHS) - 1).all()
+    assert (lengths.max(axis=1) > np.array(LENGTHS) - 6).all()
+    assert all(len(set(row.tolist())) >= 8 for row in lengths)
     assert (store.returns == 1).all()
 
 
 def test_small_batches_of_single_environments_collect_the_same():
     serial = variation(make_vector=None, ROWS_AT_ONCE=5)
     assert not hasattr(serial, "make_vector")
-    ours = collect(serial, Settings(), wanted(), LENGTH)
-    for name, array in vars(collect(tmaze, Settings(), wanted(), LENGTH)).items():
+    ours = collect(serial, wanted())
+    for name, array in vars(collect(tmaze, wanted())).items():
         np.testing.assert_array_equal(array, getattr(ours, name), err_msg=name)
 
 
 def test_failed_episodes_are_replaced():
-    store = collect(variation(collection_policy=AlwaysUp), Settings(), wanted(), LENGTH)
+    store = collect(variation(collection_policy=AlwaysUp), wanted())
     assert len(store) == 36
     assert (store.returns == 1).all()
     assert (store.seeds % 2 == 1).all()  # odd seeds turn up
@@ -203,15 +283,15 @@ def test_of_each_group_as_many_are_kept_however_often_it_fails():
         def reset(self, seeds):
             super().reset(seeds)
             even = np.array(seeds) % 2 == 0
-            self.fails = even & (np.array(seeds) < collecting.FIRST_SEED + 36)
+            self.fails = even & (np.array(seeds) < played.FIRST_SEED + 36)
 
         def act(self, observations, info):
             return np.where(self.fails, UP, super().act(observations, info))
 
     module = variation(collection_policy=FailsOnEvenSeedsAtFirst, group=sides)
     attempts = Counter[str]()
-    store = collect(module, Settings(), wanted(segments=(1,)), LENGTH, attempts)
-    seeds = store.seeds - collecting.FIRST_SEED
+    store = collect(module, wanted((10,)), None, attempts)
+    seeds = store.seeds - played.FIRST_SEED
     assert seeds[seeds % 2 == 1].tolist() == [1, 3, 5, 7, 9, 11]
     assert seeds[seeds % 2 == 0].tolist() == [36, 38, 40, 42, 44, 46]
     assert attempts == {"even": 18 + 6, "odd": 6}
@@ -223,12 +303,12 @@ def test_a_group_that_never_succeeds_is_named():
 
     module = variation(collection_policy=AlwaysUp, group=sides)
     with pytest.raises(UserError, match="only 0 of 120 episodes of down succeeded, 6 are wanted"):
-        collect(module, Settings(), wanted(), LENGTH)
+        collect(module, wanted())
 
 
 def test_failed_episodes_are_kept_where_they_are_wanted():
     module = variation(collection_policy=AlwaysUp)
-    store = collect(module, Settings(), wanted(only_successful=False), LENGTH)
+    store = collect(module, wanted(only_successful=False))
     assert len(store) == 36
     assert store.returns.sum() == 18
 
@@ -236,17 +316,17 @@ def test_failed_episodes_are_kept_where_they_are_wanted():
 def test_a_policy_that_never_succeeds_is_given_up():
     module = variation(collection_policy=Idle)
     with pytest.raises(UserError, match="only 0 of 240 episodes succeeded, 12 are wanted"):
-        collect(module, Settings(), wanted(), LENGTH)
+        collect(module, wanted())
 
 
 def test_a_missing_simulator_is_one_clear_line():
     module = variation(REQUIRES=("json", "no_such_simulator"))
     with pytest.raises(UserError, match="variation needs no_such_simulator"):
-        collect(module, Settings(), wanted(), LENGTH)
+        collect(module, wanted())
 
 
 def test_progress_names_the_environment_and_ends_with_the_total(capsys):
-    collect(tmaze, Settings(), wanted(), LENGTH)
+    collect(tmaze, wanted())
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("collect tmaze | 36/36 | ")
+    assert last.startswith("play tmaze | 36/36 | ")
     assert "episodes/s" in last

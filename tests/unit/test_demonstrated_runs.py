@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from memdt.data.episode_file import write_episodes
-from memdt.data.sources.played import collect
+from made_up.episodes import make, played
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.evaluation import evaluate
@@ -19,7 +18,6 @@ from memdt.evaluation.evaluate import EvaluationJob, evaluate_run, load_demonstr
 from memdt.evaluation.recorder import record
 from memdt.evaluation.rollout import Rollout
 from memdt.settings import slices
-from memdt.settings.resolve import digest
 from memdt.settings.schema import Condition, RunSettings
 from memdt.training.train import TrainingJob, train_stage
 from memdt.workflow import plan
@@ -39,7 +37,7 @@ def settings(name: str, **changes: Any) -> RunSettings:
             "environment": {
                 "name": "tmaze", "module": "tmaze", "parameters": tmaze.Settings().model_dump()
             },
-            "collection": {"segments": (1, 2), "episodes_per_segment_count": 6},
+            "dataset": played([5, 10], 6),
             "segment_length": 5,
             "model": {"name": name, **MODELS[name]},
             "training": {
@@ -57,11 +55,7 @@ def settings(name: str, **changes: Any) -> RunSettings:
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEMDT_DEVICE", "cpu")
-    run = settings("pdt")
-    store = collect(tmaze, tmaze.Settings(), run.collection, run.segment_length)
-    made_by = {"settings_digest": digest(slices.dataset(run)), "source_digest": "s"}
-    write_episodes(store, Path("dataset.h5"), made_by)
-    return Path("dataset.h5")
+    return make(settings("pdt"), Path("dataset.h5"))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -102,7 +96,7 @@ def test_every_episode_is_shown_something_and_the_same_in_every_batch(
 
     monkeypatch.setattr(Rollout, "play", watched)
     for rows in (3, 1):
-        monkeypatch.setattr(evaluate.environments, "rows_at_once", lambda module, rows=rows: rows)
+        monkeypatch.setattr(tmaze, "ROWS_AT_ONCE", rows, raising=False)
         evaluate.play(run, policy, Condition(), 1, 0, "", shown)
     together, *alone = seen
     assert [len(one) for one in alone] == [1, 1, 1]
@@ -112,8 +106,8 @@ def test_every_episode_is_shown_something_and_the_same_in_every_batch(
 
 
 def test_demonstrations_of_another_dataset_are_refused(dataset: Path) -> None:
-    other = settings("pdt", collection={"segments": (1, 2), "episodes_per_segment_count": 7})
-    with pytest.raises(UserError, match="collected with settings"):
+    other = settings("pdt", dataset=played([5, 10], 7))
+    with pytest.raises(UserError, match="made with settings"):
         load_demonstrations(other, dataset)
 
 

@@ -29,6 +29,7 @@ def tensors() -> EpisodeTensors:
         actions=steps[:, 1].long(),
         returns_to_go=steps[:, 1] / 10,
         offsets=np.append(0, np.cumsum(LENGTHS)),
+        groups=np.array(GROUPS),
     )
 
 

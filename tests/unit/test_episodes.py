@@ -1,283 +1,18 @@
-"""A dataset comes back as it was written; any other file is refused with a remedy."""
+"""Episodes as flat arrays: views, selections, joins, shares of their groups."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import weakref
-from dataclasses import fields
-from dataclasses import replace as replace_fields
-
-import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from memdt.data.episode_file import read_episodes, read_metadata, write_episodes
-from memdt.data.episodes import EpisodeStore, concatenate
-from memdt.errors import UserError
-
-REMEDY = "snakemake data/datasets/smoke/tmaze.h5 --force"
-METADATA = {"settings_digest": "3fa1", "source_digest": "9c07", "settings": {"b": [1, 2], "a": 3.5}}
-NAMES = [field.name for field in fields(EpisodeStore)]
-
-
-def store_of(lengths, seed=0, frames=False, labels=True) -> EpisodeStore:
-    generator = np.random.default_rng(seed)
-    steps, episodes = sum(lengths), len(lengths)
-    observations = generator.normal(size=(steps, 4)).astype(np.float32)
-    if frames:
-        observations = generator.integers(0, 256, size=(steps, 5, 6, 3), dtype=np.uint8)
-    return EpisodeStore(
-        observations=observations,
-        actions=generator.integers(0, 4, size=steps),
-        rewards=generator.normal(size=steps).astype(np.float32),
-        offsets=np.append(0, np.cumsum(lengths)),
-        seeds=generator.integers(0, 2**40, size=episodes),
-        segments=generator.integers(1, 9, size=episodes),
-        terminated=generator.integers(0, 2, size=episodes).astype(bool),
-        later_steps=generator.integers(0, 9, size=episodes),
-        later_returns=generator.normal(size=episodes),
-        labels=generator.integers(0, 4, size=steps) if labels else None,
-    )
-
-
-def assert_equal(one: EpisodeStore, other: EpisodeStore) -> None:
-    for name in NAMES:
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-        if getattr(other, name) is None:
-            assert getattr(one, name) is None
-            continue
-        assert getattr(one, name).dtype == getattr(other, name).dtype
-
-
-@pytest.fixture
-def path(tmp_path):
-    target = tmp_path / "tmaze.h5"
-    write_episodes([store_of([5, 1, 9])], target, METADATA)
-    return target
-
-
-@given(
-    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=8),
-    seed=st.integers(0, 1000),
-    frames=st.booleans(),
-)
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-def test_a_dataset_comes_back_as_it_was_written(tmp_path, lengths, seed, frames):
-    store = store_of(lengths, seed, frames)
-    write_episodes([store], tmp_path / "data.h5", METADATA)
-    assert_equal(read_episodes(tmp_path / "data.h5", "3fa1", REMEDY), store)
-
-
-def test_a_dataset_without_labels_has_no_array_of_them(tmp_path):
-    store = store_of([5, 1], labels=False)
-    write_episodes([store.select(np.array([True, True]))], tmp_path / "data.h5", METADATA)
-    with h5py.File(tmp_path / "data.h5") as file:
-        assert "labels" not in file
-    assert_equal(read_episodes(tmp_path / "data.h5", "3fa1", REMEDY), store)
-
-
-def test_labels_of_another_kind_than_the_actions_are_refused(tmp_path):
-    store = replace_fields(store_of([5, 1]), labels=np.zeros(6, np.float32))
-    write_episodes([store], tmp_path / "data.h5", METADATA)
-    with pytest.raises(UserError, match="disagree"):
-        read_episodes(tmp_path / "data.h5", "3fa1", REMEDY)
-
-
-def test_the_same_episodes_are_the_same_bytes(tmp_path):
-    for name in ("one.h5", "two.h5"):
-        write_episodes([store_of([40, 3, 700], frames=True)], tmp_path / name, METADATA)
-    reordered = dict(reversed(METADATA.items()))
-    write_episodes([store_of([40, 3, 700], frames=True)], tmp_path / "three.h5", reordered)
-    contents = {(tmp_path / name).read_bytes() for name in ("one.h5", "two.h5", "three.h5")}
-    assert len(contents) == 1
-
-
-@pytest.mark.parametrize("shape", [(7,), (40, 30, 3)])
-def test_parts_of_a_dataset_are_the_bytes_of_the_whole(tmp_path, shape):
-    """Frames of 3,600 bytes, 291 a chunk: parts end inside chunks, and some hold several."""
-    lengths = [300, 1, 290, 2, 700, 5]
-    whole = store_of(lengths)
-    drawn = np.random.default_rng(1).integers(0, 99, (len(whole.rewards), *shape), np.uint8)
-    whole = replace_fields(whole, observations=drawn)
-    write_episodes([whole], tmp_path / "whole.h5", METADATA)
-    for number, sizes in enumerate([(1, 1, 1, 1, 1, 1), (2, 0, 4), (5, 1)]):
-        ends = np.cumsum(sizes)
-        places = [
-            (np.arange(6) >= end - size) & (np.arange(6) < end)
-            for size, end in zip(sizes, ends, strict=True)
-        ]
-        path = tmp_path / f"{number}.h5"
-        write_episodes(map(whole.select, places), path, METADATA)
-        assert path.read_bytes() == (tmp_path / "whole.h5").read_bytes()
-    assert_equal(read_episodes(path, None, REMEDY), whole)
-
-
-def test_a_part_is_written_before_the_next_one_is_asked_for(tmp_path):
-    """What is given is not kept: of a hundred parts two are alive at once."""
-    frames, alive = [], []
-
-    def parts():
-        for number in range(100):
-            part = store_of([3], number, frames=True)
-            frames.append(weakref.ref(part.observations))
-            alive.append(sum(seen() is not None for seen in frames))
-            yield part
-
-    write_episodes(parts(), tmp_path / "data.h5", METADATA)
-    assert max(alive) <= 2
-
-
-def test_a_process_that_is_started_meanwhile_does_not_hold_the_file(tmp_path):
-    def parts():
-        yield store_of([4])
-        started.append(subprocess.Popen(["sleep", "60"], close_fds=False))
-
-    started: list[subprocess.Popen[bytes]] = []
-    write_episodes(parts(), tmp_path / "data.h5", METADATA)
-    try:
-        assert len(read_episodes(tmp_path / "data.h5", None, REMEDY)) == 1
-    finally:
-        started[0].kill()
-        started[0].wait()
-
-
-def test_no_file_where_the_parts_fail(tmp_path):
-    def parts():
-        yield store_of([4])
-        raise UserError("the engine crashed", "dataset")
-
-    with pytest.raises(UserError, match="crashed"):
-        write_episodes(parts(), tmp_path / "data.h5", METADATA)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_was_read_is_written_with_the_same_bytes(path, tmp_path):
-    write_episodes([read_episodes(path, None, REMEDY)], tmp_path / "again.h5", METADATA)
-    assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
-
-
-def test_metadata_come_back(path):
-    metadata = read_metadata(path, REMEDY)
-    assert metadata["settings_digest"] == "3fa1"
-    assert metadata["source_digest"] == "9c07"
-    assert json.loads(metadata["settings"]) == METADATA["settings"]
-
-
-def test_nothing_but_the_dataset_is_left_behind(path):
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-
-
-def refusal(path, digest="3fa1") -> str:
-    """The message of a refusal: one line that names the file and ends with the remedy."""
-    with pytest.raises(UserError) as error:
-        read_episodes(path, digest, REMEDY)
-    message = str(error.value)
-    assert str(path) in message
-    assert message.endswith(f"-> {REMEDY}")
-    assert "\n" not in message
-    return message
-
-
-def test_other_settings_are_refused(path):
-    assert "collected with settings 3fa1, this run asks for 77" in refusal(path, "77")
-
-
-def test_the_digest_may_be_left_unchecked(path):
-    assert len(read_episodes(path, None, REMEDY)) == 3
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    assert "no dataset" in refusal(tmp_path / "nowhere.h5")
-
-
-def test_a_folder_is_refused(tmp_path):
-    assert "no dataset" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"episode,return\n0,1\n", b"\x80\x04pickle"])
-def test_a_file_of_another_kind_is_refused(tmp_path, content):
-    (tmp_path / "odd.h5").write_bytes(content)
-    assert "not an HDF5 file" in refusal(tmp_path / "odd.h5")
-
-
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95, 0.999])
-def test_a_truncated_file_is_refused(path, share):
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * share)])
-    assert "damaged" in refusal(path)
-
-
-def test_a_flipped_bit_is_noticed(path):
-    content = bytearray(path.read_bytes())
-    with h5py.File(path) as file:
-        place = file["rewards"].id.get_chunk_info(0)
-    content[place.byte_offset + place.size // 2] ^= 1
-    path.write_bytes(content)
-    assert "damaged" in refusal(path)
-
-
-def test_somebody_elses_hdf5_is_refused(tmp_path):
-    with h5py.File(tmp_path / "minari.h5", "w") as file:
-        file["observations"] = np.zeros(3)
-    assert "not a dataset of this project" in refusal(tmp_path / "minari.h5")
-
-
-def test_a_later_format_is_refused(path):
-    with h5py.File(path, "a") as file:
-        file.attrs["format_version"] = 99
-    assert "dataset format 99" in refusal(path)
-
-
-def replace(path, name, value, **options) -> None:
-    with h5py.File(path, "a") as file:
-        del file[name]
-        if value is not None:
-            file.create_dataset(name, data=value, **options)
-
-
-def test_an_array_that_is_missing_is_refused(path):
-    replace(path, "actions", None)
-    assert "'actions'" in refusal(path)
-
-
-def test_python_objects_are_never_read(path):
-    replace(path, "actions", ["a"] * 15, dtype=h5py.string_dtype())
-    assert "no array of numbers 'actions'" in refusal(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("rewards", np.zeros(14, dtype=np.float32)),
-        ("offsets", np.array([0, 5, 5, 15])),
-        ("offsets", np.array([0, 5, 15])),
-        ("offsets", np.array([1, 5, 6, 15])),
-        ("terminated", np.ones(2, dtype=bool)),
-        ("offsets", np.array([0.0, 5, 6, 15])),
-        ("rewards", np.float32(3)),
-        ("actions", np.int64(3)),
-    ],
-)
-def test_arrays_that_disagree_are_refused(path, name, value):
-    replace(path, name, value)
-    assert "damaged" in refusal(path)
-
-
-def test_python_objects_are_never_written(tmp_path):
-    store = store_of([3])
-    odd = EpisodeStore(**{**vars(store), "actions": np.array([1, "a", None], dtype=object)})
-    with pytest.raises(TypeError, match="actions"):
-        write_episodes([odd], tmp_path / "odd.h5", METADATA)
-    assert list(tmp_path.iterdir()) == []
+from made_up.episodes import drawn, episodes
+from memdt.data.episodes import NOT_PLAYED, EpisodeStore, concatenate
 
 
 def test_an_episode_is_a_view_and_prints_shapes_not_numbers():
-    store = store_of([4, 2, 3])
+    store = drawn([4, 2, 3])
     episode = store[1]
     assert np.shares_memory(episode.observations, store.observations)
     np.testing.assert_array_equal(episode.observations, store.observations[4:6])
@@ -286,6 +21,7 @@ def test_an_episode_is_a_view_and_prints_shapes_not_numbers():
     assert "observation (4,)" in repr(episode)
     assert "array" not in repr(episode) + repr(store)
     assert repr(store) == "EpisodeStore(3 episodes, 9 steps)"
+    assert f"group '{store.groups[1]}', seed {store.seeds[1]}" in repr(episode)
     assert len(store[-1]) == 3
     with pytest.raises(IndexError):
         store[3]
@@ -293,7 +29,7 @@ def test_an_episode_is_a_view_and_prints_shapes_not_numbers():
 
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=9), data=st.data())
 def test_selected_and_joined_episodes_are_the_same_episodes(lengths, data):
-    store = store_of(lengths)
+    store = drawn(lengths)
     marks = st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths))
     chosen = np.array(data.draw(marks.filter(any)))
     selected = store.select(chosen)
@@ -309,5 +45,46 @@ def test_selected_and_joined_episodes_are_the_same_episodes(lengths, data):
     for ours, theirs in zip(joined, wanted, strict=True):
         np.testing.assert_array_equal(ours.observations, theirs.observations)
         np.testing.assert_array_equal(ours.actions, theirs.actions)
-        flags = (ours.seed, ours.segments, ours.terminated)
-        assert flags == (theirs.seed, theirs.segments, theirs.terminated)
+        np.testing.assert_array_equal(ours.final_observation, theirs.final_observation)
+        for name in ("seed", "group", "terminated", "truncated"):
+            assert getattr(ours, name) == getattr(theirs, name)
+
+
+def test_later_steps_count_where_they_were_played():
+    store = episodes(
+        np.zeros((6, 1)), np.zeros(6, int), np.arange(6), [1, 2, 3],
+        later_steps=np.array([0, 4, NOT_PLAYED]), later_returns=np.array([0.0, 10.0, 0.5]),
+    )  # fmt: skip
+    assert store.to_end.tolist() == [True, True, False]
+    assert store.played.tolist() == [1, 6, 3]
+    assert store.returns.tolist() == [0, 1 + 2 + 10, 3 + 4 + 5 + 0.5]
+
+
+def of_groups(words: str) -> EpisodeStore:
+    """Episodes of one step, a letter for the group of each; seeds count them."""
+    count = len(words)
+    return episodes(
+        np.zeros((count, 1)), np.zeros(count, int), np.zeros(count), [1] * count,
+        groups=np.array(list(words)),
+    )  # fmt: skip
+
+
+@given(words=st.text("abc", min_size=1, max_size=40), fraction=st.floats(0.001, 1))
+def test_a_share_is_one_of_each_group_rounded_up(words, fraction):
+    chosen = of_groups(words).share_of_each_group(fraction)
+    for group in set(words):
+        mine = np.array([word == group for word in words])
+        assert chosen[mine].sum() == np.ceil(fraction * mine.sum())
+
+
+@given(words=st.text("ab", min_size=1, max_size=40), shares=st.tuples(*[st.floats(0.01, 1)] * 2))
+def test_a_larger_share_holds_a_smaller_one(words, shares):
+    smaller, larger = (of_groups(words).share_of_each_group(one) for one in sorted(shares))
+    assert (larger | ~smaller).all()
+
+
+def test_a_share_is_drawn_alike_and_not_from_the_beginning():
+    """Episodes may lie in order of length: the first ones would be the short ones."""
+    chosen = of_groups("a" * 200).share_of_each_group(0.5)
+    np.testing.assert_array_equal(chosen, of_groups("a" * 200).share_of_each_group(0.5))
+    assert 30 <= chosen[:100].sum() <= 70  # 50 expected, with a deviation of 3.5

@@ -13,7 +13,7 @@ from memdt.settings.remembered import resolve
 from memdt.settings.resolve import resolve_dataset
 from memdt.training.train import build_policy
 from memdt.workflow import costs, disk, forecast
-from memdt.workflow.observations import Observation
+from memdt.workflow.observations import Observation, size_of
 
 EXPERIMENT = """\
 title: two variants, and one that is evaluated from another's checkpoints
@@ -134,12 +134,11 @@ def test_a_dataset_takes_what_its_file_takes_or_else_what_is_collected():
 
 
 def test_of_a_dataset_the_steps_that_are_kept_take_room():
-    settings = resolve_dataset("tmaze", "smoke")
-    kept = settings.collection.model_copy(update={"keep_segments": 1})
+    asked = resolve_dataset("tmaze", "smoke").dataset
     seen = Observation((5,), 20)
     # 8 episodes of 6 and 8 of 12 steps, of which 6 are kept; an action and a reward of 4 bytes.
-    assert disk.dataset_bytes(settings, seen) == 8 * (6 + 12) * 28
-    assert disk.dataset_bytes(settings.model_copy(update={"collection": kept}), seen) == 16 * 6 * 28
+    assert disk.dataset_bytes(size_of(asked), seen) == 8 * (6 + 12) * 28
+    assert disk.dataset_bytes(size_of({**asked, "keep_steps": 6}), seen) == 16 * 6 * 28
 
 
 def test_a_row_an_experiment_a_sum_and_what_the_hours_rest_on(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,12 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from memdt.data.episode_file import read_episodes, write_episodes
-from memdt.data.sources.played import collect
+from made_up.episodes import make, played
+from memdt.data.episode_file import read_episodes, read_metadata, write_episodes
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.evaluation.evaluate import load_policy
 from memdt.settings import slices
-from memdt.settings.resolve import digest
 from memdt.settings.schema import RunSettings
 from memdt.training import train as module
 from memdt.training.train import TrainingJob, train_stage
@@ -38,7 +38,7 @@ def settings(start: dict[str, Any] | None = None, **training: object) -> RunSett
             "environment": {
                 "name": "tmaze", "module": "tmaze", "parameters": tmaze.Settings().model_dump()
             },
-            "collection": {"segments": (1, 2), "episodes_per_segment_count": 10},
+            "dataset": played([5, 10], 10),
             "segment_length": 5,
             "model": MODEL,
             "training": {
@@ -56,11 +56,7 @@ def settings(start: dict[str, Any] | None = None, **training: object) -> RunSett
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEMDT_DEVICE", "cpu")
-    run = settings()
-    store = collect(tmaze, tmaze.Settings(), run.collection, run.segment_length)
-    made_by = {"settings_digest": digest(slices.dataset(run)), "source_digest": "s"}
-    write_episodes(store, Path("dataset.h5"), made_by)
-    return Path("dataset.h5")
+    return make(settings(), Path("dataset.h5"))
 
 
 def tuned(dataset: Path, **training: object) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
@@ -132,11 +128,11 @@ def test_adapters_and_parameters_by_name_exclude_each_other():
         settings(adapter={"layers": ("head",)}, trainable=("head.*",))
 
 
-def test_less_data_is_a_share_of_each_group_and_part_of_more(dataset, monkeypatch):
-    monkeypatch.setattr(
-        module.environments, "groups", lambda module, parameters, seeds: list("ab" * 10)
-    )
-    store = read_episodes(dataset, None, "")
+def test_less_data_is_a_share_of_each_group_and_part_of_more(dataset):
+    store = replace(read_episodes(dataset, None, ""), groups=np.array(list("ab" * 10)))
+    kept = read_metadata(dataset, "")
+    digests = {name: kept[name] for name in ("settings_digest", "source_digest")}
+    write_episodes([store], dataset, digests)
 
     def seeds(fraction: float) -> list[int]:
         job = TrainingJob(settings(data_fraction=fraction), 1, 0, dataset, None, Path("out"))

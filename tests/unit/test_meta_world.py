@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 from pydantic import ValidationError
 
 from memdt.data.episodes import concatenate
-from memdt.data.sources.played import collect, play
+from memdt.data.sources import played
 from memdt.environments import meta_world as module
 from memdt.environments.meta_world import GOAL, Settings, in_decimetres
 from memdt.environments.meta_world_parts import tasks as meta_world_tasks
 from memdt.environments.meta_world_parts.simulator import package, scripted_policy
-from memdt.settings.schema import CollectionSettings
+from memdt.environments.task import Task
+from memdt.environments.vectors import SerialVector, screens
 
 if [name for name in module.REQUIRES if importlib.util.find_spec(name) is None]:
     pytest.skip("Meta-World is not installed", allow_module_level=True)
@@ -51,7 +53,7 @@ def official_episode(task: str, goal: np.ndarray, actions: np.ndarray) -> np.nda
 
 def solved_episode(settings: Settings, seeds: range):
     vector = Task(module, settings).collection_vector(len(seeds))
-    store = play(vector, module.collection_policy(settings), seeds, 28)
+    store = played.play(vector, module.collection_policy(settings), seeds)
     vector.close()
     return store
 
@@ -237,12 +239,13 @@ def test_noise_moves_the_scripted_actions_and_depends_on_the_seed_alone() -> Non
 
 
 def test_as_many_of_each_task_are_collected_and_again_the_same() -> None:
-    settings = Settings(tasks=(COFFEE, "handle-press-v3"))
-    wanted = CollectionSettings(segments=(3,), episodes_per_segment_count=6)
+    task = Task(module, Settings(tasks=(COFFEE, "handle-press-v3")))
+    wanted = played.Settings(source="played", lengths=(30,), episodes_per_length=6)
     # 30 steps: the coffee machine is often reached too late.
     attempts = Counter[str](), Counter[str]()
-    one, two = (concatenate(collect(module, settings, wanted, 10, tried)) for tried in attempts)
-    groups = module.group(settings, one.seeds)
+    one, two = (concatenate(played.episodes(task, wanted, (), tried)) for tried in attempts)
+    groups = one.groups.tolist()
+    assert groups == module.group(task.settings, one.seeds)
     assert groups.count(COFFEE) == groups.count("handle-press-v3") == 3
     assert attempts[0] == attempts[1]
     assert attempts[0][COFFEE] > 3

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from memdt import discovery
-from memdt.environments.interface import load
+from memdt.environments import meta_world
 from memdt.models.interface import Spaces
 from memdt.settings.layers import available
 from memdt.settings.resolve import experiment_file, resolve, variants_of
@@ -34,7 +34,7 @@ def test_every_method_is_fine_tuned_with_the_same_data_and_updates(scale):
             training = settings.training
             budgets.add(
                 (training.updates_per_stage, training.batch_size, training.data_fraction,
-                 settings.dataset.episodes_per_length, training.segments)
+                 settings.dataset["episodes_per_length"], training.segments)
             )  # fmt: skip
     assert len(budgets) == 1
 
@@ -74,11 +74,10 @@ def test_published_sizes_give_the_published_counts():
 
 
 def test_new_tasks_are_not_among_those_trained_on():
-    module = load("meta_world")
     for scale in ("quick", "paper"):
         train, test = (
             set(resolve("metaworld_table_4", one, scale).settings.environment.parameters["tasks"])
             for one in ("dt_mem", "dt_mem_new")
         )
         assert not train & test
-        assert train <= set(module.NAMES)
+        assert train <= set(meta_world.NAMES)

@@ -6,16 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
-from gymnasium.vector import VectorEnv
 
-from memdt import discovery
-from memdt.environments import interface as environments
+from made_up import counter as counting
+from made_up.episodes import played
 from memdt.environments import tmaze
+from memdt.environments.task import Task
+from memdt.environments.vectors import screens
 from memdt.errors import UserError
 from memdt.evaluation import recorder as recorder
 from memdt.evaluation.evaluate import play, seed_batches
@@ -29,70 +28,25 @@ SIZES = {"layers": 1, "heads": 1, "width": 8, "head_width": 8, "feed_forward_wid
 HINT, LENGTH = 3, 4
 
 
-class Counter(gymnasium.Env[np.ndarray, np.integer[Any]]):
-    """Counts actions other than 0; over at step 5 + seed; shows its time."""
-
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012
-    observation_space = spaces.Box(-1, 1, (4,), np.float32)
-    action_space = spaces.Discrete(4)
-    render_mode = "rgb_array"
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-        super().reset(seed=seed)
-        self.end, self.time, self.done = 5 + (seed or 0), 0, 0
-        return np.zeros(4, np.float32), {"acted": 0}
-
-    def step(self, action: Any) -> Any:
-        self.time += 1
-        self.done += int(action != 0)
-        observation = np.full(4, self.time / 100, np.float32)
-        return observation, float(action), self.time >= self.end, False, {"acted": self.done}
-
-    def render(self) -> Any:
-        return np.full((180, 320, 3), self.time, np.uint8)
-
-
-class Module:
-    """An environment's module with every optional name."""
-
-    __name__ = "counter"
-    Settings = tmaze.Settings
-    REQUIRES = ()
-    ROWS_AT_ONCE = 3
-    MEASURES = ("acted",)
-
-    @staticmethod
-    def make(settings: Any) -> Counter:
-        return Counter()
-
-    @staticmethod
-    def parameters_for(settings: Any, segments: int, segment_length: int) -> Any:
-        return settings
-
-    @staticmethod
-    def group(settings: Any, seeds: Any) -> list[str]:
-        return ["odd" if seed % 2 else "even" for seed in seeds]
-
-    @staticmethod
-    def hint_steps(settings: Any) -> range:
-        return range(HINT)
-
-
 @pytest.fixture
 def counter(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = discovery.load
-    monkeypatch.setattr(
-        discovery, "load", lambda kind, name: Module if name == "counter" else load(kind, name)
+    """An environment with every optional name that a recording looks at."""
+    made = counting.module(
+        ROWS_AT_ONCE=3,
+        MEASURES=("acted",),
+        group=lambda settings, seeds: ["odd" if seed % 2 else "even" for seed in seeds],
+        hint_steps=lambda settings: range(HINT),
     )
+    counting.install(monkeypatch, made)
 
 
 def settings(module: str = "counter", name: str = "rate", **model: Any) -> RunSettings:
     tokens = {"memory_tokens": 2} if name == "rate" else {}
-    parameters = tmaze.Settings().model_dump()
+    parameters = tmaze.Settings().model_dump() if module == "tmaze" else {}
     return RunSettings.model_validate(
         {
             "environment": {"name": module, "module": module, "parameters": parameters},
-            "collection": {"segments": (1, 2), "episodes_per_segment_count": 2},
+            "dataset": played([LENGTH, 2 * LENGTH], 2),
             "segment_length": LENGTH,
             "model": {"name": name, **SIZES, **tokens, **model},
             "training": {
@@ -250,5 +204,5 @@ def test_an_unknown_count_is_told(counter: None) -> None:
 
 
 def test_screens_are_empty_where_nothing_is_shown() -> None:
-    vector: VectorEnv = environments.make_vector(tmaze, tmaze.Settings(), 2)
-    assert environments.screens(vector, [0, 1]) == [None, None]
+    vector = Task.named("tmaze", {}).vector(2)
+    assert screens(vector, [0, 1]) == [None, None]

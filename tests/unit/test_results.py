@@ -13,11 +13,11 @@ import pytest
 
 from memdt import paths
 from memdt.errors import UserError
+from memdt.evaluation import episode_table
 from memdt.evaluation.recordings import Recording, write_recording
 from memdt.provenance import FORMAT
 from memdt.results.results import (
     CURVE_COLUMNS,
-    EPISODE_COLUMNS,
     load_curves,
     load_episodes,
     load_manifests,
@@ -48,7 +48,8 @@ def test_episodes_carry_the_names_of_their_run(tmp_path):
     put(tmp_path, "rate", 10, EPISODES + ROWS)
     put(tmp_path, "dt", 2, EPISODES + ROWS)
     frame = load_episodes("quick", "task", ["rate", "dt"], tmp_path)
-    assert list(frame.columns) == ["experiment", "variant", "seed", *EPISODE_COLUMNS]
+    columns = episode_table.columns(("success",), ())
+    assert list(frame.columns) == ["experiment", "variant", "seed", *columns]
     runs = frame[["variant", "seed"]].drop_duplicates().itertuples(index=False, name=None)
     assert list(runs) == [("rate", 0), ("rate", 10), ("dt", 2)]
     assert len(frame) == 6
@@ -65,7 +66,7 @@ def test_only_the_seeds_asked_for_are_read_and_absent_runs_are_absent(tmp_path):
 def test_nothing_run_gives_an_empty_frame_with_all_columns(tmp_path):
     frame = load_episodes("quick", "task", ["rate"], tmp_path)
     assert frame.empty
-    assert list(frame.columns) == ["experiment", "variant", "seed", *EPISODE_COLUMNS]
+    assert list(frame.columns) == ["experiment", "variant", "seed", *episode_table.columns((), ())]
     assert per_seed(frame, "success").empty
 
 

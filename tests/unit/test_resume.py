@@ -12,15 +12,12 @@ from typing import Any
 import pytest
 import torch
 
+from made_up.episodes import make, played
 from made_up.stage_files import result, state
-from memdt.data.episode_file import write_episodes
-from memdt.data.sources.played import collect
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.files import remove_temporaries
 from memdt.set_aside import FOLDER, set_aside
-from memdt.settings import slices
-from memdt.settings.resolve import digest
 from memdt.settings.schema import RunSettings
 from memdt.training.loop import Trainer
 from memdt.training.resume import EVERY, NAME, save_every_seconds
@@ -53,12 +50,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few short episodes of up to three segments."""
-    run = settings({"name": "random"})
-    content = slices.dataset(run)
-    path = tmp_path_factory.mktemp("data") / "dataset.h5"
-    parts = collect(tmaze, tmaze.Settings(), run.collection, run.segment_length)
-    write_episodes(parts, path, {"settings_digest": digest(content), "source_digest": "s"})
-    return path
+    return make(settings({"name": "random"}), tmp_path_factory.mktemp("data") / "dataset.h5")
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +68,7 @@ def settings(model: dict[str, Any], **training: object) -> RunSettings:
                 "module": "tmaze",
                 "parameters": tmaze.Settings().model_dump(),
             },
-            "collection": {"segments": (1, 2, 3), "episodes_per_segment_count": 6},
+            "dataset": played([5, 10, 15], 6),
             "segment_length": 5,
             "model": model,
             "training": {

@@ -14,7 +14,7 @@ from torch import Tensor
 from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.environments import tmaze
-from memdt.environments.interface import make_vector
+from memdt.environments.task import Task
 from memdt.evaluation.memory_edits import MemoryEdit
 from memdt.evaluation.rollout import Protocol, Rollout
 from memdt.models.interface import Spaces
@@ -29,8 +29,7 @@ def protocol(greedy: bool = True, context: int = LENGTH, **condition: object) ->
 
 
 def environment(segments: int, count: int):
-    settings = tmaze.lengthened(tmaze.Settings(), segments * LENGTH)
-    return make_vector(tmaze, settings, count)
+    return Task.named("tmaze", {}).vector(count, segments * LENGTH)
 
 
 def policy_of(name: str = "rate", **parts: object) -> torch.nn.Module:

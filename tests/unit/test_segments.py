@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from made_up.episodes import episodes
 from memdt.data.episodes import EpisodeStore
 from memdt.data.segments import EpisodeTensors, Segment, returns_to_go, split
 
@@ -25,17 +26,7 @@ def store_of(lengths: list[int], frames: bool = False, continuous: bool = False)
     actions = np.arange(steps) % 3 + 1
     if continuous:
         actions = np.stack([actions, actions], axis=1).astype(np.float32)
-    return EpisodeStore(
-        observations=observations,
-        actions=actions,
-        rewards=np.arange(1, steps + 1, dtype=np.float32) % 7,
-        offsets=np.append(0, np.cumsum(lengths)),
-        seeds=np.arange(len(lengths)),
-        segments=np.ones(len(lengths), dtype=np.int64),
-        terminated=np.ones(len(lengths), dtype=bool),
-        later_steps=np.zeros(len(lengths), dtype=np.int64),
-        later_returns=np.zeros(len(lengths)),
-    )
+    return episodes(observations, actions, np.arange(1, steps + 1) % 7, lengths)
 
 
 def test_returns_to_go_worked_out_by_hand():

@@ -10,8 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from made_up.project import forget_settings
 from memdt.errors import UserError
 from memdt.settings import remembered, resolve, slices
+from memdt.settings.composition import components
 from memdt.settings.layers import Layered, available, flatten
 from memdt.workflow import observations
 
@@ -112,7 +114,7 @@ def test_an_environment_has_all_that_files_say_of_the_one_it_extends(config):
     assert plain.environment.parameters == {**usual.environment.parameters, "lapses": 0.0}
     assert plain.environment.module == usual.environment.module
     assert plain.environment.name == "vizdoom_two_colors_without_lapses"
-    for part in ("model", "training", "collection", "evaluation"):
+    for part in ("model", "training", "dataset", "evaluation"):
         assert getattr(plain, part) == getattr(usual, part)
 
 
@@ -127,11 +129,11 @@ def test_what_a_scale_says_of_an_environment_beats_what_it_says_of_the_one_exten
 
 
 def test_components_name_the_environments_that_are_extended():
-    assert resolve.components("vizdoom_curriculum").environments == (
+    assert components("vizdoom_curriculum").environments == (
         "vizdoom_two_colors",
         "vizdoom_two_colors_without_lapses",
     )
-    assert "ml45_train" in resolve.components("metaworld_fine_tuning_rates").environments
+    assert "ml45_train" in components("metaworld_fine_tuning_rates").environments
 
 
 def test_scales_do_not_overrule_what_experiments_vary(config):
@@ -191,7 +193,12 @@ def test_a_variant_of_other_checkpoints_keeps_how_they_were_trained(config):
 
 def test_remembered_settings_are_those_that_were_resolved(config):
     remembered.keep(every_run(), observations.note)
-    for function in (remembered.resolve, observations.observation, remembered._kept):
+    for function in (
+        remembered.resolve,
+        observations.observation,
+        observations.size,
+        remembered._kept,
+    ):
         function.cache_clear()
     assert len(remembered._kept()) == len(every_run())
     for one in every_run():
@@ -199,6 +206,7 @@ def test_remembered_settings_are_those_that_were_resolved(config):
         assert kept.settings == fresh.settings
         environment = fresh.settings.environment.model_dump_json()
         assert observations.observation(*one) == observations.observation_of(environment)
+        assert observations.size(*one) == observations.size_of(fresh.settings.dataset)
         assert (kept.experiment, kept.variant) == (fresh.experiment, fresh.variant)
         assert kept.layers.origin("model.layers") == fresh.layers.origin("model.layers")
 
@@ -291,7 +299,7 @@ def test_segments_beyond_the_data_are_told(config):
          "rate-3: {model: rate, set: {training.segments: 12}}")  # fmt: skip
     line = refusal()
     assert "12 x 30 steps" in line
-    assert "at most 9 segments" in line
+    assert "at most 270 steps" in line
 
 
 def test_an_unknown_model_is_told(config):
@@ -310,8 +318,21 @@ def test_an_impossible_combination_is_told(config):
 
 def test_an_experiment_cannot_change_the_shared_dataset(config):
     path = config / "experiments" / "tmaze_table_2.yaml"
+    edit(path, "\nset:\n", "\nset:\n  dataset.episodes_per_length: 20\n")
+    line = refusal()
+    assert "dataset shapes the dataset, which all experiments share" in line
+    assert "environments" in line
+
+
+def test_an_experiment_may_cut_the_shared_dataset_into_other_segments(config):
+    before = resolve.resolve("tmaze_table_2", "rate-3", "quick").settings
+    path = config / "experiments" / "tmaze_table_2.yaml"
     edit(path, "\nset:\n", "\nset:\n  segment_length: 20\n")
-    assert "shapes the dataset, which all experiments share" in refusal()
+    forget_settings()
+    after = resolve.resolve("tmaze_table_2", "rate-3", "quick").settings
+    assert (before.segment_length, after.segment_length) == (30, 20)
+    assert slices.dataset(after) == slices.dataset(before)
+    assert slices.train(after, 1) != slices.train(before, 1)
 
 
 def test_two_curricula_are_told(config):
@@ -326,7 +347,7 @@ def test_two_curricula_are_told(config):
 
 def test_playing_some_to_the_end_needs_steps_that_are_kept(config):
     path = config / "environments" / "tmaze.yaml"
-    edit(path, "collection:\n", "collection:\n  played_to_end: 3\n")
+    edit(path, "dataset:\n", "dataset:\n  played_to_end: 3\n")
     assert "dataset.played_to_end needs dataset.keep_steps" in refusal()
 
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from memdt.data.sources.played import play
 from memdt.environments import tmaze
-from memdt.environments.interface import SerialVector
 from memdt.environments.tmaze import DOWN, FLAG, HINT, LEFT, NOISE, RIGHT, UP, Settings, Y
+from memdt.environments.vectors import SerialVector
 from memdt.errors import UserError
 
 EVEN_SEED_DOWN, ODD_SEED_UP = 4, 5
@@ -85,16 +85,15 @@ def test_flag_one_step_before_the_junction_is_what_the_paper_says():
 
 
 def test_fixed_corridors_have_the_published_length():
-    spanning = tmaze.parameters_for(Settings(), segments=3, segment_length=30)
+    spanning = tmaze.lengthened(Settings(), 3 * 30)
     assert spanning.corridor_length == 3 * 30 - 2
-    store = play(tmaze.make_vector(spanning, 10), tmaze.collection_policy(spanning), range(10), 30)
+    store = play(tmaze.make_vector(spanning, 10), tmaze.collection_policy(spanning), range(10))
     assert (store.lengths == 3 * 30 - 1).all()
-    assert (store.segments == 3).all()
 
 
 def test_random_corridors_take_every_length_and_keep_the_longest_ones_time_limit():
     options = Settings(corridor_length=6, corridor="random")
-    store = play(tmaze.make_vector(options, 300), tmaze.collection_policy(options), range(300), 30)
+    store = play(tmaze.make_vector(options, 300), tmaze.collection_policy(options), range(300))
     lengths, counts = np.unique(store.lengths - 1, return_counts=True)
     assert lengths.tolist() == [1, 2, 3, 4, 5, 6]
     assert counts.min() > 25  # 50 expected; 25 is four standard deviations below
@@ -108,7 +107,7 @@ def test_random_corridors_take_every_length_and_keep_the_longest_ones_time_limit
 def test_the_length_of_a_corridor_belongs_to_the_rows_own_seed():
     options = Settings(corridor_length=50, corridor="random")
     lengths = play(
-        tmaze.make_vector(options, 4), tmaze.collection_policy(options), [9, 7, 9, 8], 30
+        tmaze.make_vector(options, 4), tmaze.collection_policy(options), [9, 7, 9, 8]
     ).lengths
     assert lengths[0] == lengths[2]
     assert len(set(lengths)) > 1
@@ -209,7 +208,7 @@ def test_both_forms_draw_the_same_noise_past_a_chunk():
 @settings(max_examples=40, deadline=None)
 def test_the_oracle_solves_every_maze_by_the_shortest_way(options):
     policy = tmaze.collection_policy(options)
-    store = play(tmaze.make_vector(options, 8), policy, range(8), segment_length=10)
+    store = play(tmaze.make_vector(options, 8), policy, range(8))
     assert tmaze.success(store.returns, store.terminated).all()
     assert (store.lengths <= options.corridor_length + 1).all()
     if options.corridor == "fixed":
@@ -224,7 +223,7 @@ def test_the_oracle_needs_the_hint():
             return super().act(hidden, info)
 
     options = Settings(corridor_length=4)
-    store = play(tmaze.make_vector(options, 10), Blind(options), range(10), segment_length=10)
+    store = play(tmaze.make_vector(options, 10), Blind(options), range(10))
     assert tmaze.success(store.returns, store.terminated).sum() == 5
 
 
@@ -242,7 +241,7 @@ def test_a_span_of_segments_is_the_time_limit(segments, segment_length, spare, l
 
 
 def test_a_segment_too_short_for_a_corridor_is_one_clear_line():
-    with pytest.raises(UserError, match="1 x 2 steps leave no corridor"):
+    with pytest.raises(UserError, match="2 steps leave no corridor"):
         tmaze.lengthened(Settings(), 1 * 2)
 
 

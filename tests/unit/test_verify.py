@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from made_up.episodes import episodes
 from memdt import paths, provenance
 from memdt.__main__ import main
 from memdt.data.episode_file import write_episodes
-from memdt.data.episodes import EpisodeStore
 from memdt.errors import UserError
 from memdt.files import sha256
 from memdt.training.checkpoints import save_checkpoint
@@ -27,12 +27,8 @@ LEDGER = RUN.parents[1] / "records.jsonl"
 @pytest.fixture
 def files(config: Path) -> list[Path]:
     """A dataset, a stage, an evaluation, a table with its ledger: nine files that match."""
-    store = EpisodeStore(
-        observations=np.zeros((4, 2), np.float32), actions=np.zeros(4, np.int64),
-        rewards=np.zeros(4, np.float32), offsets=np.array([0, 2, 4]), seeds=np.array([0, 1]),
-        segments=np.array([1, 1]), terminated=np.array([True, True]),
-        later_steps=np.zeros(2, np.int64), later_returns=np.zeros(2),
-    )  # fmt: skip
+    seen = np.zeros((4, 2), np.float32)
+    store = episodes(seen, np.zeros(4, np.int64), np.zeros(4), [2, 2])
     write_episodes([store], paths.dataset("tiny", "maze"), dict(DIGESTS))
     save_checkpoint(torch.nn.Linear(2, 2), STAGE / "checkpoint.safetensors", dict(DIGESTS))
     write(STAGE / "curve.csv", "a\n1\n")

@@ -74,7 +74,7 @@ def test_time_is_up_after_the_time_limit(tics):
 def test_ten_thousand_tics_are_possible_too():
     settings = SMALL.model_copy(update={"time_limit": 10_000, "acid_health": 5, "lapses": 0.0})
     vector = module.make_collection_vector(settings, 4)
-    store = play(vector, module.collection_policy(settings), range(4), 30, 30)
+    store = play(vector, module.collection_policy(settings), range(4), 30)
     vector.close()
     assert store.played.max() > 1050  # 2,100 tics
     assert (store.played[~store.terminated] == 5000).all()
@@ -233,7 +233,7 @@ def test_engines_of_a_killed_process_are_ended(monkeypatch):
 def test_the_expert_sees_what_is_in_view_only():
     settings = SMALL
     vector = module.make_collection_vector(settings, 8)
-    store = play(vector, module.collection_policy(settings), range(20, 28), 30, 90)
+    store = play(vector, module.collection_policy(settings), range(20, 28), 90)
     vector.close()
     assert store.observations.shape[1:] == (36, 64, 3)
     assert store.observations.dtype == np.uint8

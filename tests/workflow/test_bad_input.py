@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 SCALE = "workflow/config/scales/quick.yaml"
+MAZE = "workflow/config/environments/tmaze.yaml"
 TABLE = "workflow/config/experiments/tmaze_table_2.yaml"
 
 
@@ -26,6 +27,10 @@ def refused(done) -> str:
         (SCALE, "\ndefaults:", "\ndefualts:", (SCALE, "defualts", "did you mean 'defaults'?")),
         (TABLE, "dt-3:\n    model: decision_transformer", "dt-3:\n    model: decision_transformr",
          ("decision_transformr", "did you mean 'decision_transformer'?", "rate_without_memory")),
+        (MAZE, "source: played", "source: plaid",
+         (f"{MAZE}: dataset.source", "unknown module 'plaid'", "did you mean 'played'?")),
+        (MAZE, "episodes_per_length: 100", "episodes_per_lenght: 100",
+         (f"{MAZE}: dataset.episodes_per_lenght", "did you mean 'episodes_per_length'?")),
         ("workflow/config/config.yaml", "scale: quick", "scale: [quick",
          ("workflow/config/config.yaml", "not valid YAML")),
         ("workflow/config/figures.yaml", "module: memory_edits", "module: memory_edit",

@@ -121,7 +121,7 @@ def test_what_starts_from_a_run_is_trained_after_it_and_again_with_it(done_proje
     project.edit(
         "workflow/config/scales/tiny.yaml", "environments:\n",
         "environments:\n  wide: {segment_length: 6, environment.parameters.corridor_length: 4,\n"
-        "    dataset.lengths: [1, 2], dataset.episodes_per_length: 8}\n",
+        "    dataset.lengths: [6, 12], dataset.episodes_per_length: 8}\n",
     )  # fmt: skip
     mine = {"train tuned 1", "evaluate tuned", "evaluate elsewhere"}
     assert reruns(project, *asked) == mine | REPORT

@@ -54,7 +54,9 @@ def write_episodes(
             array = getattr(store, name)
             if array is not None:
                 _create(file, name, array, len(array))[...] = array
-        made = {"group_names": names.tolist(), "statistics": _statistics(file, store), **metadata}
+        made = {**metadata, "group_names": names.tolist(), "statistics": _statistics(file, store)}
+        for key in ("format", "format_version"):  # of a file that metadata was read from
+            made.pop(key, None)
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
         for key, value in sorted(made.items()):
