@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -83,28 +81,8 @@ def test_a_start_beside_jobs_without_their_snakemake_is_refused(folder, monkeypa
     assert Path("data/half.csv").exists()
 
 
-def test_sigterm_does_not_wait_in_the_main_thread():
-    seen = []
-    lock = threading.Lock()
-
-    def handler(number: int, frame: object) -> None:
-        with lock:
-            seen.append(number)
-
-    before = signal.signal(signal.SIGTERM, handler)
-    try:
-        guard.let_sigterm_in()
-        with lock:  # as Snakemake's scheduler holds it, now and then
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.1)
-        time.sleep(0.1)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert seen == [signal.SIGTERM]
-
-
 def test_a_living_run_is_left_alone(folder):
-    code = "import time; from memdt import guard; from pathlib import Path; "
+    code = "import time; from memdt.workflow import guard; from pathlib import Path; "
     code += f"guard.enter(Path({str(folder / 'other')!r}).parent); print('in', flush=True); "
     code += "time.sleep(60)"
     (folder / "locks" / "0.output.lock").unlink()
@@ -128,7 +106,7 @@ def test_a_living_run_is_left_alone(folder):
 
 def test_a_job_ends_soon_after_its_snakemake(tmp_path):
     starter = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    code = "import time; from memdt import guard; guard.die_with_snakemake(0.05)\n"
+    code = "import time; from memdt.workflow import guard; guard.die_with_snakemake(0.05)\n"
     code += "try:\n  time.sleep(30)\nexcept KeyboardInterrupt: print('told')"
     environment = os.environ | {guard.STARTED_BY: str(starter.pid)}
     job = subprocess.Popen(
