@@ -29,8 +29,8 @@ from memdt.files import sha256, write_text
 FORMAT = "memdt manifest 1"
 # Those whose version can move a number.
 PACKAGES = (
-    "torch", "numpy", "scipy", "pandas", "gymnasium", "h5py", "safetensors", "einops", "vizdoom",
-    "mujoco", "metaworld",
+    "torch", "numpy", "scipy", "pandas", "gymnasium", "h5py", "safetensors", "vizdoom", "mujoco",
+    "metaworld",
 )  # fmt: skip
 
 

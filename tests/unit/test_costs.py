@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from torch.utils.flop_counter import FlopCounterMode
 
+from memdt import discovery
+from memdt.data.segments import Segment
 from memdt.environments import vizdoom_two_colors as two_colors
+from memdt.models.interface import Spaces
 from memdt.workflow import costs
 from memdt.workflow.observations import Observation
 
@@ -51,6 +58,30 @@ def test_products_are_those_that_the_benchmark_writes_out():
     tokens = 13
     one_layer = 4 * tokens * 7 * 15 + 3 * tokens * tokens * 15 + 2 * tokens * 7 * 11
     assert costs._products(sizes, tokens) == 2 * one_layer
+
+
+@pytest.mark.parametrize(("layers", "heads", "head_width"), [(2, 4, 16), (8, 10, 64)])
+@pytest.mark.parametrize(("name", "memory_tokens"), [("rate", 5), ("decision_transformer", 0)])
+def test_products_are_near_those_that_torch_counts(name, memory_tokens, layers, heads, head_width):
+    sizes = {
+        "layers": layers, "heads": heads, "width": 64, "head_width": head_width,
+        "feed_forward_width": 256,
+    }  # fmt: skip
+    module = discovery.load("memdt.models", name)
+    parts = {"memory_tokens": memory_tokens} if memory_tokens else {}
+    spaces = Spaces(Box(-1, 1, (4,), np.float32), Discrete(4))
+    policy = module.build(module.Settings(name=name, **sizes, **parts), spaces)
+    policy.eval().requires_grad_(False)
+    steps = 30
+    segment = Segment(
+        torch.zeros(1, steps, 4), torch.zeros(1, steps, dtype=torch.int64),
+        torch.zeros(1, steps), torch.ones(1, steps, dtype=torch.bool),
+    )  # fmt: skip
+    with FlopCounterMode(display=False) as counter:
+        policy(segment, policy.initial_memory(1))
+    counted = counter.get_total_flops() / 2  # a multiplication and an addition each
+    # The formula is above: attention merges the products of its weights where that is cheaper.
+    assert counted <= costs._products(sizes, 3 * steps + 2 * memory_tokens) < 1.3 * counted
 
 
 def test_a_window_that_slides_is_computed_anew_at_each_step():

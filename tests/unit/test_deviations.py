@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memdt.errors import UserError
-from memdt.report.deviations import mentioned, parse_deviations, read_deviations
+from memdt.report.deviations import MENTION, parse_deviations, read_deviations
 
 ROOT = Path(__file__).parents[2]
 ENTRY = """# Deviations
@@ -56,11 +56,11 @@ def test_a_broken_entry_is_told(before: str, after: str, message: str) -> None:
 def test_mentions_are_found_in_comments() -> None:
     text = "# Deviation D3: so.\n# D4 alone is none, nor is Deviation D.\nx: 1  # Deviation D12"
     text += "\n# a deviation\n# D5 over two lines"
-    assert mentioned(text) == {"D3", "D12", "D5"}
+    assert MENTION.findall(text) == ["D3", "D12", "D5"]
 
 
 def test_the_code_and_the_list_name_the_same_deviations() -> None:
-    named = {name: path for path in sources() for name in mentioned(path.read_text("utf-8"))}
+    named = {name: path for path in sources() for name in MENTION.findall(path.read_text("utf-8"))}
     listed = {one.id for one in read_deviations(ROOT / "docs" / "deviations.md")}
     unlisted = {name: str(named[name].relative_to(ROOT)) for name in set(named) - listed}
     assert not unlisted, f"add to docs/deviations.md: {unlisted}"

@@ -161,6 +161,27 @@ def test_conda_takes_every_extra_in_the_versions_of_the_lock() -> None:
     assert set(extras[1].split(",")) == set(PROJECT["optional-dependencies"])
 
 
+def test_both_conda_files_say_the_same() -> None:
+    text = (ROOT / "envs" / "memdt.yaml").read_text()
+    from_the_top = text.replace("-c ../", "-c ").replace("-e ..[", "-e .[")
+    assert from_the_top != text
+    assert yaml.safe_load(from_the_top) == yaml.safe_load((ROOT / "environment.yml").read_text())
+
+
+def test_the_container_has_the_python_of_conda_and_the_packages_of_the_lock() -> None:
+    text = (ROOT / "envs" / "Dockerfile").read_text()
+    (base,) = re.findall(r"^FROM python:([\d.]+)-slim$", text, re.MULTILINE)
+    assert f"python={base}" in conda_dependencies()[0]
+    (copied,) = re.findall(r"^COPY (.+) \./$", text, re.MULTILINE)
+    ignored = (ROOT / "envs" / "Dockerfile.dockerignore").read_text().splitlines()
+    sent = [line.removeprefix("!") for line in ignored if line.startswith("!")]
+    assert sent == copied.split() == ["Makefile", "requirements.lock"]
+    (made,) = re.findall(r"^RUN make (\S+)$", text, re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"packages_stamp := {made}\n" in makefile
+    assert "$(packages_stamp): requirements.lock\n" in makefile  # so no other file is needed
+
+
 @pytest.fixture(scope="module")
 def committed_texts() -> dict[str, str]:
     """Every file that git holds or would take, but for this one and large ones."""
@@ -201,7 +222,15 @@ def test_no_committed_file_names_a_package_index(committed_texts: dict[str, str]
 
 @pytest.mark.parametrize(
     "name",
-    ["requirements.lock", "requirements.in", "environment.yml", "pyproject.toml", "Makefile"],
+    [
+        "requirements.lock",
+        "requirements.in",
+        "environment.yml",
+        "envs/memdt.yaml",
+        "envs/Dockerfile",
+        "pyproject.toml",
+        "Makefile",
+    ],
 )
 def test_environment_files_hold_no_address_and_no_path_of_a_machine(name: str) -> None:
     text = (ROOT / name).read_text()

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -81,26 +79,6 @@ def test_a_start_beside_jobs_without_their_snakemake_is_refused(folder, monkeypa
     with pytest.raises(UserError, match="SLURM: 1 job of a Snakemake that is gone"):
         guard.enter(folder)
     assert Path("data/half.csv").exists()
-
-
-def test_sigterm_does_not_wait_in_the_main_thread():
-    seen = []
-    lock = threading.Lock()
-
-    def handler(number: int, frame: object) -> None:
-        with lock:
-            seen.append(number)
-
-    before = signal.signal(signal.SIGTERM, handler)
-    try:
-        guard.let_sigterm_in()
-        with lock:  # as Snakemake's scheduler holds it, now and then
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.1)
-        time.sleep(0.1)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert seen == [signal.SIGTERM]
 
 
 def test_a_living_run_is_left_alone(folder):

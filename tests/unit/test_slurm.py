@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -83,23 +81,6 @@ def test_waited_for_until_they_are_gone(cluster, monkeypatch, capsys):
     monkeypatch.setattr(slurm.time, "sleep", lambda seconds: cluster.write_text(""))
     assert "have ended" in slurm.settle(found)
     assert "waits for 2 jobs" in capsys.readouterr().err
-
-
-def test_every_job_of_the_plugin_comes_to_an_end(monkeypatch):
-    answers = [{"1": "RUNNING", "2": "CANCELLED by 0", "3": "PREEMPTED"}, None, {"2": "CANCELLED"}]
-
-    async def query(command: str, logger: object) -> tuple[dict[str, str] | None, float]:
-        return answers.pop(0), 0.1
-
-    plugin = SimpleNamespace(query_job_status=query)
-    monkeypatch.setitem(sys.modules, "snakemake_executor_plugin_slurm", plugin)
-    slurm.mend_plugin()
-    told = [asyncio.run(plugin.query_job_status("squeue --name x", None))[0] for _ in range(3)]
-    assert told == [
-        {"1": "RUNNING", "2": "CANCELLED", "3": "CANCELLED"},
-        None,
-        {"1": "COMPLETED", "2": "CANCELLED", "3": "COMPLETED"},  # 1 and 3 are forgotten
-    ]
 
 
 def test_another_wish_is_refused(cluster, monkeypatch):

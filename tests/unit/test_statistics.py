@@ -13,9 +13,7 @@ from scipy import stats
 from memdt.results.statistics import (
     Interval,
     difference_interval,
-    interquartile_mean,
     interval,
-    stratified_interquartile_interval,
     variance_ratio_interval,
 )
 
@@ -127,45 +125,3 @@ def test_variance_ratio_of_constant_seeds():
     assert variance_ratio_interval([1.0, 1.0, 1.0], varied).high == 0.0
     assert math.isnan(variance_ratio_interval(varied, [1.0, 1.0, 1.0]).mean)
     assert math.isnan(variance_ratio_interval([0.3], varied).low)
-
-
-def test_interquartile_mean_drops_the_outer_quarters_of_all_tasks():
-    # 8 scores: two fall away at either end
-    tasks = np.array([0.0, 0.1, 0.2, 0.3]), np.array([0.4, 0.5, 0.9, 1.0])
-    assert interquartile_mean(*tasks) == pytest.approx((0.2 + 0.3 + 0.4 + 0.5) / 4)
-
-
-def test_stratified_interval_resamples_within_each_task():
-    """Two tasks without spread: drawing across tasks would vary, drawing within them cannot."""
-    tasks = [np.full(4, 0.2), np.full(6, 0.8)]
-    found = stratified_interquartile_interval(tasks, np.random.default_rng(0), resamples=500)
-    assert found.low == found.mean == found.high
-    assert found.seeds == 4
-
-
-def test_stratified_interval_agrees_with_a_naive_bootstrap():
-    tasks = [np.array([0.1, 0.4, 0.5, 0.7, 0.9]), np.array([0.3, 0.35, 0.8])]
-    found = stratified_interquartile_interval(tasks, np.random.default_rng(1), resamples=4_000)
-    rng = np.random.default_rng(2)
-    draws = [
-        interquartile_mean(*(rng.choice(task, task.size) for task in tasks)) for _ in range(4_000)
-    ]
-    assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.02)
-
-
-def test_stratified_interval_is_the_same_for_the_same_stream():
-    tasks = [np.array([0.1, 0.4, 0.5]), np.array([0.3, 0.35, 0.8])]
-    first, second = (
-        stratified_interquartile_interval(tasks, np.random.default_rng(7), resamples=300)
-        for _ in range(2)
-    )
-    assert first == second
-
-
-def test_stratified_interval_of_a_single_seed_has_no_borders():
-    tasks = [np.array([0.1]), np.array([0.3, 0.35, 0.8])]
-    found = stratified_interquartile_interval(tasks, np.random.default_rng(0))
-    assert math.isnan(found.low)
-    assert not math.isnan(found.mean)
-    assert found.seeds == 1
-    assert stratified_interquartile_interval([], np.random.default_rng(0)).seeds == 0

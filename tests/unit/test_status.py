@@ -12,7 +12,7 @@ import pytest
 from memdt.cli import status
 from memdt.settings.runs import Run
 from memdt.stopping import STOPPED
-from memdt.workflow import ledgers
+from memdt.workflow import upstream
 
 RUN = Run("tmaze_table_2", "rate-3", 0)
 PROGRESS = "tmaze_table_2/rate-3 seed 0 stage 2/3 | 50/100 | loss 0.2 | 10 updates/s | 5 s left"
@@ -56,7 +56,7 @@ def test_between_two_stages_it_waits_for_the_next(jobs):
 def test_on_a_cluster_a_job_waits_until_it_writes_and_then_says_where_it_is(jobs):
     Path(".snakemake").mkdir()
     log(jobs[0], "memdt: a failure of the attempt before\n", age=5)
-    marker = ledgers.record_path(jobs[0].output, "incomplete")
+    marker = upstream.record_path(jobs[0].output, "incomplete")
     marker.parent.mkdir()
     marker.write_text('{"external_jobid": "17"}')
     told = "stage 1/3: job 17 of the cluster has not begun"

@@ -77,15 +77,15 @@ def select():
 SCALE, EXPERIMENTS, LEFT_OUT = select()
 
 if workflow.is_main_process:
-    slurm.mend_plugin()
-    upstream.look_again_when_needed()
+    upstream.end_every_slurm_job()
+    upstream.reschedule_only_when_needed()
     for note in told(guard.enter)():
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
         print(f"memdt: {name} is left out: {lacks[0]} is not installed", file=sys.stderr)
 else:
     guard.enter_as_job()
-    slurm.let_jobs_record()
+    upstream.record_outputs_on_nodes()
 
 
 wildcard_constraints:

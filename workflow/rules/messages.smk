@@ -2,7 +2,7 @@
 
 
 onstart:
-    guard.let_sigterm_in()
+    upstream.handle_sigterm_in_a_thread()
     keep_what_is_replaced(workflow.dag.needrun_jobs())
     print(status.plan_in_words(workflow.dag.needrun_jobs()), file=sys.stderr)
 

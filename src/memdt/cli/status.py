@@ -7,7 +7,6 @@ project's folder, and works beside a run on a cluster as it does on a laptop.
 from __future__ import annotations
 
 import csv
-import json
 import re
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ from memdt import paths
 from memdt.progress import duration
 from memdt.settings.runs import Run, seeds_of
 from memdt.stopping import STOPPED  # a step that is stopped has not failed
-from memdt.workflow import ledgers, plan
+from memdt.workflow import plan, upstream
 
 LOGS = Path("data/logs")
 # A job writes a line every ten seconds. One that has been silent for so long is taken for dead.
@@ -92,12 +91,12 @@ def _unfinished(job: Job, before: int, now: float) -> State:
 def _submitted_as(job: Job) -> str:
     """The number of a job that a cluster has and that has written nothing since; else nothing."""
     try:
-        marker = ledgers.record_path(job.output, "incomplete")
-        number = json.loads(marker.read_text(encoding="utf-8")).get("external_jobid")
+        marker = upstream.record_path(job.output, "incomplete")
+        number = upstream.cluster_job(marker)
         begun = job.log.is_file() and job.log.stat().st_mtime >= marker.stat().st_mtime
-    except (OSError, ValueError):
+    except OSError:
         return ""
-    return "" if begun or number is None else str(number)
+    return "" if begun else number or ""
 
 
 def _place(log: Path) -> str:

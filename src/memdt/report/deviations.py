@@ -72,11 +72,6 @@ def parse_deviations(text: str, where: str = str(PATH)) -> tuple[Deviation, ...]
     return found
 
 
-def mentioned(text: str) -> set[str]:
-    """The ids of the deviations that a source file names."""
-    return set(MENTION.findall(text))
-
-
 def _deviation(name: str, title: str, body: str, where: str) -> Deviation:
     fields: dict[str, str] = {}
     for item in _ITEM.finditer(body):

@@ -70,11 +70,6 @@ def read_claims(path: Path | str) -> pd.DataFrame:
     return read_csv(path, CLAIM_COLUMNS, dtype=str, keep_default_na=False)
 
 
-def experiments_of(claims: Iterable[Claim]) -> list[str]:
-    """Every experiment whose episodes the claims need, in order of first mention."""
-    return list(dict.fromkeys(key[0] for claim in claims for key in claim_keys(claim)))
-
-
 def claim_keys(claim: Claim) -> list[tuple[str, str, str, int]]:
     """(experiment, variant, condition, segments) of everything the claim looks at.
 

@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from scipy import stats
 
@@ -111,11 +110,6 @@ def published_cells(root: Path | str = Path(".")) -> tuple[Cell, ...]:
     return tuple(cell for file in published_files(Path(root)) for cell in read_cells(file))
 
 
-def cells_frame(cells: Iterable[Cell]) -> pd.DataFrame:
-    """The rows as a frame with the columns of the file; blanks are missing values."""
-    return pd.DataFrame([cell.model_dump() for cell in cells], columns=list(Cell.model_fields))
-
-
 def in_scope(cells: Iterable[Cell], experiment: str, metrics: Collection[str]) -> dict[Key, Cell]:
     """The published counterparts of one experiment's cells, by their key."""
     return {
@@ -123,34 +117,6 @@ def in_scope(cells: Iterable[Cell], experiment: str, metrics: Collection[str]) -
         for cell in cells
         if cell.in_scope and cell.experiment == experiment and cell.metric in metrics
     }
-
-
-# experiment -> variant -> condition -> the segment counts that it is evaluated at
-Catalogue = Mapping[str, Mapping[str, Mapping[str, Collection[int]]]]
-
-
-def unresolved(keys: Iterable[tuple[str, str, str, int | None]], catalogue: Catalogue) -> list[str]:
-    """One sentence for each key that names nothing of ours.
-
-    A key is (experiment, variant, condition, segments).
-    """
-    return [problem for key in keys if (problem := _problem(*key, catalogue))]
-
-
-def _problem(
-    experiment: str, variant: str, condition: str, segments: int | None, catalogue: Catalogue
-) -> str:
-    place = f"{experiment}/{variant}/{condition}/{segments}"
-    if experiment not in catalogue:
-        return f"{place}: no experiment {experiment!r}"
-    if variant not in catalogue[experiment]:
-        return f"{place}: no variant {variant!r}"
-    evaluated = catalogue[experiment][variant]
-    if condition not in evaluated:
-        return f"{place}: no condition {condition!r}"
-    if segments not in evaluated[condition]:
-        return f"{place}: never evaluated at {segments} segments"
-    return ""
 
 
 def _cell(row: Mapping[str, str], where: str) -> Cell:

@@ -3,7 +3,7 @@
 Sits between the episodes of the runs (`results/results.py`) and the verdicts and claims
 (`results/verdicts.py`, `results/claims.py`). The unit is always the seed: episodes of one run
 share its weights and are no independent sample of the training procedure.
-Sources: Welch 1947 for unequal variances; Agarwal et al. 2021 for the interquartile mean.
+Source: Welch 1947 for unequal variances.
 """
 
 from __future__ import annotations
@@ -109,43 +109,6 @@ def variance_ratio_interval(
     tail = (1 - confidence) / 2
     upper, lower = stats.f.ppf([1 - tail, tail], left.size - 1, right.size - 1)
     return Interval(ratio, ratio / float(upper), ratio / float(lower), seeds)
-
-
-def interquartile_mean(
-    *tasks: Float[np.ndarray, "*batch _seeds"], axis: int = -1
-) -> Float[np.ndarray, "*batch"]:
-    """Mean of the middle half of all scores, the tasks laid end to end along ``axis``."""
-    return np.asarray(stats.trim_mean(np.concatenate(tasks, axis=axis), 0.25, axis=axis))
-
-
-def stratified_interquartile_interval(
-    scores: Sequence[Float[np.ndarray, " _seeds"]],
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-    resamples: int = 50_000,
-) -> Interval:
-    """Percentile bootstrap of the interquartile mean; seeds are drawn anew within each task.
-
-    ``scores`` holds one array of per-seed means a task; tasks may have different numbers of seeds.
-    A task with a single seed leaves nothing to resample: the borders are NaN.
-    Source: Agarwal et al. 2021, stratified bootstrap over runs.
-    """
-    tasks = [np.asarray(task, dtype=float) for task in scores]
-    seeds = min((task.size for task in tasks), default=0)
-    mean = float(interquartile_mean(*tasks)) if seeds else math.nan
-    if seeds < 2:
-        return Interval(mean, math.nan, math.nan, seeds)
-    found = stats.bootstrap(
-        tuple(tasks),
-        interquartile_mean,
-        method="percentile",
-        confidence_level=confidence,
-        n_resamples=resamples,
-        batch=min(resamples, 5_000),
-        vectorized=True,
-        rng=rng,
-    ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high), seeds)
 
 
 def _standard_error(values: Float[np.ndarray, " seeds"]) -> float:

@@ -75,12 +75,6 @@ def wide(table: pd.DataFrame, value: str = "reproduced_mean") -> pd.DataFrame:
     return shape.reindex(index=_in_order(table["row"]), columns=_in_order(names))
 
 
-def verdict_counts(table: pd.DataFrame) -> dict[str, int]:
-    """How often each verdict fell among the cells that the paper prints."""
-    printed = table[table["verdict"] != "no published number"]
-    return {str(word): int(count) for word, count in printed["verdict"].value_counts().items()}
-
-
 def write_table(table: pd.DataFrame, path: Path | str) -> None:
     """Write the tidy table as CSV: the same table gives the same bytes."""
     with atomic_path(path) as temporary:

@@ -220,6 +220,8 @@ def _products(model: dict[str, Any], tokens: int) -> float:
 
     Queries, keys, values and output; scores by content and by position, and values; a hidden layer.
     """
+    # `torch.utils.flop_counter` counts a model that is built and run, and importing torch takes two
+    # seconds. A plan has neither: it asks for thousands of jobs at once. A test compares the two.
     width = _width(model)
     inner = int(model.get("heads") or 0) * int(model.get("head_width") or 0)
     hidden = int(model.get("feed_forward_width", 4 * width))

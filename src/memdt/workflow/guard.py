@@ -11,30 +11,24 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-import shutil
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from memdt import stopping
-from memdt.workflow import slurm
-from memdt.workflow.ledgers import output_of
+from memdt.workflow import slurm, upstream
 
 STARTED_BY = "MEMDT_STARTED_BY"  # the process id of the Snakemake that a job belongs to
 PATIENCE_SECONDS = 30.0  # for an interrupted job to tidy up
 
-FOLDER = Path(".snakemake")
-
 _held: list[IO[str]] = []  # open for as long as this process lives
 
 
-def enter(folder: Path = FOLDER) -> list[str]:
+def enter(folder: Path = upstream.FOLDER) -> list[str]:
     """Take the lock of this project's folder, clearing up after a run that was killed.
 
     Returns what was cleared up, in words. Several Snakemakes may be in the folder at once; which
@@ -64,7 +58,7 @@ def is_alone() -> bool:
     return True
 
 
-def is_anyone_here(folder: Path = FOLDER) -> bool:
+def is_anyone_here(folder: Path = upstream.FOLDER) -> bool:
     """Whether a Snakemake is at work in this folder, seen from another process."""
     try:
         with (folder / "memdt.lock").open("a", encoding="utf-8") as file:
@@ -80,21 +74,6 @@ def let_others_in() -> None:
     """Share the lock: what only one may do is done."""
     with contextlib.suppress(OSError):
         fcntl.flock(_held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
-def let_sigterm_in() -> None:
-    """Let SIGTERM end Snakemake whenever it comes; for when its scheduler is there.
-
-    Its handler waits for a lock. Where the signal comes while the main thread holds that lock,
-    nobody gives it back: Snakemake 9.27 stays for ever. Another thread may wait.
-    """
-    handler = signal.getsignal(signal.SIGTERM)
-    if callable(handler):
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            threading.Thread(target=handler, args=(number, frame), daemon=True).start()
-
-        signal.signal(signal.SIGTERM, handle)
 
 
 def enter_as_job() -> None:
@@ -119,28 +98,18 @@ def clear_up(folder: Path, whatever_is_marked: bool = False) -> list[str]:
     cluster's jobs go on without their Snakemake: where an output is marked as such a job's, nothing
     is touched, unless ``whatever_is_marked``: somebody has asked the cluster, and they are gone.
     """
-    markers = [path for path in sorted((folder / "incomplete").rglob("*")) if path.is_file()]
-    locked = any((folder / "locks").glob("*.lock"))
-    if not (locked or markers):
+    unfinished = upstream.unfinished(folder)
+    if not (unfinished or upstream.is_locked(folder)):
         return []
-    if not whatever_is_marked and any(_on_a_cluster(marker) for marker in markers):
+    if not whatever_is_marked and any(map(upstream.cluster_job, unfinished.values())):
         return []
-    removed = 0
-    for marker in markers:
-        output = output_of(marker.relative_to(folder / "incomplete"))
-        removed += output.is_file()
+    removed = sum(output.is_file() for output in unfinished)
+    for output, marker in unfinished.items():
         output.unlink(missing_ok=True)
         marker.unlink()
-    shutil.rmtree(folder / "locks", ignore_errors=True)
+    upstream.unlock(folder)
     files = f"{removed} file{'' if removed == 1 else 's'} that it was making"
     return [f"the last run was stopped; its lock and {files} are removed"]
-
-
-def _on_a_cluster(marker: Path) -> bool:
-    try:
-        return json.loads(marker.read_text(encoding="utf-8")).get("external_jobid") is not None
-    except ValueError:  # the run was killed while it wrote the marker, so no job was started
-        return False
 
 
 def die_with_snakemake(every_seconds: float = 1.0) -> None:

@@ -16,8 +16,6 @@ File times are put in order where contents show that nothing has changed.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,9 +27,8 @@ from typing import Any
 
 from memdt import paths
 from memdt.files import sha256, write_text
+from memdt.workflow import upstream
 
-FOLDER = Path(".snakemake")
-FORMAT = 6  # of Snakemake's records; below it, parameters are not compared
 # What decides whether a file is out of date, and is the same whoever makes it, wherever.
 KEPT = (
     "rule", "input", "log", "params", "code", "record_format_version", "container_img_url",
@@ -96,17 +93,17 @@ def synchronise(outputs: Iterable[Path], mend: bool) -> Summary:
 def _settle(path: Path, digests: Digests, mend: bool, summary: Summary) -> Entry | None:
     """Decide about one file; its entry in the ledger, None where nothing is known of it."""
     entry = read_ledger(paths.ledger(path)).get(path.as_posix())
-    record = read_record(path)
+    record = upstream.read_record(path)
     if record is not None and record["endtime"] == path.stat().st_mtime:  # as Snakemake left it
         doubted = record["params"] in ([CHANGED], [UNKNOWN])
         return entry if doubted else _noted(path, record, entry, digests)
-    if not mend or is_being_made(path):
+    if not mend or upstream.is_unfinished(path):
         return entry
     if entry is not None and digests.of(path) == entry.sha256:
-        write_record(path, entry.record)
+        upstream.write_record(path, entry.record)
         summary.restored.append(path)
         return entry
-    write_record(path, {"params": [CHANGED if record or entry else UNKNOWN]})
+    upstream.write_record(path, {"params": [CHANGED if record or entry else UNKNOWN]})
     summary.doubted.append(path)
     return entry
 
@@ -148,11 +145,11 @@ def _put_times_in_order(entries: list[tuple[str, Entry]], digests: Digests) -> N
 
 
 def _set_time(path: Path, seconds: float, digests: Digests) -> None:
-    record, digest = read_record(path), digests.of(path)
+    record, digest = upstream.read_record(path), digests.of(path)
     os.utime(path, (seconds, seconds))
     digests.note(path, digest)
     if record is not None:
-        write_record(path, record)
+        upstream.write_record(path, record)
 
 
 def _time(path: Path | str) -> float:
@@ -160,53 +157,6 @@ def _time(path: Path | str) -> float:
         return os.stat(path).st_mtime
     except OSError:
         return float("inf")
-
-
-# ---- Snakemake's records ---------------------------------------------------------------------
-
-
-def record_path(output: Path | str, kind: str = "metadata") -> Path:
-    """Where Snakemake keeps its record of an output: the name in base 64, in pieces."""
-    name = base64.urlsafe_b64encode(str(output).encode()).decode()
-    longest = os.pathconf(FOLDER, "PC_NAME_MAX") - 1
-    pieces = [name[at : at + longest] for at in range(0, len(name), longest)]
-    return FOLDER.joinpath(kind, *(f"@{piece}" for piece in pieces[:-1]), pieces[-1])
-
-
-def output_of(record: Path) -> Path:
-    """The output that a record is about, from its path below ``metadata`` or ``incomplete``."""
-    name = "".join(part.removeprefix("@") for part in record.parts)
-    return Path(base64.urlsafe_b64decode(name).decode())
-
-
-def is_being_made(output: Path) -> bool:
-    """Whether Snakemake has begun to make this file and not noted that it is done."""
-    return record_path(output, "incomplete").exists()
-
-
-def read_record(output: Path) -> dict[str, Any] | None:
-    """Snakemake's record of a file; None where there is none, or none that can be relied on."""
-    try:
-        record = json.loads(record_path(output).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    whole = isinstance(record, dict) and record.get("record_format_version") == FORMAT
-    return record if whole and not record.get("incomplete") else None
-
-
-def write_record(output: Path, record: dict[str, Any]) -> None:
-    """Give Snakemake a record of a file as it lies there now."""
-    # Outputs of one job share a number; Snakemake's own differs from process to process.
-    job = hashlib.sha256(json.dumps([record.get("rule"), record.get("log")]).encode())
-    modified = output.stat().st_mtime
-    content = {
-        "input": [], "input_checksums": {}, "record_format_version": FORMAT,
-        "job_hash": int(job.hexdigest()[:12], 16), **record,
-        "starttime": modified, "endtime": modified, "incomplete": False, "external_jobid": None,
-    }  # fmt: skip
-    path = record_path(output)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 # ---- ledgers ---------------------------------------------------------------------------------
@@ -246,7 +196,7 @@ def write_ledger(file: Path, entries: dict[str, Entry]) -> None:
 class Digests:
     """SHA-256 of files, remembered for as long as size and time of a file stay as they are."""
 
-    FILE = FOLDER / "memdt_digests.json"
+    FILE = upstream.FOLDER / "memdt_digests.json"
 
     def __init__(self) -> None:
         """Read what earlier processes have remembered."""

@@ -126,6 +126,8 @@ def _report(experiments: Sequence[str]) -> dict[str, Any]:
     named = {"figure": tuple(plan.figure_module(name) for name in drawn)}
     data = [_of(paths.experiment_folder(SCALE, name)) for name in experiments]
     data += [_dataset(name) for name in _environments(experiments)]
+    assets = _assets()
+    code = _code(_reached(steps, named))
     files = [paths.table(SCALE, name) for name in experiments]
     files += [paths.figure(SCALE, name) for name in drawn]
     files += [paths.claims(SCALE), paths.report(SCALE), paths.metrics(SCALE)]
@@ -134,7 +136,13 @@ def _report(experiments: Sequence[str]) -> dict[str, Any]:
     outs += [_of(paths.clip(SCALE, name)) for name in plan.clips_of(experiments)]
     return {
         "cmd": _snakemake("all", experiments),
-        "deps": [*data, *_published(), *_code(_reached(steps, named)), *_assets()],
+        "deps": [
+            *data,
+            *_published(),
+            *(file for file in code if _of(Path(file).parent) not in assets),
+            *assets,
+        ],
+        # Files and not their folders: DVC compares values, so a comment makes nothing stale.
         "params": _run_settings(available("experiments")) + _figure_settings(),
         "outs": _kept(outs),
     }

@@ -7,7 +7,6 @@ are any, unless MEMDT_ORPHANS says what is to become of them. Nothing is asked w
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import subprocess
@@ -16,7 +15,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from memdt.errors import UserError
 
@@ -98,57 +96,6 @@ def _wait() -> None:
             print(told, file=sys.stderr, flush=True)
         before = len(left)
         time.sleep(POLL_SECONDS)
-
-
-def mend_plugin() -> None:
-    """Let every job of Snakemake's SLURM plugin come to an end; seen with 2.8.
-
-    It waits for ever for a job that was pre-empted, that accounting calls "CANCELLED by 0", or that
-    SLURM has forgotten because nobody asked for a while.
-    """
-    plugin: Any = sys.modules.get("snakemake_executor_plugin_slurm")
-    asked = getattr(plugin, "query_job_status", None)
-    if asked is None:
-        return
-    seen: set[str] = set()
-
-    async def mended(command: str, logger: Any) -> Any:
-        found, seconds = await asked(command, logger)
-        if found is None:  # SLURM gave no answer
-            return found, seconds
-        told = {job: _plain(state) for job, state in found.items()}
-        if command.startswith("squeue"):  # and its outputs, which are whole, say whether it failed
-            told |= dict.fromkeys(seen - told.keys(), "COMPLETED")
-        seen.update(found)
-        return told, seconds
-
-    plugin.query_job_status = mended
-
-
-def let_jobs_record() -> None:
-    """Let the Snakemake on a node record what its job has made, as whoever submitted it would.
-
-    Snakemake leaves that to the one that submitted the job, which may be gone by then; what was
-    finished meanwhile would have nothing that vouches for it.
-    """
-    persistence: Any = importlib.import_module("snakemake.persistence").PersistenceBase
-    finished = persistence.finished
-
-    async def recorded(self: Any, job: Any) -> None:
-        settings = self.dag.workflow.remote_execution_settings
-        before, settings.immediate_submit = settings.immediate_submit, True
-        try:
-            await finished(self, job)
-        finally:
-            settings.immediate_submit = before
-
-    persistence.finished = recorded
-
-
-def _plain(state: str) -> str:
-    """One word that the plugin knows."""
-    word = (state.split() or ["UNKNOWN"])[0]
-    return "CANCELLED" if word in ("PREEMPTED", "REVOKED") else word
 
 
 def count(found: Sequence[SlurmJob]) -> str:

@@ -1,35 +1,229 @@
-"""How often Snakemake looks for jobs to start, mended."""
+"""Everything that reaches into Snakemake or its SLURM plugin, in one module.
+
+Each part names the fault, its upstream issue and the versions that were seen to have it.
+``tests/unit/test_upstream.py`` shows the fault in upstream as it is, so that a test fails once a
+part is no longer needed. All of them were seen with Snakemake 9.20 and 9.27 and with the SLURM
+plugin 2.7 and 2.8.
+
+What upstream offers for such needs does not reach these places:
+
+- A scheduler plugin chooses among jobs that are ready. When it is asked is up to `JobScheduler`.
+- An executor plugin of our own, derived from the SLURM one, would have to copy the 250 lines of
+  `check_active_jobs`, which asks SLURM and judges the answer in one go. Its options would be
+  ``--memdt-…``, and Snakemake would load it from whichever clone is installed in .venv.
+- A logger plugin hears of events and changes nothing.
+- `PersistenceBase` writes records of the jobs that it runs, with today's parameters. It has no
+  public function for a record that was made elsewhere.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib
+import json
+import os
+import shutil
+import signal
+import sys
 import threading
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
+FOLDER = Path(".snakemake")
+RECORD_FORMAT = 6  # of Snakemake's records; below it, parameters are not compared
 
-def look_again_when_needed() -> None:
-    """Let Snakemake's scheduler start a timer only where one is needed, and one at a time.
 
-    Seen with 9.27. There is a limit of jobs per timespan, by default 100 in a second, and every
-    look at what is ready starts a timer for another look after that timespan, whether the limit was
-    reached or not; every job that ends adds a look of its own. After a thousand jobs all that is
-    ready is looked at a thousand times a second, and a core has nothing else to do. What else lets
-    jobs start, that another one ends, makes Snakemake look by itself.
+# ---- Snakemake's scheduler -------------------------------------------------------------------
+
+
+def reschedule_only_when_needed() -> None:
+    """Let the scheduler set one timer at a time, and only where a timer is needed.
+
+    Snakemake starts at most 100 jobs a second unless told otherwise, and its command line cannot
+    lift that limit. After every look at the jobs that are ready it sets a timer for another look,
+    whether the limit was reached or not, and every job that ends adds a look of its own. After a
+    thousand jobs it looks a thousand times a second and keeps a core busy. Whatever else lets a job
+    start makes Snakemake look anyway.
+
+    Upstream: snakemake/snakemake#3744 (open) counts the looks,
+    snakemake/snakemake-executor-plugin-slurm#203 the lines that they log.
     """
     scheduler: Any = importlib.import_module("snakemake.scheduling.job_scheduler").JobScheduler
     if not hasattr(scheduler, "_schedule_reevalutation"):
         return
-    waiting = "_memdt_looks_again"
+    pending = "_memdt_timer_is_set"
 
-    def look_again(self: Any, delay: float) -> None:
+    def schedule(self: Any, delay: float) -> None:
         def look() -> None:
-            setattr(self, waiting, False)  # before the look, which may ask for another one
+            setattr(self, pending, False)  # before the look, which may ask for another one
             self._open_jobs.release()
 
         limit = self.job_rate_limiter
         needed = limit is None or self.workflow.dag.queue_input_jobs or not limit.get_free_jobs()
-        if needed and not getattr(self, waiting, False):
-            setattr(self, waiting, True)
+        if needed and not getattr(self, pending, False):
+            setattr(self, pending, True)
             threading.Timer(delay, look).start()
 
-    scheduler._schedule_reevalutation = look_again
+    scheduler._schedule_reevalutation = schedule
+
+
+def handle_sigterm_in_a_thread() -> None:
+    """Let SIGTERM end Snakemake whenever it comes; call this once the scheduler exists.
+
+    Snakemake's handler takes the scheduler's lock in the main thread. If the main thread holds it
+    when the signal comes, Snakemake hangs for ever. Another thread may wait for the lock. Making it
+    reentrant would not do: the handler also releases a semaphore, which has a lock of its own.
+
+    Upstream: no issue found.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler):
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            threading.Thread(target=handler, args=(number, frame), daemon=True).start()
+
+        signal.signal(signal.SIGTERM, handle)
+
+
+# ---- SLURM -----------------------------------------------------------------------------------
+
+
+def end_every_slurm_job() -> None:
+    """Let every job that SLURM has ended be ended for Snakemake's SLURM plugin as well.
+
+    The plugin waits for ever for a job that was pre-empted and is not requeued, that accounting
+    calls ``CANCELLED by 0``, or that SLURM has forgotten because nobody asked for a while.
+
+    Upstream, snakemake/snakemake-executor-plugin-slurm: #109 and #132 made it wait for pre-empted
+    jobs, which are right for those that SLURM requeues. No issue found for the other two;
+    Snakemake-Profiles/slurm#22 mended the same ``CANCELLED by`` in the plugin's forerunner.
+    """
+    plugin: Any = sys.modules.get("snakemake_executor_plugin_slurm")
+    query = getattr(plugin, "query_job_status", None)
+    if query is None:
+        return
+    seen: set[str] = set()
+
+    async def query_and_translate(command: str, logger: Any) -> Any:
+        states, seconds = await query(command, logger)
+        if states is None:  # SLURM gave no answer
+            return states, seconds
+        known = {job: _plain_state(state) for job, state in states.items()}
+        if command.startswith("squeue"):  # whether a forgotten job failed, its outputs will tell
+            known |= dict.fromkeys(seen - known.keys(), "COMPLETED")
+        seen.update(states)
+        return known, seconds
+
+    plugin.query_job_status = query_and_translate
+
+
+def _plain_state(state: str) -> str:
+    """One word that the plugin knows."""
+    word = (state.split() or ["UNKNOWN"])[0]
+    return "CANCELLED" if word in ("PREEMPTED", "REVOKED") else word
+
+
+def record_outputs_on_nodes() -> None:
+    """Let the Snakemake that runs a job on a node record what the job has made.
+
+    Snakemake leaves that to the process that submitted the job. If that one was killed meanwhile,
+    nothing vouches for the outputs, and they would be made again.
+
+    Upstream: no issue found.
+    """
+    persistence: Any = importlib.import_module("snakemake.persistence").PersistenceBase
+    finished = persistence.finished
+
+    async def finished_and_recorded(self: Any, job: Any) -> None:
+        settings = self.dag.workflow.remote_execution_settings
+        before, settings.immediate_submit = settings.immediate_submit, True
+        try:
+            await finished(self, job)
+        finally:
+            settings.immediate_submit = before
+
+    persistence.finished = finished_and_recorded
+
+
+# ---- Snakemake's records ---------------------------------------------------------------------
+# The files of its `FilePersistence`. They are read and written without that class, because it needs
+# Snakemake (half a second, which `memdt status` should not take) and its functions for single
+# records are private as well. A test compares both.
+#
+# Upstream: snakemake/snakemake#2210 asks for a way to update records, #2977 for files that can be
+# shared with theirs (both open).
+
+
+def record_path(output: Path | str, kind: str = "metadata") -> Path:
+    """Where Snakemake keeps its record of an output: the name in base 64, in pieces."""
+    name = base64.urlsafe_b64encode(str(output).encode()).decode()
+    longest = os.pathconf(FOLDER, "PC_NAME_MAX") - 1
+    pieces = [name[at : at + longest] for at in range(0, len(name), longest)]
+    return FOLDER.joinpath(kind, *(f"@{piece}" for piece in pieces[:-1]), pieces[-1])
+
+
+def read_record(output: Path) -> dict[str, Any] | None:
+    """Snakemake's record of a file; None where there is none, or none that can be relied on."""
+    try:
+        record = json.loads(record_path(output).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(record, dict) and record.get("record_format_version") == RECORD_FORMAT
+    return record if whole and not record.get("incomplete") else None
+
+
+def write_record(output: Path, record: dict[str, Any]) -> None:
+    """Give Snakemake a record of a file as it is now."""
+    # Outputs of one job share a number; Snakemake's own differs from process to process.
+    job = hashlib.sha256(json.dumps([record.get("rule"), record.get("log")]).encode())
+    modified = output.stat().st_mtime
+    content = {
+        "input": [], "input_checksums": {}, "record_format_version": RECORD_FORMAT,
+        "job_hash": int(job.hexdigest()[:12], 16), **record,
+        "starttime": modified, "endtime": modified, "incomplete": False, "external_jobid": None,
+    }  # fmt: skip
+    path = record_path(output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+# ---- what a run that was killed leaves -------------------------------------------------------
+# `snakemake --unlock` and `--rerun-incomplete` are upstream's way. Both ask a person to know that
+# no other Snakemake is at work; here a lock of the kernel's says so (`guard.py`).
+
+
+def unfinished(folder: Path = FOLDER) -> dict[Path, Path]:
+    """The outputs that Snakemake has begun and not noted as done, each with its marker."""
+    markers = sorted(path for path in (folder / "incomplete").rglob("*") if path.is_file())
+    return {_output_of(marker.relative_to(folder / "incomplete")): marker for marker in markers}
+
+
+def _output_of(marker: Path) -> Path:
+    name = "".join(part.removeprefix("@") for part in marker.parts)
+    return Path(base64.urlsafe_b64decode(name).decode())
+
+
+def is_unfinished(output: Path) -> bool:
+    """Whether Snakemake has begun to make this file and not noted that it is done."""
+    return record_path(output, "incomplete").exists()
+
+
+def cluster_job(marker: Path) -> str | None:
+    """The number of the cluster's job that makes an unfinished output; None where there is none."""
+    try:
+        number = json.loads(marker.read_text(encoding="utf-8")).get("external_jobid")
+    except (FileNotFoundError, ValueError):  # done, or Snakemake was killed while it wrote this
+        return None
+    return None if number is None else str(number)
+
+
+def is_locked(folder: Path = FOLDER) -> bool:
+    """Whether a Snakemake has locked the files of this folder, alive or not."""
+    return any((folder / "locks").glob("*.lock"))
+
+
+def unlock(folder: Path = FOLDER) -> None:
+    """Remove Snakemake's locks, whoever they belong to."""
+    shutil.rmtree(folder / "locks", ignore_errors=True)
