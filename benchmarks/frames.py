@@ -108,9 +108,9 @@ def training(size: Size, room: two_colors.Settings) -> dict[str, Any]:
         [with_frames(s, room) for s in batch_of(SEGMENTS, ROWS)],
     )
     trainer = trainer_of(policy, ROWS)
-    timing = timed(lambda: trainer.update(segments), 3)
+    timing = timed(lambda: trainer.update(0, segments), 3)
     frames = ROWS * SEGMENTS * SEGMENT_LENGTH
-    share = timing.share(executed_operations(lambda: trainer.update(segments)))
+    share = timing.share(executed_operations(lambda: trainer.update(0, segments)))
     return _columns(
         f"training, {size.label}", room, frames / timing.seconds, timing.seconds / frames, share
     )

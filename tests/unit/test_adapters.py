@@ -21,7 +21,7 @@ from memdt.models.parts.adapters import LowRank, adapt, merge, trainable
 from memdt.models.parts.hyper_network import HyperNetwork
 from memdt.settings.schema import AdapterSettings, TrainingSettings
 from memdt.training.checkpoints import load_checkpoint, save_checkpoint
-from memdt.training.loop import Trainer
+from memdt.training.learners.behaviour_cloning import BehaviourCloning
 from memdt.training.optimiser import AdamW
 
 BATCH, TIME, WIDTH = 3, 4, 8
@@ -105,9 +105,9 @@ def train(policy: SequencePolicy, updates: int = 3, **changes: object) -> None:
            "weight_decay": 0.1, **changes}
     )  # fmt: skip
     optimiser = AdamW(policy.parameters(), lr=0.05, betas=(0.9, 0.95), weight_decay=0.1)
-    trainer = Trainer(policy.train(), settings, optimiser, torch.Generator())
-    for _ in range(updates):
-        trainer.update([replace(segment(s), demonstration=shown(policy)) for s in range(3)])
+    learner = BehaviourCloning(policy.train(), settings, optimiser, torch.Generator(), TIME)
+    for number in range(updates):
+        learner.update(number, [replace(segment(s), demonstration=shown(policy)) for s in range(3)])
     policy.eval()
 
 

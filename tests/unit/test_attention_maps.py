@@ -7,8 +7,8 @@ import torch
 
 from memdt.environments import tmaze
 from memdt.evaluation.attention_maps import look, play_episode, stack
+from memdt.models.building import build_policy
 from memdt.settings.schema import RunSettings
-from memdt.training.train import build_policy
 
 SIZES = {"layers": 2, "heads": 2, "width": 8, "head_width": 4, "feed_forward_width": 8}
 

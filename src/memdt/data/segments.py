@@ -139,6 +139,11 @@ class EpisodeTensors:
         )
 
     @property
+    def on_disk(self) -> bool:
+        """Whether a batch reads observations from a file."""
+        return not isinstance(self.observations, Tensor)
+
+    @property
     def lengths(self) -> Int[np.ndarray, " episodes"]:
         """Steps of each episode."""
         return np.diff(self.offsets)

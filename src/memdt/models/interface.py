@@ -103,7 +103,11 @@ class AttentionMaps:
     memory_tokens: int
 
 
-class SequencePolicy(nn.Module, ABC):
+class Policy(nn.Module, ABC):
+    """What acts in an environment."""
+
+
+class SequencePolicy(Policy):
     """A policy over segments of (return-to-go, observation, action) with a memory between them."""
 
     # False: the model has no recurrence; a rollout never closes a segment, the window slides.
