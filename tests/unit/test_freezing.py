@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,13 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from memdt.data.episode_file import read_episodes, write_episodes
-from memdt.data.sources.played import collect
+from memdt.data.episode_file import read_episodes
+from memdt.data.make import make_dataset
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.evaluation.evaluate import load_policy
 from memdt.settings import slices
-from memdt.settings.resolve import digest
-from memdt.settings.schema import RunSettings
-from memdt.training import train as module
+from memdt.settings.schema import DatasetSettings, RunSettings
 from memdt.training.train import TrainingJob, train_stage
 
 MODEL = {
@@ -38,7 +37,7 @@ def settings(start: dict[str, Any] | None = None, **training: object) -> RunSett
             "environment": {
                 "name": "tmaze", "module": "tmaze", "parameters": tmaze.Settings().model_dump()
             },
-            "collection": {"segments": (1, 2), "episodes_per_segment_count": 10},
+            "dataset": {"source": "played", "lengths": (5, 10), "episodes_per_length": 10},
             "segment_length": 5,
             "model": MODEL,
             "training": {
@@ -57,9 +56,8 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEMDT_DEVICE", "cpu")
     run = settings()
-    store = collect(tmaze, tmaze.Settings(), run.collection, run.segment_length)
-    made_by = {"settings_digest": digest(slices.dataset(run)), "source_digest": "s"}
-    write_episodes(store, Path("dataset.h5"), made_by)
+    made_of = DatasetSettings(environment=run.environment, dataset=run.dataset)
+    make_dataset(made_of, Path("dataset.h5"), source_digest="s")
     return Path("dataset.h5")
 
 
@@ -132,15 +130,11 @@ def test_adapters_and_parameters_by_name_exclude_each_other():
         settings(adapter={"layers": ("head",)}, trainable=("head.*",))
 
 
-def test_less_data_is_a_share_of_each_group_and_part_of_more(dataset, monkeypatch):
-    monkeypatch.setattr(
-        module.environments, "groups", lambda module, parameters, seeds: list("ab" * 10)
-    )
-    store = read_episodes(dataset, None, "")
+def test_less_data_is_a_share_of_each_group_and_part_of_more(dataset):
+    store = replace(read_episodes(dataset, None, ""), groups=np.array(list("ab" * 10)))
 
     def seeds(fraction: float) -> list[int]:
-        job = TrainingJob(settings(data_fraction=fraction), 1, 0, dataset, None, Path("out"))
-        return module._episodes(job).seeds.tolist()
+        return store.select(store.share_of_each_group(fraction)).seeds.tolist()
 
     of_a, of_b = set(store.seeds[::2].tolist()), set(store.seeds[1::2].tolist())
     assert [len(set(seeds(0.2)) & side) for side in (of_a, of_b)] == [2, 2]

@@ -13,16 +13,13 @@ import pytest
 import torch
 
 from made_up.stage_files import result, state
-from memdt.data.episode_file import write_episodes
-from memdt.data.sources.played import collect
+from memdt.data.make import make_dataset
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.files import remove_temporaries
 from memdt.set_aside import FOLDER, set_aside
-from memdt.settings import slices
-from memdt.settings.resolve import digest
-from memdt.settings.schema import RunSettings
-from memdt.training.loop import Trainer
+from memdt.settings.schema import DatasetSettings, RunSettings
+from memdt.training.learners.behaviour_cloning import BehaviourCloning
 from memdt.training.resume import EVERY, NAME, save_every_seconds
 from memdt.training.train import TrainingJob, train_stage
 
@@ -54,10 +51,9 @@ class Killed(BaseException):
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few short episodes of up to three segments."""
     run = settings({"name": "random"})
-    content = slices.dataset(run)
     path = tmp_path_factory.mktemp("data") / "dataset.h5"
-    parts = collect(tmaze, tmaze.Settings(), run.collection, run.segment_length)
-    write_episodes(parts, path, {"settings_digest": digest(content), "source_digest": "s"})
+    made_of = DatasetSettings(environment=run.environment, dataset=run.dataset)
+    make_dataset(made_of, path, source_digest="s")
     return path
 
 
@@ -76,7 +72,7 @@ def settings(model: dict[str, Any], **training: object) -> RunSettings:
                 "module": "tmaze",
                 "parameters": tmaze.Settings().model_dump(),
             },
-            "collection": {"segments": (1, 2, 3), "episodes_per_segment_count": 6},
+            "dataset": {"source": "played", "lengths": (5, 10, 15), "episodes_per_length": 6},
             "segment_length": 5,
             "model": model,
             "training": {
@@ -98,17 +94,17 @@ def job(case: str, dataset: Path, out: str) -> TrainingJob:
 def killed_after(updates: int, job: TrainingJob) -> None:
     """Train until ``updates`` updates are saved, then die; random numbers are drawn meanwhile."""
     done = 0
-    update = Trainer.update
+    update = BehaviourCloning.update
 
-    def mortal(self: Trainer, segments: Any) -> Any:
+    def mortal(self: BehaviourCloning, number: int, batch: Any) -> Any:
         nonlocal done
         if done == updates:
             raise Killed
         done += 1
-        return update(self, segments)
+        return update(self, number, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "update", mortal)
+        patch.setattr(BehaviourCloning, "update", mortal)
         with pytest.raises(Killed):
             train_stage(job)
     torch.rand(17)
@@ -145,7 +141,7 @@ def test_many_stops_change_no_byte(dataset, straight):
     again = job("memory noise", dataset, "out")
     for _ in range(UPDATES - 1):
         killed_after(1, again)
-    assert state(again.out)["past"]["resumed"] == UPDATES - 2
+    assert state(again.out)["point"]["resumed"] == UPDATES - 2
     train_stage(again)
     assert result(again.out) == straight("memory noise")
 
@@ -169,9 +165,9 @@ def fail(*_: object) -> None:
 def test_what_was_spent_before_is_kept(dataset):
     again = job("full gradient", dataset, "out")
     killed_after(2, again)
-    first = state(again.out)["past"]["spent"]
+    first = state(again.out)["point"]["seconds"]
     killed_after(2, again)
-    second = state(again.out)["past"]["spent"]
+    second = state(again.out)["point"]["seconds"]
     assert 0 < first[0] < second[0]
     assert 0 < first[1] < second[1]
 
