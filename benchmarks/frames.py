@@ -24,7 +24,7 @@ from memdt.data.episode_file import read_episodes, write_episodes
 from memdt.data.segments import Segment
 from memdt.data.sources.played import collect
 from memdt.environments import vizdoom_two_colors as two_colors
-from memdt.environments.interface import make_vector
+from memdt.environments.task import Task
 from memdt.evaluation.rollout import Protocol, Rollout
 from memdt.models.interface import SequencePolicy, Spaces
 from memdt.settings.schema import CollectionSettings, Condition
@@ -56,7 +56,7 @@ def measure(
 
 def environment(room: two_colors.Settings, count: int, steps: int) -> dict[str, Any]:
     """Random actions in so many engines side by side."""
-    vector = make_vector(two_colors, room, count)
+    vector = Task(two_colors, room).vector(count)
     actions = np.random.default_rng(0).integers(0, 5, (steps, count))
     vector.reset(seed=list(range(count)))
 
@@ -120,11 +120,10 @@ def rollout(size: Size, room: two_colors.Settings, rows: int, steps: int) -> dic
     """Whole episodes, as an evaluation plays them."""
     policy = policy_of(size, room).eval()
     segments = -(-steps // SEGMENT_LENGTH)
-    settings = two_colors.lengthened(room, segments * SEGMENT_LENGTH)
     protocol = Protocol(SEGMENT_LENGTH, 50.0, False, Condition(), SEGMENT_LENGTH, seed=0)
 
     def play() -> int:
-        vector = make_vector(two_colors, settings, rows)
+        vector = Task(two_colors, room).vector(rows, segments * SEGMENT_LENGTH)
         ends = Rollout(policy, vector, protocol).play(range(rows))
         vector.close()
         return int(ends.steps.sum())

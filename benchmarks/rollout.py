@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.measuring import Table, timed
 from benchmarks.sizes import BIG, SEGMENT_LENGTH, SMALL, SMALL_WINDOW, Size
 from memdt.environments import tmaze
-from memdt.environments.interface import make_vector
+from memdt.environments.task import Task
 from memdt.evaluation.rollout import Protocol, Rollout
 from memdt.models.interface import SequencePolicy
 from memdt.settings.schema import Condition
@@ -44,8 +44,7 @@ def row(size: Size, episodes: int, segments: int) -> dict[str, Any]:
 
 def play(policy: SequencePolicy, episodes: int, segments: int) -> int:
     """Walk through corridors of so many segments to their time limit; returns the steps."""
-    settings = tmaze.lengthened(tmaze.Settings(), segments * SEGMENT_LENGTH)
-    environment = make_vector(tmaze, settings, episodes)
+    environment = Task(tmaze, tmaze.Settings()).vector(episodes, segments * SEGMENT_LENGTH)
     protocol = Protocol(SEGMENT_LENGTH, 1.0, True, Condition(), SEGMENT_LENGTH, seed=0)
     outcomes = Rollout(policy.eval(), environment, protocol).play(range(episodes))
     return int(outcomes.steps.max())

@@ -18,7 +18,7 @@ def settings(**model: object) -> RunSettings:
     return RunSettings.model_validate(
         {
             "environment": {"name": "tmaze", "module": "tmaze", "parameters": parameters},
-            "collection": {"segments": (1, 2), "episodes_per_segment_count": 2},
+            "dataset": {"source": "played", "lengths": (4, 8), "episodes_per_length": 2},
             "segment_length": 4,
             "model": model,
             "training": {

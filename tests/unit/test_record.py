@@ -14,8 +14,9 @@ from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 
 from memdt import discovery
-from memdt.environments import interface as environments
 from memdt.environments import tmaze
+from memdt.environments.task import Task
+from memdt.environments.vectors import screens
 from memdt.errors import UserError
 from memdt.evaluation import recorder as recorder
 from memdt.evaluation.evaluate import play, seed_batches
@@ -92,7 +93,7 @@ def settings(module: str = "counter", name: str = "rate", **model: Any) -> RunSe
     return RunSettings.model_validate(
         {
             "environment": {"name": module, "module": module, "parameters": parameters},
-            "collection": {"segments": (1, 2), "episodes_per_segment_count": 2},
+            "dataset": {"source": "played", "lengths": (4, 8), "episodes_per_length": 2},
             "segment_length": LENGTH,
             "model": {"name": name, **SIZES, **tokens, **model},
             "training": {
@@ -250,5 +251,5 @@ def test_an_unknown_count_is_told(counter: None) -> None:
 
 
 def test_screens_are_empty_where_nothing_is_shown() -> None:
-    vector: VectorEnv = environments.make_vector(tmaze, tmaze.Settings(), 2)
-    assert environments.screens(vector, [0, 1]) == [None, None]
+    vector: VectorEnv = Task(tmaze, tmaze.Settings()).vector(2)
+    assert screens(vector, [0, 1]) == [None, None]

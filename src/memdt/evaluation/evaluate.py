@@ -166,7 +166,7 @@ def rollout_of(
         target_return=evaluation.target_return,
         greedy=evaluation.action_selection == "greedy",
         condition=condition,
-        context_steps=_context_steps(settings, condition, policy),
+        context_steps=_context_steps(settings, condition),
         seed=stream(seed, "rollout", evaluation.seed, segments, *([batch] if batch else [])),
     )
     vector = task.vector(len(seeds), segments * settings.segment_length)
@@ -177,10 +177,8 @@ def rollout_of(
     return rollout
 
 
-def _context_steps(settings: RunSettings, condition: Condition, policy: Policy) -> int:
-    """How far back a policy without recurrence looks; one segment for a recurrent one."""
-    if policy.recurrent:
-        return settings.segment_length
+def _context_steps(settings: RunSettings, condition: Condition) -> int:
+    """How far back a policy without recurrence looks."""
     segments = condition.context_segments or 1
     if condition.full_context:
         segments = settings.training.segments

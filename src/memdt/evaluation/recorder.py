@@ -25,7 +25,7 @@ from memdt.environments.vectors import screens
 from memdt.evaluation.evaluate import load_demonstrations, load_policy, rollout_of, seed_batches
 from memdt.evaluation.recordings import Recording, joined, write_recording
 from memdt.evaluation.rollout import Observer, Outcomes
-from memdt.models.interface import Memory, SequencePolicy, Step
+from memdt.models.interface import Memory, Policy, Step
 from memdt.progress import Progress
 from memdt.settings.schema import Condition, RunSettings
 
@@ -57,7 +57,7 @@ def record_run(job: RecordingJob) -> None:
 
 def record(
     settings: RunSettings,
-    policy: SequencePolicy,
+    policy: Policy,
     seed: int,
     label: str = "",
     shown: Demonstrations | None = None,
