@@ -29,6 +29,10 @@ def tensors() -> EpisodeTensors:
         actions=steps[:, 1].long(),
         returns_to_go=steps[:, 1] / 10,
         offsets=np.append(0, np.cumsum(LENGTHS)),
+        groups=np.array(GROUPS),
+        rewards=torch.zeros(len(steps)),
+        final_observations=torch.zeros(len(LENGTHS), 2),
+        terminated=torch.ones(len(LENGTHS), dtype=torch.bool),
     )
 
 

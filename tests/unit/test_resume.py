@@ -19,7 +19,7 @@ from memdt.errors import UserError
 from memdt.files import remove_temporaries
 from memdt.set_aside import FOLDER, set_aside
 from memdt.settings.schema import DatasetSettings, RunSettings
-from memdt.training.learners.behaviour_cloning import BehaviourCloning
+from memdt.training.course import Course
 from memdt.training.resume import EVERY, NAME, save_every_seconds
 from memdt.training.train import TrainingJob, train_stage
 
@@ -36,6 +36,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "windows": ({"name": "decision_transformer", "dropout": 0.2, **SIZES}, {"start": "random"}),
     "cache": ({"name": "transformer_xl", "cache_length": 9, "dropout": 0.2, **SIZES}, {}),
     "lstm": ({"name": "behaviour_cloning_lstm", "width": 8}, {"schedule": "cosine"}),
+    "target network": ({"name": "conservative_q", "width": 8}, {"schedule": "linear"}),
     "no weights": ({"name": "random"}, {}),
     "demonstrations": ({"name": "pdt", "demonstration_steps": 2, "dropout": 0.2, **SIZES}, {}),
     "adapters": (RATE, {"adapter": {"layers": ("*attention*", "head"), "rank": 2, "dropout": 0.2}}),
@@ -94,17 +95,17 @@ def job(case: str, dataset: Path, out: str) -> TrainingJob:
 def killed_after(updates: int, job: TrainingJob) -> None:
     """Train until ``updates`` updates are saved, then die; random numbers are drawn meanwhile."""
     done = 0
-    update = BehaviourCloning.update
+    update = Course._update
 
-    def mortal(self: BehaviourCloning, number: int, batch: Any) -> Any:
+    def mortal(self: Course) -> None:
         nonlocal done
         if done == updates:
             raise Killed
         done += 1
-        return update(self, number, batch)
+        update(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BehaviourCloning, "update", mortal)
+        patch.setattr(Course, "_update", mortal)
         with pytest.raises(Killed):
             train_stage(job)
     torch.rand(17)

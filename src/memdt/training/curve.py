@@ -19,12 +19,13 @@ if TYPE_CHECKING:  # the report reads curves without torch
 FIXED_COLUMNS = ("stage", "update", "segments")  # of every curve, before those of its learner
 
 
-def mean(total: Tensor, count: int) -> Tensor:
+def mean(total: Tensor, count: int | Tensor) -> Tensor:
     """A figure that is averaged: a sum over ``count`` steps or rows, without its gradient."""
     import torch
 
     # Filled on the device: a number that is copied there from the host would be waited for.
-    return torch.stack([total.detach(), total.new_full((), count)])
+    number = total.new_full((), count) if isinstance(count, int) else count.to(total.dtype)
+    return torch.stack([total.detach(), number])
 
 
 @dataclass
