@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from made_up.stage_files import result, state
+from memdt.data.access import LIMIT
 from memdt.data.make import make_dataset
 from memdt.environments import tmaze
 from memdt.errors import UserError
@@ -136,6 +137,15 @@ def test_a_stop_after_any_update_changes_no_byte(case, dataset, straight, capsys
         assert result(again.out) == straight(case)
         assert f"goes on from update {updates}/{UPDATES}" in capsys.readouterr().err
         assert not (again.out / NAME).exists()
+
+
+@pytest.mark.parametrize("case", ["idle segments", "windows", "target network"])
+def test_observations_left_on_disk_change_no_byte(case, dataset, straight, monkeypatch):
+    monkeypatch.setenv(LIMIT, "0")
+    again = job(case, dataset, "out")
+    killed_after(3, again)
+    train_stage(again)
+    assert result(again.out) == straight(case)
 
 
 def test_many_stops_change_no_byte(dataset, straight):

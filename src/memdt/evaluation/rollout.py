@@ -31,7 +31,7 @@ class Outcomes:
     returns: NDArray[np.float64]
     steps: NDArray[np.int64]
     terminated: NDArray[np.bool_]  # False: cut by the time limit
-    measures: dict[str, list[Any]]  # what the environment told at the end, by its name
+    measures: dict[str, list[Any]]  # what the environment counted, by its name
 
     @classmethod
     def joined(cls, parts: Sequence[Outcomes]) -> Outcomes:

@@ -128,10 +128,10 @@ class ResumeFile:
         return {**_named("learner", self.learner.state()), **_named("random", random)}
 
     def _generators(self) -> dict[str, _Generator]:
-        found = {"cpu": _Generator(torch.get_rng_state, torch.set_rng_state)}
+        generators = {"cpu": _Generator(torch.get_rng_state, torch.set_rng_state)}
         if self.device.type == "cuda":
-            found["cuda"] = _Generator(torch.cuda.get_rng_state, torch.cuda.set_rng_state)
-        return found
+            generators["cuda"] = _Generator(torch.cuda.get_rng_state, torch.cuda.set_rng_state)
+        return generators
 
     def _read(self) -> tuple[ResumePoint, dict[str, Tensor]]:
         """The file's content, with every reason to refuse it found before anything is filled."""
