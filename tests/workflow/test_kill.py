@@ -50,7 +50,7 @@ def make_killed(project: Any) -> Any:
     scale["meaningless"] = False
     del scale["defaults"]["training.segments"]
     scale["defaults"] |= {"training.updates_per_stage": [UPDATES], "training.log_every": 7}
-    scale["environments"]["tmaze"]["dataset.lengths"] = [1, 2, 3]
+    scale["environments"]["tmaze"]["dataset.lengths"] = [6, 12, 18]  # steps
     scale["models"]["rate"]["model.dropout"] = 0.1
     project.write("workflow/config/scales/killed.yaml", yaml.safe_dump(scale))
     project.write("workflow/config/experiments/killed.yaml", EXPERIMENT)
@@ -103,7 +103,9 @@ def saved(path: Path) -> int:
     """Updates in a resume state; none where there is none."""
     try:
         with safe_open(path, framework="np") as file:
-            return int(json.loads(json.loads(file.metadata()["memdt"])["memdt"])["past"]["updates"])
+            return int(
+                json.loads(json.loads(file.metadata()["memdt"])["memdt"])["point"]["updates"]
+            )
     except (OSError, SafetensorError):
         return 0
 
