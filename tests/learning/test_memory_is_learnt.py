@@ -7,19 +7,14 @@ Segments of 5 steps, trained on 1 and 2 of them. At 2 segments the hint lies out
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
-from memdt.data.episode_file import write_episodes
-from memdt.data.episodes import EpisodeStore, concatenate
-from memdt.data.sources.played import collect
+from memdt.data.make import make_dataset
 from memdt.environments import tmaze
 from memdt.evaluation.evaluate import load_policy, play
-from memdt.settings import slices
-from memdt.settings.resolve import digest
-from memdt.settings.schema import Condition, RunSettings
+from memdt.settings.schema import Condition, DatasetSettings, RunSettings
 from memdt.training.train import TrainingJob, train_stage
 
 SIZES = {"layers": 2, "heads": 4, "width": 32, "head_width": 8, "feed_forward_width": 64}
@@ -33,7 +28,7 @@ def settings(model: dict, **training: object) -> RunSettings:
                 "module": "tmaze",
                 "parameters": tmaze.Settings().model_dump(),
             },
-            "collection": {"segments": (1, 2), "episodes_per_segment_count": 100},
+            "dataset": {"source": "played", "lengths": (5, 10), "episodes_per_length": 100},
             "segment_length": 5,
             "model": model,
             "training": {
@@ -47,19 +42,16 @@ def settings(model: dict, **training: object) -> RunSettings:
 
 
 @pytest.fixture(scope="module")
-def episodes() -> EpisodeStore:
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = settings({"name": "random"})
-    module: ModuleType = tmaze
-    return concatenate(collect(module, tmaze.Settings(), run.collection, run.segment_length))
+    path = tmp_path_factory.mktemp("data") / "dataset.h5"
+    make_dataset(DatasetSettings(environment=run.environment, dataset=run.dataset), path)
+    return path
 
 
-def success(run: RunSettings, episodes: EpisodeStore, folder: Path, **condition: object) -> dict:
+def success(run: RunSettings, dataset: Path, folder: Path, **condition: object) -> dict:
     """Train all stages, then the success rate at each length of the evaluation."""
     torch.set_num_threads(1)
-    dataset = folder / "dataset.h5"
-    content = slices.dataset(run)
-    metadata = {"settings_digest": digest(content), "source_digest": "", "settings": content}
-    write_episodes([episodes], dataset, metadata)
     start = None
     for stage in range(1, run.stages + 1):
         out = folder / f"stage_{stage}"
@@ -82,39 +74,39 @@ DT_MEM = {"name": "dt_mem", "slots": 15, **SIZES}
 
 @pytest.mark.parametrize("model", [RATE, DT_MEM], ids=["rate", "dt_mem"])
 def test_memory_carries_the_hint_past_the_context(
-    model: dict, episodes: EpisodeStore, tmp_path: Path
+    model: dict, dataset: Path, tmp_path: Path
 ) -> None:
-    rates = success(settings(model), episodes, tmp_path)
+    rates = success(settings(model), dataset, tmp_path)
     assert rates[1] >= 0.95
     assert rates[2] >= 0.95
 
 
-def test_the_hint_is_in_the_memory(episodes: EpisodeStore, tmp_path: Path) -> None:
+def test_the_hint_is_in_the_memory(dataset: Path, tmp_path: Path) -> None:
     """The same training with memory replaced by noise at inference is back at chance."""
-    rates = success(settings(RATE), episodes, tmp_path, memory_edit="noise")
+    rates = success(settings(RATE), dataset, tmp_path, memory_edit="noise")
     assert rates[1] >= 0.95
     assert 0.2 <= rates[2] <= 0.8
 
 
-def test_a_context_limited_transformer_is_at_chance(episodes: EpisodeStore, tmp_path: Path) -> None:
+def test_a_context_limited_transformer_is_at_chance(dataset: Path, tmp_path: Path) -> None:
     run = settings({"name": "decision_transformer", **SIZES})
-    rates = success(run, episodes, tmp_path)
+    rates = success(run, dataset, tmp_path)
     assert rates[1] >= 0.95
     assert 0.25 <= rates[2] <= 0.75
 
 
 def test_the_same_transformer_succeeds_where_the_hint_is_in_its_context(
-    episodes: EpisodeStore, tmp_path: Path
+    dataset: Path, tmp_path: Path
 ) -> None:
     run = settings({"name": "decision_transformer", **SIZES})
-    assert success(run, episodes, tmp_path, full_context=True)[2] >= 0.95
+    assert success(run, dataset, tmp_path, full_context=True)[2] >= 0.95
 
 
-def test_training_again_gives_the_same_bytes(episodes: EpisodeStore, tmp_path: Path) -> None:
+def test_training_again_gives_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
     run = settings(RATE, updates_per_stage=(5,))
     made = []
     for folder in (tmp_path / "a", tmp_path / "b"):
-        success(run, episodes, folder)
+        success(run, dataset, folder)
         files = ("stage_1/curve.csv", "stage_2/curve.csv", "stage_2/checkpoint.safetensors")
         made.append([(folder / name).read_bytes() for name in files])
     assert made[0] == made[1]
