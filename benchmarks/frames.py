@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +22,12 @@ from benchmarks.measuring import Table, executed_operations, timed
 from benchmarks.sizes import SEGMENT_LENGTH, SMALL, Size, batch_of, trainer_of
 from memdt.data.episode_file import read_episodes, write_episodes
 from memdt.data.segments import Segment
-from memdt.data.sources import played
+from memdt.data.sources.played import collect
 from memdt.environments import vizdoom_two_colors as two_colors
 from memdt.environments.task import Task
 from memdt.evaluation.rollout import Protocol, Rollout
 from memdt.models.interface import SequencePolicy, Spaces
-from memdt.settings.schema import Condition
+from memdt.settings.schema import CollectionSettings, Condition
 
 SEGMENTS, ROWS = 3, 8
 QUICK = two_colors.Settings(screen="256x144", width=64, height=36)
@@ -74,19 +73,15 @@ def environment(room: two_colors.Settings, count: int, steps: int) -> dict[str, 
 
 def dataset(room: two_colors.Settings, episodes: int) -> list[dict[str, Any]]:
     """Collecting episodes of three segments, and reading them from the file: all, then drawn."""
-    task = Task(two_colors, room)
-    wanted = played.Settings(
-        source="played",
-        lengths=(SEGMENTS * SEGMENT_LENGTH,),
-        episodes_per_length=episodes,
-        only_successful=False,
+    wanted = CollectionSettings(
+        segments=(SEGMENTS,), episodes_per_segment_count=episodes, only_successful=False
     )
     order = np.random.default_rng(0).permutation(episodes)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frames.h5"
 
         def collecting() -> int:
-            write_episodes(played.episodes(task, wanted, (), Counter()), path, {})
+            write_episodes(collect(two_colors, room, wanted, SEGMENT_LENGTH), path, {})
             return episodes * SEGMENTS * SEGMENT_LENGTH
 
         def whole() -> int:
@@ -113,9 +108,9 @@ def training(size: Size, room: two_colors.Settings) -> dict[str, Any]:
         [with_frames(s, room) for s in batch_of(SEGMENTS, ROWS)],
     )
     trainer = trainer_of(policy, ROWS)
-    timing = timed(lambda: trainer.update(segments), 3)
+    timing = timed(lambda: trainer.update(0, segments), 3)
     frames = ROWS * SEGMENTS * SEGMENT_LENGTH
-    share = timing.share(executed_operations(lambda: trainer.update(segments)))
+    share = timing.share(executed_operations(lambda: trainer.update(0, segments)))
     return _columns(
         f"training, {size.label}", room, frames / timing.seconds, timing.seconds / frames, share
     )
@@ -125,11 +120,10 @@ def rollout(size: Size, room: two_colors.Settings, rows: int, steps: int) -> dic
     """Whole episodes, as an evaluation plays them."""
     policy = policy_of(size, room).eval()
     segments = -(-steps // SEGMENT_LENGTH)
-    task = Task(two_colors, room)
     protocol = Protocol(SEGMENT_LENGTH, 50.0, False, Condition(), SEGMENT_LENGTH, seed=0)
 
     def play() -> int:
-        vector = task.vector(rows, segments * SEGMENT_LENGTH)
+        vector = Task(two_colors, room).vector(rows, segments * SEGMENT_LENGTH)
         ends = Rollout(policy, vector, protocol).play(range(rows))
         vector.close()
         return int(ends.steps.sum())

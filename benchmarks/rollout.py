@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.measuring import Table, timed
 from benchmarks.sizes import BIG, SEGMENT_LENGTH, SMALL, SMALL_WINDOW, Size
+from memdt.environments import tmaze
 from memdt.environments.task import Task
 from memdt.evaluation.rollout import Protocol, Rollout
 from memdt.models.interface import SequencePolicy
@@ -43,7 +44,7 @@ def row(size: Size, episodes: int, segments: int) -> dict[str, Any]:
 
 def play(policy: SequencePolicy, episodes: int, segments: int) -> int:
     """Walk through corridors of so many segments to their time limit; returns the steps."""
-    environment = Task.named("tmaze", {}).vector(episodes, segments * SEGMENT_LENGTH)
+    environment = Task(tmaze, tmaze.Settings()).vector(episodes, segments * SEGMENT_LENGTH)
     protocol = Protocol(SEGMENT_LENGTH, 1.0, True, Condition(), SEGMENT_LENGTH, seed=0)
     outcomes = Rollout(policy.eval(), environment, protocol).play(range(episodes))
     return int(outcomes.steps.max())

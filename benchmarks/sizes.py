@@ -13,7 +13,7 @@ from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.models.interface import SequencePolicy, Spaces
 from memdt.settings.schema import TrainingSettings
-from memdt.training.loop import Trainer
+from memdt.training.learners.behaviour_cloning import BehaviourCloning
 from memdt.training.optimiser import AdamW
 
 SEGMENT_LENGTH = 30
@@ -47,13 +47,13 @@ BIG = Size("RATE 8 x 10 x 64", "rate", {**_BIG, "memory_tokens": 5})
 SMALL_WINDOW = Size("DT 2 x 4 x 16", "decision_transformer", _SMALL)
 
 
-def trainer_of(policy: SequencePolicy, rows: int) -> Trainer:
+def trainer_of(policy: SequencePolicy, rows: int) -> BehaviourCloning:
     """What updates a policy on batches of so many rows."""
     settings = TrainingSettings(
         segments=1, updates_per_stage=(1,), batch_size=rows, learning_rate=1e-3, weight_decay=0.0
     )
     optimiser = AdamW(policy.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
-    return Trainer(policy, settings, optimiser, torch.Generator())
+    return BehaviourCloning(policy, settings, optimiser, torch.Generator(), SEGMENT_LENGTH)
 
 
 def batch_of(segments: int, rows: int, steps: int = SEGMENT_LENGTH) -> list[Segment]:

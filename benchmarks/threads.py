@@ -24,18 +24,18 @@ set_threads(threads)
 import torch
 from benchmarks.sizes import SMALL, batch_of
 from memdt.settings.schema import TrainingSettings
-from memdt.training.loop import Trainer
+from memdt.training.learners.behaviour_cloning import BehaviourCloning
 from memdt.training.optimiser import AdamW
 policy, segments = SMALL.build(), batch_of(3, rows)
 settings = TrainingSettings(
     segments=3, updates_per_stage=(1,), batch_size=rows, learning_rate=1e-3, weight_decay=0.0
 )
 optimiser = AdamW(policy.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
-trainer = Trainer(policy, settings, optimiser, torch.Generator())
-trainer.update(segments)
+trainer = BehaviourCloning(policy, settings, optimiser, torch.Generator(), segment_length=30)
+trainer.update(0, segments)
 started = time.perf_counter()
 for _ in range(updates):
-    trainer.update(segments)
+    trainer.update(0, segments)
 print(json.dumps(time.perf_counter() - started))
 """
 NOTE = (

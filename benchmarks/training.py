@@ -27,9 +27,9 @@ def row(size: Size, rows: int, repetitions: int) -> dict[str, Any]:
     """Time updates of one model."""
     policy, segments = size.build(), batch_of(SEGMENTS, rows)
     trainer = trainer_of(policy, rows)
-    timing = timed(lambda: trainer.update(segments), repetitions)
+    timing = timed(lambda: trainer.update(0, segments), repetitions)
     written = operations_as_written(size.parts, rows)
-    executed = executed_operations(lambda: trainer.update(segments))
+    executed = executed_operations(lambda: trainer.update(0, segments))
     return {
         "model": size.label,
         "parameters": sum(p.numel() for p in policy.parameters()),

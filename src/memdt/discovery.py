@@ -66,6 +66,12 @@ def number(package: str, name: str, of: str) -> float | None:
     return None if found is None else float(found)
 
 
+def text(package: str, name: str, of: str) -> str | None:
+    """The text ``of`` a component, read likewise; None where it has none."""
+    found = _literal(package, name, of)
+    return None if found is None else str(found)
+
+
 def defines(package: str, name: str, function: str) -> bool:
     """Whether a component defines a function, read likewise."""
     return any(

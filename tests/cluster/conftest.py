@@ -104,7 +104,9 @@ def make_lab_project(target: Path, make_project: Callable[[Path], Any]) -> Any:
     course = "src/memdt/training/course.py"
     project.edit(course, "@dataclass\nclass Course:\n", FAULTS)
     project.edit(
-        course, "        past, every =", "        _fault(self.what)\n        past, every ="
+        course,
+        "        point = self.point\n",
+        "        _fault(self.what)\n        point = self.point\n",
     )
     return project
 

@@ -1,4 +1,4 @@
-"""Every model found by name keeps the promises of ``memdt.models.interface``."""
+"""Every model over segments keeps the promises of ``SequencePolicy``; see also test_policies."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces as gym_spaces
 
+from made_up.models import PARTS, SIZES, SPACES, cases, make
 from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.models.interface import Memory, SequencePolicy, Spaces, Step
@@ -17,64 +17,7 @@ from memdt.training.checkpoints import load_checkpoint, save_checkpoint
 
 BATCH, TIME, SEGMENTS = 3, 5, 3
 REAL = ("observations", "actions", "returns_to_go", "mask")  # of a segment, what is always there
-SIZES = {"layers": 2, "heads": 2, "width": 16, "head_width": 8, "feed_forward_width": 32}
-SPACES = {
-    "vector": Spaces(gym_spaces.Box(-1, 1, (4,), np.float32), gym_spaces.Discrete(4)),
-    "continuous": Spaces(
-        gym_spaces.Box(-1, 1, (6,), np.float32), gym_spaces.Box(-1, 1, (2,), np.float32)
-    ),
-    "frames": Spaces(gym_spaces.Box(0, 255, (64, 64, 3), np.uint8), gym_spaces.Discrete(5)),
-}
-# Parts that a model offers beyond its defaults; a new model without an entry is tried as it is.
-PARTS = {
-    "rate": [
-        {"memory_tokens": 2},
-        {"memory_tokens": 2, "cache_length": 2},
-        {"memory_tokens": 2, "cache_length": 40, "cache_memory_tokens": False},
-        {"memory_tokens": 2, "memory_update": "retention_valve"},
-        {"memory_tokens": 2, "memory_update": "gate"},
-        {"memory_tokens": 2, "memory_update": "binary_gate"},
-        {"memory_tokens": 2, "memory_positions": "start"},
-        {"memory_tokens": 2, "feed_forward_width": 0, "normalization": "pre"},
-    ],
-    "recurrent_memory_transformer": [{"memory_tokens": 2}],
-    "transformer_xl": [{"cache_length": 9}, {"cache_length": 40}],
-    "rate_without_memory": [{"cache_length": 2}],
-    "dt_mem": [
-        {"slots": 4},
-        {"slots": 4, "placement": "after_last"},
-        {"slots": 4, "operations": 2},
-        {"slots": 4, "writing": "at_once"},
-        {"slots": 4, "carried": False},
-        {"slots": 4, "retrieval": "nearest", "nearest": 2},
-        {"slots": 4, "demonstration_steps": 3, "rank": 3, "task_width": 8, "hyper_width": 4},
-    ],
-    "pdt": [{"demonstration_steps": 2}],
-    "hdt": [{"demonstration_steps": 3, "rank": 4, "task_width": 8, "hyper_width": 4}],
-}
 SHOWN = [(name, p) for name, of_it in PARTS.items() for p in of_it if "demonstration_steps" in p]
-
-
-def make(
-    name: str, parts: dict, spaces: Spaces = SPACES["vector"], seed: int = 0
-) -> SequencePolicy:
-    module = discovery.load("memdt.models", name)
-    wanted = {key: value for key, value in SIZES.items() if key in module.Settings.model_fields}
-    torch.manual_seed(seed)
-    policy = module.build(module.Settings(**{**wanted, **parts, "name": name}), spaces)
-    for parameter in policy.parameters():  # large weights, so that a wrong token shows
-        if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=0.3)
-    return policy.eval()
-
-
-def cases() -> list:
-    found = []
-    for name in discovery.names("memdt.models"):
-        for parts in PARTS.get(name, [{}]):
-            label = ",".join(f"{k}={v}" for k, v in parts.items())
-            found.append(pytest.param(name, parts, id=f"{name}[{label}]"))
-    return found
 
 
 def segment_of(spaces: Spaces, batch: int = BATCH, seed: int = 0) -> Segment:
@@ -128,7 +71,7 @@ def decode(
     return torch.stack(outputs, dim=1), closed
 
 
-@pytest.mark.parametrize(("name", "parts"), cases())
+@pytest.mark.parametrize(("name", "parts"), cases(SequencePolicy))
 @pytest.mark.parametrize("kind", SPACES)
 def test_shapes_follow_from_the_spaces(name: str, parts: dict, kind: str) -> None:
     spaces = SPACES[kind]
@@ -136,7 +79,7 @@ def test_shapes_follow_from_the_spaces(name: str, parts: dict, kind: str) -> Non
     assert outputs[0].shape == (BATCH, TIME, spaces.action_outputs)
 
 
-@pytest.mark.parametrize(("name", "parts"), cases())
+@pytest.mark.parametrize(("name", "parts"), cases(SequencePolicy))
 @pytest.mark.parametrize("kind", ["vector", "continuous"])
 def test_no_label_and_no_later_step_reaches_a_prediction(name: str, parts: dict, kind: str) -> None:
     policy, segment = make(name, parts, SPACES[kind]), segment_of(SPACES[kind])
@@ -155,7 +98,7 @@ def test_no_label_and_no_later_step_reaches_a_prediction(name: str, parts: dict,
         )
 
 
-@pytest.mark.parametrize(("name", "parts"), cases())
+@pytest.mark.parametrize(("name", "parts"), cases(SequencePolicy))
 def test_a_prediction_depends_on_its_own_observation(name: str, parts: dict) -> None:
     policy = make(name, parts)
     if not list(policy.parameters()):
@@ -165,7 +108,7 @@ def test_a_prediction_depends_on_its_own_observation(name: str, parts: dict) -> 
     assert not torch.allclose(unroll(policy, [segment])[0][0], unroll(policy, [moved])[0][0])
 
 
-@pytest.mark.parametrize(("name", "parts"), cases())
+@pytest.mark.parametrize(("name", "parts"), cases(SequencePolicy))
 def test_cached_steps_give_the_logits_of_forward(name: str, parts: dict) -> None:
     policy = make(name, parts)
     segments = [segment_of(SPACES["vector"], seed=seed) for seed in range(SEGMENTS)]
@@ -180,7 +123,7 @@ def test_cached_steps_give_the_logits_of_forward(name: str, parts: dict) -> None
             cached_memory = closed if closed is not None else cached_memory
 
 
-@pytest.mark.parametrize(("name", "parts"), cases())
+@pytest.mark.parametrize(("name", "parts"), cases(SequencePolicy))
 def test_rows_can_leave_a_rollout(name: str, parts: dict) -> None:
     policy = make(name, parts)
     segment = segment_of(SPACES["vector"])
@@ -198,7 +141,7 @@ def test_rows_can_leave_a_rollout(name: str, parts: dict) -> None:
     torch.testing.assert_close(outputs, whole[keep, 1], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "parts"), cases())
+@pytest.mark.parametrize(("name", "parts"), cases(SequencePolicy))
 def test_padding_changes_nothing_before_it(name: str, parts: dict) -> None:
     policy, segment = make(name, parts), segment_of(SPACES["vector"])
     mask = segment.mask.clone()
@@ -210,7 +153,7 @@ def test_padding_changes_nothing_before_it(name: str, parts: dict) -> None:
     torch.testing.assert_close(cut[:, :3], whole[:, :3], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "parts"), cases())
+@pytest.mark.parametrize(("name", "parts"), cases(SequencePolicy))
 def test_rows_do_not_see_each_other(name: str, parts: dict) -> None:
     policy = make(name, parts)
     segments = [segment_of(SPACES["vector"], seed=seed) for seed in range(2)]
@@ -219,7 +162,7 @@ def test_rows_do_not_see_each_other(name: str, parts: dict) -> None:
     torch.testing.assert_close(together[1][:1], alone[1], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "parts"), cases())
+@pytest.mark.parametrize(("name", "parts"), cases(SequencePolicy))
 def test_save_and_load_give_the_same_bits(name: str, parts: dict, tmp_path) -> None:
     path, other = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     policy, fresh = make(name, parts), make(name, parts, seed=1)
@@ -231,7 +174,7 @@ def test_save_and_load_give_the_same_bits(name: str, parts: dict, tmp_path) -> N
     assert path.read_bytes() == other.read_bytes()
 
 
-@pytest.mark.parametrize(("name", "parts"), cases())
+@pytest.mark.parametrize(("name", "parts"), cases(SequencePolicy))
 def test_the_same_seed_gives_the_same_weights(name: str, parts: dict) -> None:
     first, second = make(name, parts), make(name, parts)
     for left, right in zip(first.parameters(), second.parameters(), strict=True):

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from made_up.episodes import make, played
+from memdt.data.make import make_dataset
 from memdt.environments import tmaze
 from memdt.evaluation.evaluate import load_policy, play
-from memdt.settings.schema import Condition, RunSettings
+from memdt.settings.schema import Condition, DatasetSettings, RunSettings
 from memdt.training.train import TrainingJob, train_stage
 
 SIZES = {"layers": 2, "heads": 4, "width": 32, "head_width": 8, "feed_forward_width": 64}
@@ -28,7 +28,7 @@ def settings(model: dict, **training: object) -> RunSettings:
                 "module": "tmaze",
                 "parameters": tmaze.Settings().model_dump(),
             },
-            "dataset": played([5, 10], 100),
+            "dataset": {"source": "played", "lengths": (5, 10), "episodes_per_length": 100},
             "segment_length": 5,
             "model": model,
             "training": {
@@ -43,7 +43,10 @@ def settings(model: dict, **training: object) -> RunSettings:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(settings({"name": "random"}), tmp_path_factory.mktemp("data") / "dataset.h5")
+    run = settings({"name": "random"})
+    path = tmp_path_factory.mktemp("data") / "dataset.h5"
+    make_dataset(DatasetSettings(environment=run.environment, dataset=run.dataset), path)
+    return path
 
 
 def success(run: RunSettings, dataset: Path, folder: Path, **condition: object) -> dict:

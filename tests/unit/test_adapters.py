@@ -19,9 +19,10 @@ from memdt.errors import UserError
 from memdt.models.interface import SequencePolicy, Spaces, Step
 from memdt.models.parts.adapters import LowRank, adapt, merge, trainable
 from memdt.models.parts.hyper_network import HyperNetwork
+from memdt.settings.learners import DEFAULT, learner_of
 from memdt.settings.schema import AdapterSettings, TrainingSettings
 from memdt.training.checkpoints import load_checkpoint, save_checkpoint
-from memdt.training.loop import Trainer
+from memdt.training.learners.behaviour_cloning import BehaviourCloning
 from memdt.training.optimiser import AdamW
 
 BATCH, TIME, WIDTH = 3, 4, 8
@@ -36,7 +37,8 @@ PARTS = {
     "pdt": {"demonstration_steps": 2},
     "hdt": {"demonstration_steps": 2, "rank": 2, "task_width": 8, "hyper_width": 8},
 }
-MODELS = [name for name in discovery.names("memdt.models") if name != "random"]
+CLONED = [name for name in discovery.names("memdt.models") if learner_of(name) == DEFAULT]
+MODELS = [name for name in CLONED if name != "random"]
 # As wide as the model, heads share their keys: attention multiplies other products of weights.
 WAYS = [(name, {}) for name in MODELS] + [("rate", {"head_width": WIDTH}), ("rate", {"heads": 1})]
 EVERYTHING = AdapterSettings(layers=("*",), rank=2, alpha=3.0)
@@ -105,9 +107,9 @@ def train(policy: SequencePolicy, updates: int = 3, **changes: object) -> None:
            "weight_decay": 0.1, **changes}
     )  # fmt: skip
     optimiser = AdamW(policy.parameters(), lr=0.05, betas=(0.9, 0.95), weight_decay=0.1)
-    trainer = Trainer(policy.train(), settings, optimiser, torch.Generator())
-    for _ in range(updates):
-        trainer.update([replace(segment(s), demonstration=shown(policy)) for s in range(3)])
+    learner = BehaviourCloning(policy.train(), settings, optimiser, torch.Generator(), TIME)
+    for number in range(updates):
+        learner.update(number, [replace(segment(s), demonstration=shown(policy)) for s in range(3)])
     policy.eval()
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from made_up.episodes import played
 from memdt.environments import tmaze
 from memdt.evaluation.attention_maps import look, play_episode, stack
+from memdt.models.building import build_policy
 from memdt.settings.schema import RunSettings
-from memdt.training.train import build_policy
 
 SIZES = {"layers": 2, "heads": 2, "width": 8, "head_width": 4, "feed_forward_width": 8}
 
@@ -19,7 +18,7 @@ def settings(**model: object) -> RunSettings:
     return RunSettings.model_validate(
         {
             "environment": {"name": "tmaze", "module": "tmaze", "parameters": parameters},
-            "dataset": played([4, 8], 2),
+            "dataset": {"source": "played", "lengths": (4, 8), "episodes_per_length": 2},
             "segment_length": 4,
             "model": model,
             "training": {

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from made_up.episodes import make, played
+from memdt.data.make import make_dataset
 from memdt.environments import tmaze
+from memdt.environments.task import Task
 from memdt.errors import UserError
 from memdt.evaluation import evaluate
 from memdt.evaluation.attention_maps import AttentionJob, record_attention
@@ -18,7 +19,7 @@ from memdt.evaluation.evaluate import EvaluationJob, evaluate_run, load_demonstr
 from memdt.evaluation.recorder import record
 from memdt.evaluation.rollout import Rollout
 from memdt.settings import slices
-from memdt.settings.schema import Condition, RunSettings
+from memdt.settings.schema import Condition, DatasetSettings, RunSettings
 from memdt.training.train import TrainingJob, train_stage
 from memdt.workflow import plan
 
@@ -37,7 +38,7 @@ def settings(name: str, **changes: Any) -> RunSettings:
             "environment": {
                 "name": "tmaze", "module": "tmaze", "parameters": tmaze.Settings().model_dump()
             },
-            "dataset": played([5, 10], 6),
+            "dataset": {"source": "played", "lengths": (5, 10), "episodes_per_length": 6},
             "segment_length": 5,
             "model": {"name": name, **MODELS[name]},
             "training": {
@@ -55,7 +56,10 @@ def settings(name: str, **changes: Any) -> RunSettings:
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEMDT_DEVICE", "cpu")
-    return make(settings("pdt"), Path("dataset.h5"))
+    run = settings("pdt")
+    made_of = DatasetSettings(environment=run.environment, dataset=run.dataset)
+    make_dataset(made_of, Path("dataset.h5"), source_digest="s")
+    return Path("dataset.h5")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -96,7 +100,7 @@ def test_every_episode_is_shown_something_and_the_same_in_every_batch(
 
     monkeypatch.setattr(Rollout, "play", watched)
     for rows in (3, 1):
-        monkeypatch.setattr(tmaze, "ROWS_AT_ONCE", rows, raising=False)
+        monkeypatch.setattr(Task, "rows_at_once", rows)
         evaluate.play(run, policy, Condition(), 1, 0, "", shown)
     together, *alone = seen
     assert [len(one) for one in alone] == [1, 1, 1]
@@ -106,7 +110,9 @@ def test_every_episode_is_shown_something_and_the_same_in_every_batch(
 
 
 def test_demonstrations_of_another_dataset_are_refused(dataset: Path) -> None:
-    other = settings("pdt", dataset=played([5, 10], 7))
+    other = settings(
+        "pdt", dataset={"source": "played", "lengths": (5, 10), "episodes_per_length": 7}
+    )
     with pytest.raises(UserError, match="made with settings"):
         load_demonstrations(other, dataset)
 

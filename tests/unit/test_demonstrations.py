@@ -13,7 +13,7 @@ from memdt.data.batches import Batches
 from memdt.data.demonstrations import Demonstrations
 from memdt.data.segments import EpisodeTensors, Segment
 from memdt.errors import UserError
-from memdt.training.loop import with_idle_segments
+from memdt.training.learners.behaviour_cloning import with_idle_segments
 
 LENGTHS = [4, 7, 2, 9, 5, 12]
 GROUPS = ["a", "b", "a", "a", "b", "b"]
@@ -30,6 +30,9 @@ def tensors() -> EpisodeTensors:
         returns_to_go=steps[:, 1] / 10,
         offsets=np.append(0, np.cumsum(LENGTHS)),
         groups=np.array(GROUPS),
+        rewards=torch.zeros(len(steps)),
+        final_observations=torch.zeros(len(LENGTHS), 2),
+        terminated=torch.ones(len(LENGTHS), dtype=torch.bool),
     )
 
 

@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "memdt"
 
 
+OTHERS = {"environment": "tmaze", "learner": "behaviour_cloning"}
+
+
 @pytest.fixture
 def source(tmp_path, monkeypatch) -> Path:
     """A copy of the package that the digests are taken of."""
@@ -26,7 +29,7 @@ def source(tmp_path, monkeypatch) -> Path:
 
 
 def train_of(model: str) -> str:
-    return digests.source_digest("train", model=model, environment="tmaze")
+    return digests.source_digest("train", model=model, **OTHERS)
 
 
 def add(path: Path, text: str) -> None:
@@ -34,7 +37,7 @@ def add(path: Path, text: str) -> None:
 
 
 def test_training_reaches_the_named_model_and_no_other():
-    reached = digests.reached_modules("train", model="rate", environment="tmaze")
+    reached = digests.reached_modules("train", model="rate", **OTHERS)
     assert "memdt.models.rate" in reached
     assert "memdt.models.parts.segment_transformer" in reached  # imported by it
     assert "memdt.environments.tmaze" in reached
@@ -53,7 +56,7 @@ def test_evaluation_reaches_rollouts_and_collection_neither_models_nor_training(
 
 
 def test_what_cannot_change_a_result_is_exempt_and_exists():
-    reached = digests.reached_modules("train", model="rate", environment="tmaze")
+    reached = digests.reached_modules("train", model="rate", **OTHERS)
     for name in digests.EXEMPT:
         assert name not in reached
         path = PACKAGE.joinpath(*name.split(".")[1:])
@@ -69,7 +72,7 @@ def test_every_step_has_a_digest(step):
 def test_the_digest_is_that_of_a_fresh_process():
     code = (
         "from memdt.workflow.digests import source_digest as digest; "
-        "print(digest('train', model='rate', environment='tmaze'))"
+        f"print(digest('train', model='rate', **{OTHERS}))"
     )
     fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert fresh.stdout.strip() == train_of("rate")
@@ -109,9 +112,7 @@ def test_a_module_imported_inside_a_function_counts(source):
     (source / "data" / "extra.py").write_text("VALUE = 1\n")
     before = train_of("random")
     (source / "data" / "extra.py").write_text("VALUE = 2\n")
-    assert "memdt.data.extra" in digests.reached_modules(
-        "train", model="random", environment="tmaze"
-    )
+    assert "memdt.data.extra" in digests.reached_modules("train", model="random", **OTHERS)
     assert train_of("random") != before
 
 
@@ -119,7 +120,7 @@ def test_relative_imports_are_followed(source):
     add(source / "training" / "losses.py", "\nfrom ..data import extra\nfrom . import sibling\n")
     (source / "data" / "extra.py").write_text("")
     (source / "training" / "sibling.py").write_text("")
-    reached = digests.reached_modules("train", model="random", environment="tmaze")
+    reached = digests.reached_modules("train", model="random", **OTHERS)
     assert {"memdt.data.extra", "memdt.training.sibling"} <= set(reached)
 
 

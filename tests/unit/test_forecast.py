@@ -9,9 +9,9 @@ import pytest
 
 from memdt import paths, provenance
 from memdt.cli import forecast_table
+from memdt.models.building import build_policy
 from memdt.settings.remembered import resolve
 from memdt.settings.resolve import resolve_dataset
-from memdt.training.train import build_policy
 from memdt.workflow import costs, disk, forecast
 from memdt.workflow.observations import Observation, size_of
 

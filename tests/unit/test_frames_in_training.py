@@ -14,7 +14,7 @@ from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.models.interface import SequencePolicy, Spaces, Step
 from memdt.settings.schema import TrainingSettings
-from memdt.training.loop import Trainer
+from memdt.training.learners.behaviour_cloning import BehaviourCloning
 from memdt.training.optimiser import AdamW
 from memdt.training.train import be_deterministic
 
@@ -45,13 +45,13 @@ def segments() -> list[Segment]:
     ]
 
 
-def trainer_of(policy: SequencePolicy, precision: str) -> Trainer:
+def learner_of(policy: SequencePolicy, precision: str) -> BehaviourCloning:
     settings = TrainingSettings(
         segments=SEGMENTS, updates_per_stage=(1,), batch_size=ROWS, learning_rate=1e-3,
         weight_decay=0.0, precision=precision,
     )  # fmt: skip
     optimiser = AdamW(policy.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
-    return Trainer(policy, settings, optimiser, torch.Generator())
+    return BehaviourCloning(policy, settings, optimiser, torch.Generator(), STEPS)
 
 
 class Watch:
@@ -75,7 +75,7 @@ class Watch:
 def test_an_update_encodes_every_frame_once_from_its_bytes(precision: str) -> None:
     policy = policy_of("rate", memory_tokens=2)
     watch = Watch(policy)
-    trainer_of(policy, precision).update(segments())
+    learner_of(policy, precision).update(0, segments())
     assert watch.count == ROWS * STEPS * SEGMENTS
     assert {frames.dtype for frames in watch.frames} == {torch.uint8}
     # Pixels beside each other in memory, as they come: convolutions on a GPU want them so.
@@ -86,9 +86,10 @@ def test_bfloat16_changes_an_update_on_frames_only_a_little() -> None:
     norms = {}
     for precision in ("float32", "bfloat16"):
         policy = policy_of("rate", memory_tokens=2)
-        score, norms[precision] = trainer_of(policy, precision).update(segments())
+        figures = learner_of(policy, precision).update(0, segments())
+        norms[precision] = float(figures["gradient_norm"])
         assert {p.dtype for p in policy.parameters()} == {torch.float32}
-        norms[f"loss {precision}"] = float(score.mean_loss.detach())
+        norms[f"loss {precision}"] = float(figures["loss"][0] / figures["loss"][1])
     assert norms["bfloat16"] != norms["float32"]
     assert norms["bfloat16"] == pytest.approx(norms["float32"], rel=0.1)
     assert norms["loss bfloat16"] == pytest.approx(norms["loss float32"], rel=0.02)

@@ -14,14 +14,13 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from made_up.episodes import make, played
-from memdt.data.episode_file import read_episodes, read_metadata, write_episodes
+from memdt.data.episode_file import read_episodes
+from memdt.data.make import make_dataset
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.evaluation.evaluate import load_policy
 from memdt.settings import slices
-from memdt.settings.schema import RunSettings
-from memdt.training import train as module
+from memdt.settings.schema import DatasetSettings, RunSettings
 from memdt.training.train import TrainingJob, train_stage
 
 MODEL = {
@@ -38,7 +37,7 @@ def settings(start: dict[str, Any] | None = None, **training: object) -> RunSett
             "environment": {
                 "name": "tmaze", "module": "tmaze", "parameters": tmaze.Settings().model_dump()
             },
-            "dataset": played([5, 10], 10),
+            "dataset": {"source": "played", "lengths": (5, 10), "episodes_per_length": 10},
             "segment_length": 5,
             "model": MODEL,
             "training": {
@@ -56,7 +55,10 @@ def settings(start: dict[str, Any] | None = None, **training: object) -> RunSett
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEMDT_DEVICE", "cpu")
-    return make(settings(), Path("dataset.h5"))
+    run = settings()
+    made_of = DatasetSettings(environment=run.environment, dataset=run.dataset)
+    make_dataset(made_of, Path("dataset.h5"), source_digest="s")
+    return Path("dataset.h5")
 
 
 def tuned(dataset: Path, **training: object) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
@@ -130,13 +132,9 @@ def test_adapters_and_parameters_by_name_exclude_each_other():
 
 def test_less_data_is_a_share_of_each_group_and_part_of_more(dataset):
     store = replace(read_episodes(dataset, None, ""), groups=np.array(list("ab" * 10)))
-    kept = read_metadata(dataset, "")
-    digests = {name: kept[name] for name in ("settings_digest", "source_digest")}
-    write_episodes([store], dataset, digests)
 
     def seeds(fraction: float) -> list[int]:
-        job = TrainingJob(settings(data_fraction=fraction), 1, 0, dataset, None, Path("out"))
-        return module._episodes(job).seeds.tolist()
+        return store.select(store.share_of_each_group(fraction)).seeds.tolist()
 
     of_a, of_b = set(store.seeds[::2].tolist()), set(store.seeds[1::2].tolist())
     assert [len(set(seeds(0.2)) & side) for side in (of_a, of_b)] == [2, 2]

@@ -18,7 +18,7 @@ from memdt.errors import UserError
 from memdt.models.interface import SequencePolicy, Spaces
 from memdt.models.parts.memory_update import Gate, memory_update
 from memdt.settings.schema import TrainingSettings
-from memdt.training.loop import Trainer
+from memdt.training.learners.behaviour_cloning import BehaviourCloning
 
 BATCH, SLOTS, WIDTH, TIME = 3, 4, 8, 5
 SPACES = Spaces(gym_spaces.Box(-1, 1, (2,), np.float32), gym_spaces.Discrete(3))
@@ -53,12 +53,13 @@ def rate(update: str = "binary_gate", bias: float = 0.0) -> SequencePolicy:
     return module.build(module.Settings(name="rate", **parts, **sizes), SPACES)
 
 
-def trainer(policy: SequencePolicy, **changes: object) -> Trainer:
+def trainer(policy: SequencePolicy, **changes: object) -> BehaviourCloning:
     values = {
         "segments": 3, "updates_per_stage": (1,), "batch_size": 4, "learning_rate": 0.1,
         "weight_decay": 0.0, **changes,
     }  # fmt: skip
-    return Trainer(policy, TrainingSettings(**values), None, torch.Generator().manual_seed(0))
+    settings, noise = TrainingSettings(**values), torch.Generator().manual_seed(0)
+    return BehaviourCloning(policy, settings, None, noise, segment_length=4)
 
 
 @pytest.mark.parametrize("gradient", [True, False])

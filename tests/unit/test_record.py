@@ -20,9 +20,9 @@ from memdt.evaluation import recorder as recorder
 from memdt.evaluation.evaluate import play, seed_batches
 from memdt.evaluation.recorder import FEATURES, content, record, vectors
 from memdt.evaluation.recordings import Recording, read_recording, write_recording
+from memdt.models.building import build_policy
 from memdt.models.interface import Memory, SequencePolicy
 from memdt.settings.schema import Condition, RunSettings
-from memdt.training.train import build_policy
 
 SIZES = {"layers": 1, "heads": 1, "width": 8, "head_width": 8, "feed_forward_width": 8}
 HINT, LENGTH = 3, 4

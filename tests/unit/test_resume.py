@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from made_up.episodes import make, played
 from made_up.stage_files import result, state
+from memdt.data.access import LIMIT
+from memdt.data.make import make_dataset
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.files import remove_temporaries
 from memdt.set_aside import FOLDER, set_aside
-from memdt.settings.schema import RunSettings
-from memdt.training.loop import Trainer
+from memdt.settings.schema import DatasetSettings, RunSettings
+from memdt.training.course import Course
 from memdt.training.resume import EVERY, NAME, save_every_seconds
 from memdt.training.train import TrainingJob, train_stage
 
@@ -36,6 +37,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "windows": ({"name": "decision_transformer", "dropout": 0.2, **SIZES}, {"start": "random"}),
     "cache": ({"name": "transformer_xl", "cache_length": 9, "dropout": 0.2, **SIZES}, {}),
     "lstm": ({"name": "behaviour_cloning_lstm", "width": 8}, {"schedule": "cosine"}),
+    "target network": ({"name": "conservative_q", "width": 8}, {"schedule": "linear"}),
     "no weights": ({"name": "random"}, {}),
     "demonstrations": ({"name": "pdt", "demonstration_steps": 2, "dropout": 0.2, **SIZES}, {}),
     "adapters": (RATE, {"adapter": {"layers": ("*attention*", "head"), "rank": 2, "dropout": 0.2}}),
@@ -50,7 +52,11 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few short episodes of up to three segments."""
-    return make(settings({"name": "random"}), tmp_path_factory.mktemp("data") / "dataset.h5")
+    run = settings({"name": "random"})
+    path = tmp_path_factory.mktemp("data") / "dataset.h5"
+    made_of = DatasetSettings(environment=run.environment, dataset=run.dataset)
+    make_dataset(made_of, path, source_digest="s")
+    return path
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +74,7 @@ def settings(model: dict[str, Any], **training: object) -> RunSettings:
                 "module": "tmaze",
                 "parameters": tmaze.Settings().model_dump(),
             },
-            "dataset": played([5, 10, 15], 6),
+            "dataset": {"source": "played", "lengths": (5, 10, 15), "episodes_per_length": 6},
             "segment_length": 5,
             "model": model,
             "training": {
@@ -90,17 +96,17 @@ def job(case: str, dataset: Path, out: str) -> TrainingJob:
 def killed_after(updates: int, job: TrainingJob) -> None:
     """Train until ``updates`` updates are saved, then die; random numbers are drawn meanwhile."""
     done = 0
-    update = Trainer.update
+    update = Course._update
 
-    def mortal(self: Trainer, segments: Any) -> Any:
+    def mortal(self: Course) -> None:
         nonlocal done
         if done == updates:
             raise Killed
         done += 1
-        return update(self, segments)
+        update(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "update", mortal)
+        patch.setattr(Course, "_update", mortal)
         with pytest.raises(Killed):
             train_stage(job)
     torch.rand(17)
@@ -133,11 +139,20 @@ def test_a_stop_after_any_update_changes_no_byte(case, dataset, straight, capsys
         assert not (again.out / NAME).exists()
 
 
+@pytest.mark.parametrize("case", ["idle segments", "windows", "target network"])
+def test_observations_left_on_disk_change_no_byte(case, dataset, straight, monkeypatch):
+    monkeypatch.setenv(LIMIT, "0")
+    again = job(case, dataset, "out")
+    killed_after(3, again)
+    train_stage(again)
+    assert result(again.out) == straight(case)
+
+
 def test_many_stops_change_no_byte(dataset, straight):
     again = job("memory noise", dataset, "out")
     for _ in range(UPDATES - 1):
         killed_after(1, again)
-    assert state(again.out)["past"]["resumed"] == UPDATES - 2
+    assert state(again.out)["point"]["resumed"] == UPDATES - 2
     train_stage(again)
     assert result(again.out) == straight("memory noise")
 
@@ -161,9 +176,9 @@ def fail(*_: object) -> None:
 def test_what_was_spent_before_is_kept(dataset):
     again = job("full gradient", dataset, "out")
     killed_after(2, again)
-    first = state(again.out)["past"]["spent"]
+    first = state(again.out)["point"]["seconds"]
     killed_after(2, again)
-    second = state(again.out)["past"]["spent"]
+    second = state(again.out)["point"]["seconds"]
     assert 0 < first[0] < second[0]
     assert 0 < first[1] < second[1]
 

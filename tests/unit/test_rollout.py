@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -17,7 +14,7 @@ from memdt.environments import tmaze
 from memdt.environments.task import Task
 from memdt.evaluation.memory_edits import MemoryEdit
 from memdt.evaluation.rollout import Protocol, Rollout
-from memdt.models.interface import Spaces
+from memdt.models.interface import Choice, Spaces, Step
 from memdt.settings.schema import Condition
 
 LENGTH = 4
@@ -29,7 +26,7 @@ def protocol(greedy: bool = True, context: int = LENGTH, **condition: object) ->
 
 
 def environment(segments: int, count: int):
-    return Task.named("tmaze", {}).vector(count, segments * LENGTH)
+    return Task(tmaze, tmaze.Settings()).vector(count, segments * LENGTH)
 
 
 def policy_of(name: str = "rate", **parts: object) -> torch.nn.Module:
@@ -46,28 +43,28 @@ def policy_of(name: str = "rate", **parts: object) -> torch.nn.Module:
     return policy.eval()
 
 
-@dataclass
 class Watched:
-    """Wraps a policy and keeps what it was asked and what it answered."""
+    """Keeps what a policy was asked and what it answered."""
 
-    policy: torch.nn.Module
-    questions: list = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
-    closed: list = field(default_factory=list)
+    def __init__(self, policy: torch.nn.Module) -> None:
+        self.policy = policy
+        self.questions: list[Step] = []
+        self.outputs: list[Tensor] = []
+        self.closed: list = []
+        step, end_segment = policy.step, policy.end_segment
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.policy, name)
+        def watched_step(seen, state):
+            output, state = step(seen, state)
+            self.questions.append(seen)
+            self.outputs.append(output.clone())
+            return output, state
 
-    def step(self, step, state):
-        output, state = self.policy.step(step, state)
-        self.questions.append(step)
-        self.outputs.append(output.clone())
-        return output, state
+        def watched_end(action, state):
+            memory = end_segment(action, state)
+            self.closed.append((action.clone(), memory))
+            return memory
 
-    def end_segment(self, action, state):
-        memory = self.policy.end_segment(action, state)
-        self.closed.append((action.clone(), memory))
-        return memory
+        policy.step, policy.end_segment = watched_step, watched_end
 
 
 class Recorder:
@@ -89,7 +86,7 @@ def test_a_rollout_sees_what_training_sees(parts: dict) -> None:
     """The logits of a rollout are those of ``forward`` on the episode that came out of it."""
     watched, recorder = Watched(policy_of(**parts)), Recorder(environment(3, 2))
     with torch.inference_mode():
-        outcome = Rollout(watched, recorder, protocol(greedy=False)).play([0, 1])
+        outcome = Rollout(watched.policy, recorder, protocol(greedy=False)).play([0, 1])
     steps = int(outcome.steps.min())
     assert steps > 2 * LENGTH  # two borders are crossed
     observations = torch.stack([q.observation[:2] for q in watched.questions[:steps]], dim=1)
@@ -111,7 +108,7 @@ def test_a_rollout_sees_what_training_sees(parts: dict) -> None:
 
 def test_memory_is_updated_after_every_full_segment_with_its_last_action() -> None:
     watched, recorder = Watched(policy_of()), Recorder(environment(3, 4))
-    Rollout(watched, recorder, protocol(greedy=False)).play([0, 1, 2, 3])
+    Rollout(watched.policy, recorder, protocol(greedy=False)).play([0, 1, 2, 3])
     longest = len(recorder.actions)
     assert len(watched.closed) == (longest - 1) // LENGTH
     last_action = watched.closed[0][0].numpy()
@@ -136,7 +133,7 @@ def test_the_return_to_go_falls_by_what_is_received_unless_it_is_held() -> None:
 
     for held, expected in ((False, [1.0, 0.75, 0.5]), (True, [1.0, 1.0, 1.0])):
         watched = Watched(policy_of())
-        Rollout(watched, Paid(environment(2, 1)), protocol(return_to_go_held=held)).play([0])
+        Rollout(watched.policy, Paid(environment(2, 1)), protocol(return_to_go_held=held)).play([0])
         assert [float(q.return_to_go[0]) for q in watched.questions[:3]] == expected
 
 
@@ -192,7 +189,7 @@ def test_replacing_memory_by_noise_changes_what_is_done() -> None:
     outputs = []
     for condition in ({}, {"memory_edit": "noise"}):
         watched = Watched(policy_of())
-        Rollout(watched, environment(3, 2), protocol(**condition)).play([0, 1])
+        Rollout(watched.policy, environment(3, 2), protocol(**condition)).play([0, 1])
         outputs.append(watched.outputs)
     plain, noisy = outputs
     assert all(torch.equal(a, b) for a, b in zip(plain[:LENGTH], noisy[:LENGTH], strict=True))
@@ -204,7 +201,7 @@ def test_a_decision_transformer_with_more_context_sees_more() -> None:
     results = []
     for context in (LENGTH, 3 * LENGTH):
         watched = Watched(policy_of("decision_transformer"))
-        Rollout(watched, environment(3, 2), protocol(context=context)).play([0, 1])
+        Rollout(watched.policy, environment(3, 2), protocol(context=context)).play([0, 1])
         results.append(watched.outputs)
     short, long = results
     torch.testing.assert_close(short[LENGTH - 1], long[LENGTH - 1], rtol=0, atol=1e-5)
@@ -214,11 +211,12 @@ def test_a_decision_transformer_with_more_context_sees_more() -> None:
 @pytest.mark.parametrize(
     ("greedy", "spread", "width"), [(True, 1.0, 0), (False, 0.0, 0), (False, 0.5, 0.5)]
 )
-def test_continuous_actions_lie_around_their_means(greedy, spread, width):
-    arm = SimpleNamespace(single_action_space=spaces.Box(-1, 1, (2,), np.float32))
-    policy = SimpleNamespace(parameters=lambda: iter(()), spread=spread)
-    rollout = Rollout(policy, arm, protocol(greedy=greedy))
+def test_continuous_actions_lie_around_their_means(greedy, spread, width, monkeypatch):
+    arm = Spaces(spaces.Box(-1, 1, (4,), np.float32), spaces.Box(-1, 1, (2,), np.float32))
+    module = discovery.load("memdt.models", "random")
+    policy = module.build(module.Settings(name="random"), arm)
+    monkeypatch.setattr(type(policy), "spread", spread)
     means = torch.full((500, 2), 0.25)
-    distance = rollout._act(means) - means
+    distance = policy.choose(means, Choice(greedy, torch.Generator().manual_seed(0))) - means
     assert distance.abs().max() <= width
     assert distance.std().item() == pytest.approx(width / 3**0.5, abs=0.02)  # of a uniform draw

@@ -141,7 +141,7 @@ def test_a_signal_saves_and_the_same_command_ends_with_the_same_bytes(
         said.splitlines()[-1],
     )
     assert told, said
-    assert state(out)["past"]["updates"] == int(told[1])
+    assert state(out)["point"]["updates"] == int(told[1])
     assert [path.name for path in out.iterdir()] == [NAME]
     status, said = stage.run(out)
     assert status == 0, said

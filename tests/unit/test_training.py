@@ -16,8 +16,9 @@ from memdt.errors import UserError
 from memdt.models.interface import Spaces
 from memdt.settings.schema import TrainingSettings
 from memdt.training.checkpoints import load_checkpoint, save_checkpoint
-from memdt.training.loop import Trainer, with_idle_segments
+from memdt.training.learners.behaviour_cloning import BehaviourCloning, with_idle_segments
 from memdt.training.losses import action_score
+from memdt.training.optimiser import AdamW
 from memdt.training.schedules import learning_rate_factor
 
 SPACES = Spaces(gym_spaces.Box(-1, 1, (2,), np.float32), gym_spaces.Discrete(3))
@@ -40,13 +41,14 @@ def rate() -> torch.nn.Module:
     return module.build(module.Settings(name="rate", memory_tokens=2, **sizes), SPACES)
 
 
-def trainer(policy: torch.nn.Module, **changes: object) -> Trainer:
+def trainer(policy: torch.nn.Module, **changes: object) -> BehaviourCloning:
     values = {
         "segments": 3, "updates_per_stage": (1,), "batch_size": 4, "learning_rate": 0.1,
         "weight_decay": 0.0, "gradient_clip": 1e9, **changes,
     }  # fmt: skip
-    optimiser = torch.optim.SGD(policy.parameters(), lr=0.1)
-    return Trainer(policy, TrainingSettings(**values), optimiser, torch.Generator().manual_seed(0))
+    optimiser = AdamW(policy.parameters(), lr=0.1, betas=(0.9, 0.95), weight_decay=0.0)
+    settings, noise = TrainingSettings(**values), torch.Generator().manual_seed(0)
+    return BehaviourCloning(policy, settings, optimiser, noise, segment_length=4)
 
 
 def test_the_loss_averages_over_real_steps_only() -> None:
@@ -107,8 +109,8 @@ def test_full_gradient_takes_one_step_a_batch_and_detached_one_a_segment() -> No
         policy = rate()
         made = trainer(policy, gradient_through_memory=mode)
         steps = []
-        made.optimiser.register_step_post_hook(lambda *_, steps=steps: steps.append(1))
-        made.update(segments)
+        made.optimiser.step = lambda steps=steps: steps.append(1)
+        made.update(0, segments)
         assert len(steps) == expected
 
 
@@ -170,7 +172,7 @@ def test_training_is_the_same_bits_on_repetition() -> None:
         policy = rate()
         made = trainer(policy)
         for seed in range(3):
-            made.update([segment(4, seed), segment(2, seed + 9)])
+            made.update(seed, [segment(4, seed), segment(2, seed + 9)])
         results.append(torch.cat([p.detach().flatten() for p in policy.parameters()]))
     assert torch.equal(*results)
 

@@ -102,9 +102,9 @@ def run_of(wildcards):
     return Run(wildcards.experiment, wildcards.variant, int(wildcards.seed))
 
 
-def names_of(experiment, variant, scale):
+def run_source(step, experiment, variant, scale):
     settings = resolve(experiment, variant, scale).settings
-    return {"model": settings.model["name"], "environment": settings.environment.module}
+    return digests.source_digest(step, **digests.components_of(step, settings))
 
 
 @by_wildcards
@@ -147,7 +147,7 @@ def train_settings(scale, experiment, variant, stage):
 
 @by_wildcards
 def train_source(scale, experiment, variant):
-    return digests.source_digest("train", **names_of(experiment, variant, scale))
+    return run_source("train", experiment, variant, scale)
 
 
 @by_wildcards
@@ -176,7 +176,7 @@ def evaluate_settings(scale, experiment, variant):
 
 @by_wildcards
 def evaluate_source(scale, experiment, variant):
-    return digests.source_digest("evaluate", **names_of(experiment, variant, scale))
+    return run_source("evaluate", experiment, variant, scale)
 
 
 @by_wildcards
@@ -186,12 +186,12 @@ def evaluation_share(scale, experiment, variant):
 
 @by_wildcards
 def attention_source(scale, experiment, variant):
-    return digests.source_digest("attention", **names_of(experiment, variant, scale))
+    return run_source("attention", experiment, variant, scale)
 
 
 @by_wildcards
 def record_source(scale, experiment, variant):
-    return digests.source_digest("record", **names_of(experiment, variant, scale))
+    return run_source("record", experiment, variant, scale)
 
 
 @by_wildcards

@@ -46,11 +46,10 @@ def origin(resolved: Resolved, key: str) -> str:
 def show_sources(resolved: Resolved) -> None:
     """Print what makes dataset, checkpoint and evaluation stale, and which code does not count."""
     settings = resolved.settings
-    module, of_run = settings.environment.module, {"model": settings.model["name"]}
+    module = settings.environment.module
     named = {
-        "dataset": {"source": settings.dataset["source"]},
-        "train": of_run,
-        "evaluate": of_run,
+        "dataset": {"environment": module, "source": settings.dataset["source"]},
+        **{step: digests.components_of(step, settings) for step in ("train", "evaluate")},
     }
     table = Table("step", "module", "digest", box=None, pad_edge=False, header_style="bold")
     shaped_by = {
@@ -59,7 +58,6 @@ def show_sources(resolved: Resolved) -> None:
         "evaluate": slices.evaluate(settings),
     }
     for step, components in named.items():
-        components = {"environment": module, **components}
         table.add_row(step, "settings", settings_digest(shaped_by[step]), style="bold")
         table.add_row(step, "source code", digests.source_digest(step, **components), style="bold")
         for name, found in digests.explain(step, **components).items():

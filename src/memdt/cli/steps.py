@@ -74,10 +74,11 @@ class RunStep(FileStep):
 
         return resolve(self.experiment, self.variant, self.scale_name)
 
-    def names(self) -> dict[str, str]:
-        """The model and the environment whose source code counts."""
-        settings = self.resolve().settings
-        return {"model": settings.model["name"], "environment": settings.environment.module}
+    def run_source(self, step: str) -> str:
+        """The source digest of a step of this run; refuses like ``source``."""
+        from memdt.workflow.digests import components_of
+
+        return self.source(step, **components_of(step, self.resolve().settings))
 
     @property
     def label(self) -> str:
@@ -155,7 +156,7 @@ class Train(RunStep):
             dataset=self.dataset or plan.dataset(*place[:3]),
             start=self.start[0] if self.start else plan.start(self.scale_name, run, self.stage),
             out=self.out or paths.stage(*place, self.stage),
-            source_digest=self.source("train", **self.names()),
+            source_digest=self.run_source("train"),
             label=self.label,
         )
         with device.room_told("training.batch_size"):
@@ -211,7 +212,7 @@ class Evaluate(CheckpointStep):
         job = EvaluationJob(
             **given,
             out=self.out or paths.episodes(*self.place),
-            source_digest=self.source("evaluate", **self.names()),
+            source_digest=self.run_source("evaluate"),
             label=self.label,
         )
         with device.room_told("evaluation.episodes"):
@@ -228,7 +229,7 @@ class Attention(CheckpointStep):
     def run(self) -> None:
         """Play one episode and write its attention weights."""
         given = self.given()
-        self.source("attention", **self.names())
+        self.run_source("attention")
         from memdt.evaluation.attention_maps import AttentionJob, record_attention
 
         record_attention(AttentionJob(**given, out=self.out or paths.attention(*self.place)))
@@ -244,7 +245,7 @@ class Record(CheckpointStep):
     def run(self) -> None:
         """Play and write."""
         given = self.given()
-        self.source("record", **self.names())
+        self.run_source("record")
         from memdt import device
         from memdt.evaluation.recorder import RecordingJob, record_run
 

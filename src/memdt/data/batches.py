@@ -82,7 +82,7 @@ class Batches:
 
     def batch(self, update: int) -> list[Segment]:
         """The batch of one update (counted from 0), a Segment for each segment index."""
-        episodes, first, last = self._rows(update)
+        episodes, first, last = self.rows(update)
         counts = -(-(last - first) // self.segment_length)
         shown = self._shown(episodes, update)
         segments = []
@@ -99,7 +99,7 @@ class Batches:
 
         For models that take an episode as one context; none is padded to the longest of the batch.
         """
-        episodes, first, last = self._rows(update)
+        episodes, first, last = self.rows(update)
         counts = -(-(last - first) // self.segment_length)
         shown = self._shown(episodes, update)
         windows = []
@@ -120,7 +120,7 @@ class Batches:
             return None
         return self.demonstrations.of_others(episodes, (self.seed, update, 1))
 
-    def _rows(
+    def rows(
         self, update: int
     ) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
         """Episode, first and one-past-last step of each row, rows with more segments first."""

@@ -20,6 +20,7 @@ from jaxtyping import Int
 
 from memdt.data.segments import EpisodeTensors, Segment
 from memdt.errors import UserError
+from memdt.settings.schema import DemonstrationSettings
 
 Part = Literal["first", "last"]
 
@@ -38,6 +39,16 @@ class Demonstrations:
         self.places = np.zeros(len(numbers), dtype=np.int64)  # of each episode among its group
         for members in self.members:
             self.places[members] = np.arange(len(members))
+
+    @classmethod
+    def of(
+        cls, tensors: EpisodeTensors, wanted: DemonstrationSettings | None
+    ) -> Demonstrations | None:
+        """What a model can be shown of these episodes; None where it wants nothing."""
+        if wanted is None:
+            return None
+        steps, part = wanted.demonstration_steps, wanted.demonstration_part
+        return cls(tensors, tensors.groups.tolist(), steps, part)
 
     def of_others(self, episodes: Int[np.ndarray, " batch"], draw: Sequence[int]) -> Segment:
         """For each of these episodes a stretch of another one of its group.

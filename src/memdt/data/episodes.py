@@ -52,7 +52,9 @@ class EpisodeStore:
     actions: Shaped[np.ndarray | h5py.Dataset, "steps ..."]
     rewards: Float[np.ndarray, " steps"]
     offsets: Int[np.ndarray, " borders"]  # first step of each episode, then the number of steps
-    final_observations: Shaped[np.ndarray | h5py.Dataset, "episodes ..."]  # after the last step that is kept
+    final_observations: Shaped[
+        np.ndarray | h5py.Dataset, "episodes ..."
+    ]  # after the last step that is kept
     terminated: Bool[np.ndarray, " episodes"]  # the whole episode ended by itself
     truncated: Bool[np.ndarray, " episodes"]  # it was cut, as by a time limit
     seeds: Int[np.ndarray, " episodes"]  # of the environment, or NO_SEED

@@ -105,6 +105,9 @@ class EpisodeTensors:
     returns_to_go: Float[Tensor, " steps"]
     offsets: Int[np.ndarray, " borders"]  # episode i holds the steps offsets[i] .. offsets[i+1]-1
     groups: Shaped[np.ndarray, " episodes"]  # a word each
+    rewards: Float[Tensor, " steps"]
+    final_observations: Shaped[Tensor, "episodes ..."]  # after the last step; one frame
+    terminated: Bool[Tensor, " episodes"]  # nothing comes after the last step that is held
     labels: Shaped[Tensor, "steps ..."] | None = None  # None: the actions
     frame_stack: int = 1  # single frames are held, and joined when they are read
 
@@ -134,9 +137,17 @@ class EpisodeTensors:
             returns_to_go=torch.from_numpy(np.concatenate(remaining)).to(device),
             offsets=store.offsets.astype(np.int64),
             groups=store.groups,
+            rewards=torch.from_numpy(store.rewards.astype(np.float32)).to(device),
+            final_observations=_observations(store.final_observations).to(device),
+            terminated=torch.from_numpy(store.terminated & (store.later_steps == 0)).to(device),
             frame_stack=frame_stack,
             labels=None if store.labels is None else _actions(store.labels).to(device),
         )
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether a batch reads observations from a file."""
+        return not isinstance(self.observations, Tensor)
 
     @property
     def lengths(self) -> Int[np.ndarray, " episodes"]:
@@ -166,14 +177,14 @@ class EpisodeTensors:
         mask = index < ends
         index = torch.minimum(index, ends - 1)
         return Segment(
-            observations=self._observed(index),
+            observations=self.observed(index),
             actions=_padded(self.actions[index], mask),
             returns_to_go=self.returns_to_go[index].masked_fill(~mask, 0.0),
             mask=mask,
             labels=None if self.labels is None else _padded(self.labels[index], mask),
         )
 
-    def _observed(self, index: Int[Tensor, "batch time"]) -> Shaped[Tensor, "batch time ..."]:
+    def observed(self, index: Int[Tensor, "batch time"]) -> Shaped[Tensor, "batch time ..."]:
         """What was seen at these steps: one frame, or the last few ones along the channels.
 
         Before an episode's first frame there is nothing to see, so this frame is repeated.

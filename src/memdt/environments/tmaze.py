@@ -63,6 +63,13 @@ class Settings(BaseModel):
         default=1, ge=0, description="steps that the time limit leaves beyond the shortest solution"
     )
 
+    mistakes: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of collected episodes in which the collector turns the wrong way",
+    )
+
     @property
     def time_limit(self) -> int:
         """Steps after which an episode is cut: to the junction, the turn, and the spare steps."""
@@ -115,11 +122,14 @@ class Oracle:
 
     def __init__(self, settings: Settings) -> None:
         self._one_step_early = settings.flag == "before_junction"
+        self._mistakes = settings.mistakes
 
     def reset(self, seeds: Sequence[int]) -> None:
         """Forget the hints of earlier episodes."""
         self._hint = np.zeros(len(seeds), dtype=np.float32)
         self._flagged = np.zeros(len(seeds), dtype=bool)
+        draws = [np.random.default_rng([seed, 1]).random() for seed in seeds]
+        self._believed = np.where(np.array(draws) < self._mistakes, -1, 1)
 
     def act(self, observations: Observations, info: dict[str, Any]) -> Int[np.ndarray, " rows"]:
         """Right, or the turn that the hint asked for."""
@@ -127,7 +137,7 @@ class Oracle:
         flagged = observations[:, FLAG] == 1
         turn = self._flagged if self._one_step_early else flagged
         self._flagged = flagged
-        return np.where(turn, np.where(self._hint > 0, UP, DOWN), RIGHT)
+        return np.where(turn, np.where(self._hint * self._believed > 0, UP, DOWN), RIGHT)
 
 
 def _observation_space() -> spaces.Box:

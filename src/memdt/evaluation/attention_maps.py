@@ -22,7 +22,7 @@ from memdt.errors import UserError
 from memdt.evaluation.evaluate import load_demonstrations, load_policy, rollout_of
 from memdt.evaluation.rollout import Observer
 from memdt.files import atomic_path
-from memdt.models.interface import AttentionMaps, SequencePolicy, Step
+from memdt.models.interface import AttentionMaps, Policy, SequencePolicy, Step
 from memdt.settings.schema import Condition, RunSettings
 
 
@@ -42,7 +42,7 @@ def record_attention(job: AttentionJob) -> None:
     policy = load_policy(job.settings, job.checkpoint)
     shown = load_demonstrations(job.settings, job.dataset)
     segments = play_episode(job.settings, policy, job.seed, shown)
-    maps = look(policy, segments)
+    maps = look(policy, segments) if isinstance(policy, SequencePolicy) else []
     if not maps:
         name = job.settings.model["name"]
         raise UserError(f"{name} has no attention to show", "figures.yaml", "name a transformer")
@@ -62,7 +62,7 @@ def record_attention(job: AttentionJob) -> None:
 
 
 def play_episode(
-    settings: RunSettings, policy: SequencePolicy, seed: int, shown: Demonstrations | None = None
+    settings: RunSettings, policy: Policy, seed: int, shown: Demonstrations | None = None
 ) -> list[Segment]:
     """The first evaluation episode, as long as training's longest, as segments of one row."""
     played = [settings.evaluation.first_seed]

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from memdt.data.access import open_episodes
 from memdt.data.demonstrations import Demonstrations
-from memdt.data.episode_file import read_episodes
-from memdt.data.segments import EpisodeTensors
 from memdt.device import default_device
 from memdt.environments.task import Task
 from memdt.evaluation import episode_table
 from memdt.evaluation.rollout import Outcomes, Protocol, Rollout
 from memdt.files import write_text
-from memdt.models.interface import SequencePolicy
+from memdt.models.building import build_policy
+from memdt.models.interface import Policy
 from memdt.progress import Progress
 from memdt.provenance import manifest, measured, write_manifest
 from memdt.seeding import stream
@@ -26,7 +26,6 @@ from memdt.settings import slices
 from memdt.settings.resolve import digest
 from memdt.settings.schema import Condition, RunSettings
 from memdt.training.checkpoints import load_checkpoint
-from memdt.training.train import build_policy, demonstrations_in
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def evaluate_run(job: EvaluationJob) -> None:
     write_manifest(job.out.with_name("evaluation_manifest.json"), made, measured(started))
 
 
-def load_policy(settings: RunSettings, checkpoint: Path) -> SequencePolicy:
+def load_policy(settings: RunSettings, checkpoint: Path) -> Policy:
     """The trained policy of a run, ready to act."""
     policy = build_policy(settings, weights_seed=0)
     wanted = digest(slices.played(settings))
@@ -68,13 +67,13 @@ def load_policy(settings: RunSettings, checkpoint: Path) -> SequencePolicy:
 
 def load_demonstrations(settings: RunSettings, dataset: Path | None) -> Demonstrations | None:
     """What the policy can be shown of the environment's dataset; None where it wants nothing."""
-    if slices.demonstration(settings) is None:
+    wanted = slices.demonstration(settings)
+    if wanted is None:
         return None
     assert dataset is not None
-    mend = f"snakemake --cores all {dataset} --force"
-    store = read_episodes(dataset, digest(slices.dataset(settings)), mend)
-    tensors = EpisodeTensors.from_store(store, default_device())
-    return demonstrations_in(settings, store, tensors)
+    remedy = f"snakemake --cores all {dataset} --force"
+    episodes = open_episodes(dataset, digest(slices.dataset(settings)), remedy, default_device())
+    return Demonstrations.of(episodes, wanted)
 
 
 def _cases(settings: RunSettings) -> Iterator[tuple[str, Condition, int]]:
@@ -85,7 +84,7 @@ def _cases(settings: RunSettings) -> Iterator[tuple[str, Condition, int]]:
 
 def _rows(
     job: EvaluationJob,
-    policy: SequencePolicy,
+    policy: Policy,
     shown: Demonstrations | None,
     name: str,
     condition: Condition,
@@ -120,7 +119,7 @@ def evaluation_seeds(settings: RunSettings) -> range:
 
 def play(
     settings: RunSettings,
-    policy: SequencePolicy,
+    policy: Policy,
     condition: Condition,
     segments: int,
     seed: int,
@@ -147,7 +146,7 @@ def seed_batches(settings: RunSettings) -> list[range]:
 
 def rollout_of(
     settings: RunSettings,
-    policy: SequencePolicy,
+    policy: Policy,
     condition: Condition,
     segments: int,
     seed: int,
@@ -167,7 +166,7 @@ def rollout_of(
         target_return=evaluation.target_return,
         greedy=evaluation.action_selection == "greedy",
         condition=condition,
-        context_steps=_context_steps(settings, condition, policy),
+        context_steps=_context_steps(settings, condition),
         seed=stream(seed, "rollout", evaluation.seed, segments, *([batch] if batch else [])),
     )
     vector = task.vector(len(seeds), segments * settings.segment_length)
@@ -178,10 +177,8 @@ def rollout_of(
     return rollout
 
 
-def _context_steps(settings: RunSettings, condition: Condition, policy: SequencePolicy) -> int:
-    """How far back a policy without recurrence looks; one segment for a recurrent one."""
-    if policy.recurrent:
-        return settings.segment_length
+def _context_steps(settings: RunSettings, condition: Condition) -> int:
+    """How far back a policy without recurrence looks."""
     segments = condition.context_segments or 1
     if condition.full_context:
         segments = settings.training.segments

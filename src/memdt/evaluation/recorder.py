@@ -25,7 +25,7 @@ from memdt.environments.vectors import screens
 from memdt.evaluation.evaluate import load_demonstrations, load_policy, rollout_of, seed_batches
 from memdt.evaluation.recordings import Recording, joined, write_recording
 from memdt.evaluation.rollout import Observer, Outcomes
-from memdt.models.interface import Memory, SequencePolicy, Step
+from memdt.models.interface import Memory, Policy, Step
 from memdt.progress import Progress
 from memdt.settings.schema import Condition, RunSettings
 
@@ -57,7 +57,7 @@ def record_run(job: RecordingJob) -> None:
 
 def record(
     settings: RunSettings,
-    policy: SequencePolicy,
+    policy: Policy,
     seed: int,
     label: str = "",
     shown: Demonstrations | None = None,
@@ -185,17 +185,17 @@ def compressed(screen: UInt8[np.ndarray, "height width 3"]) -> bytes:
 
 def _recording(
     settings: RunSettings,
-    told: Recorder,
+    kept: Recorder,
     ends: Outcomes,
     seeds: Sequence[int],
     groups: Sequence[str],
 ) -> Recording:
-    """What the recorder kept, as arrays."""
+    """What the kept kept, as arrays."""
     task = Task.of(settings.environment)
     names = task.measures
-    moments = [[info[name] for name in names] for info in (*told.infos, ends.measures)]
+    moments = [[info[name] for name in names] for info in (*kept.infos, ends.measures)]
     hint = task.hint_steps
-    frames = [frame for film in told.films for frame in film]
+    frames = [frame for film in kept.films for frame in film]
     sizes = np.array([len(frame) for frame in frames], np.int64)
     counted = np.array(moments, np.int32).reshape(len(moments), len(names), len(seeds))
     return Recording(
@@ -204,13 +204,13 @@ def _recording(
         lengths=ends.steps,
         measure_names=np.array(names, np.str_),
         measures=counted.transpose(0, 2, 1),
-        actions=np.stack(told.actions),
-        returns_to_go=np.stack(told.returns_to_go),
-        memory=vectors(told.memory, len(seeds)),
+        actions=np.stack(kept.actions),
+        returns_to_go=np.stack(kept.returns_to_go),
+        memory=vectors(kept.memory, len(seeds)),
         segment_length=np.array(settings.segment_length),
         hint=np.array([hint.start, hint.stop]),
-        filmed=np.array(told.filmed, np.int64),
-        film_every=np.array(told.film_every),
-        frame_bytes=sizes.reshape(len(told.filmed), -(-len(told.infos) // told.film_every)),
+        filmed=np.array(kept.filmed, np.int64),
+        film_every=np.array(kept.film_every),
+        frame_bytes=sizes.reshape(len(kept.filmed), -(-len(kept.infos) // kept.film_every)),
         frames=np.frombuffer(b"".join(frames), np.uint8),
     )

@@ -1,7 +1,8 @@
-"""Roll a policy out in a vectorised environment: one cached decoding step for all episodes at once.
+"""Play a policy in a vectorised environment: all episodes take a step at once.
 
-Memory is updated at segment borders exactly as in training: the write tokens see all 3K tokens of
-the closed segment, its last action included (the public code closes with 3K - 1; Deviation D18).
+A policy with a memory updates it at segment borders exactly as in training: the write tokens see
+all 3K tokens of the closed segment, its last action included (the public code closes with 3K - 1;
+Deviation D18).
 """
 
 from __future__ import annotations
@@ -12,15 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces as gym_spaces
 from gymnasium.vector import VectorEnv
-from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from memdt.data.segments import Segment
 from memdt.evaluation.memory_edits import MemoryEdit
-from memdt.models.interface import DecodeState, Memory, SequencePolicy, Step
+from memdt.models.interface import Choice, Memory, Policy, Segmentation, Step
 from memdt.progress import Progress
 from memdt.settings.schema import Condition
 
@@ -32,7 +31,7 @@ class Outcomes:
     returns: NDArray[np.float64]
     steps: NDArray[np.int64]
     terminated: NDArray[np.bool_]  # False: cut by the time limit
-    measures: dict[str, list[Any]]  # what the environment told at the end, by its name
+    measures: dict[str, list[Any]]  # what the environment counted, by its name
 
     @classmethod
     def joined(cls, parts: Sequence[Outcomes]) -> Outcomes:
@@ -75,13 +74,15 @@ class Observer:
 class Rollout:
     """All episodes of one batch, in lock step; those that end leave the batch."""
 
-    def __init__(self, policy: SequencePolicy, environment: VectorEnv, protocol: Protocol) -> None:
+    def __init__(self, policy: Policy, environment: VectorEnv, protocol: Protocol) -> None:
         self.policy, self.environment, self.protocol = policy, environment, protocol
         self.device = next((p.device for p in policy.parameters()), torch.device("cpu"))
-        self.generator = torch.Generator(self.device).manual_seed(protocol.seed)
-        self.edit = MemoryEdit(protocol.condition, self.generator)
+        generator = torch.Generator(self.device).manual_seed(protocol.seed)
+        self.choice = Choice(protocol.greedy, generator)
+        self.edit = MemoryEdit(protocol.condition, generator)
         self.observer = Observer()
         self.demonstration: Segment | None = None  # one for each episode, if the policy wants any
+        self.alive = np.arange(0)  # episodes that have not ended
 
     @torch.inference_mode()
     def play(
@@ -93,17 +94,16 @@ class Rollout:
         space = self.environment.single_action_space
         actions = np.zeros((count, *(space.shape or ())), dtype=space.dtype)
         observations, info = self.environment.reset(seed=list(seeds))  # type: ignore[arg-type]
-        alive = np.arange(count)
-        state, previous = self._begin(count), None
+        alive = self.alive = np.arange(count)
+        protocol = self.protocol
+        cut = Segmentation(protocol.segment_length, protocol.context_steps, self._at_border)
+        state = self.policy.begin(count, self.demonstration, cut)
         step = 0
         while alive.size:
-            if step and self.policy.recurrent and step % self.protocol.segment_length == 0:
-                state, previous = self._next_segment(previous, state, alive), None
-            question = self._question(observations, returns, alive, previous)
-            outputs, state = self.policy.step(question, state)
-            previous = self._act(outputs)
-            self.observer.acts(alive, question, previous, info)
-            actions[alive] = previous.cpu().numpy()
+            seen = self._seen(observations, returns, alive)
+            chosen, state = self.policy.act(seen, state, self.choice)
+            self.observer.acts(alive, seen, chosen, info)
+            actions[alive] = chosen.cpu().numpy()
             observations, rewards, terminated, truncated, info = self.environment.step(actions)
             step += 1
             returns[alive] += rewards[alive]
@@ -113,28 +113,22 @@ class Rollout:
             ended = (terminated | truncated)[alive]
             if ended.any():
                 keep = torch.from_numpy(~ended).to(self.device)
-                alive, state, previous = alive[~ended], state.rows(keep), previous[keep]
+                alive, state = alive[~ended], state.rows(keep)
+                self.alive = alive
                 self.edit.rows(keep)
         return Outcomes(returns, lengths, terminated.copy(), info)
 
-    def _begin(self, count: int) -> DecodeState:
-        memory = self.policy.memory_after(self.demonstration, count)
-        return self.policy.begin_segment(memory, self.protocol.context_steps)
+    def _at_border(self, memory: Memory) -> Memory:
+        """The memory that the next segment starts from."""
+        memory = self.edit(memory)
+        self.observer.closes(self.alive, memory)
+        return memory
 
-    def _next_segment(
-        self, last_action: Tensor | None, state: DecodeState, alive: NDArray[np.int64]
-    ) -> DecodeState:
-        assert last_action is not None
-        memory = self.edit(self.policy.end_segment(last_action, state))
-        self.observer.closes(alive, memory)
-        return self.policy.begin_segment(memory, self.protocol.context_steps)
-
-    def _question(
+    def _seen(
         self,
         observations: NDArray[Any],
         returns: NDArray[np.float64],
         alive: NDArray[np.int64],
-        previous: Tensor | None,
     ) -> Step:
         """What the policy sees now: the target return falls by what has been received."""
         received = 0.0 if self.protocol.condition.return_to_go_held else returns[alive]
@@ -142,18 +136,4 @@ class Rollout:
         asked = self.protocol.target_return if asked is None else asked
         left = np.full(alive.size, asked) - received
         seen = torch.from_numpy(observations[alive]).to(self.device)
-        return Step(seen, torch.from_numpy(left.astype(np.float32)).to(self.device), previous)
-
-    def _act(self, outputs: Float[Tensor, "batch outputs"]) -> Tensor:
-        """Greedy or sampled choices; continuous ones lie around their means (see ``spread``)."""
-        if not isinstance(self.environment.single_action_space, gym_spaces.Discrete):
-            spread = 0.0 if self.protocol.greedy else self.policy.spread
-            return outputs + spread * self._uniform(outputs) if spread else outputs
-        if self.protocol.greedy:
-            return outputs.argmax(-1)
-        drawn = torch.multinomial(outputs.softmax(-1), 1, generator=self.generator)
-        return drawn[:, 0]
-
-    def _uniform(self, outputs: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
-        """Draws from [-1, 1], one for each number."""
-        return 2 * torch.rand(outputs.shape, generator=self.generator, device=self.device) - 1
+        return Step(seen, torch.from_numpy(left.astype(np.float32)).to(self.device))

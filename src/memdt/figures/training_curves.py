@@ -20,9 +20,9 @@ from memdt.figures.interface import FigureInputs
 from memdt.figures.parts import style
 from memdt.settings.schema import Frozen
 
-COLUMNS = ("experiment", "variant", "seed", "stage", "segments", "update", "loss", "accuracy")
+COLUMNS = ("experiment", "variant", "seed", "stage", "segments", "update")
 RUN = ["experiment", "variant", "seed"]
-PANELS = (("loss", "loss"), ("accuracy", "accuracy of actions"))
+TITLES = {"accuracy": "accuracy of actions"}
 
 
 class Options(Frozen):
@@ -30,6 +30,9 @@ class Options(Frozen):
 
     variants: tuple[str, ...] | None = Field(default=None, description="null: all variants")
     labels: dict[str, str] = Field(default={}, description="other words for a variant")
+    columns: tuple[str, ...] = Field(
+        default=("loss", "accuracy"), min_length=1, description="of the curves, a panel each"
+    )
     points: int = Field(default=120, gt=1, description="most points of a stage; more are averaged")
     lines_in_a_row: int = Field(default=4, gt=0, description="most variants in one row")
 
@@ -42,21 +45,23 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
         curves = curves[curves["variant"].isin(options.variants)]
     if curves.empty:
         raise inputs.nothing("training curves")
-    thinned = _thinned(curves, options.points)
-    return _through_all_stages(thinned, curves)[list(COLUMNS)]
+    missing = [column for column in options.columns if column not in curves]
+    if missing:
+        raise inputs.nothing(f"curves of {' and '.join(missing)}")
+    thinned = _thinned(curves, options)
+    return _through_all_stages(thinned, curves)[[*COLUMNS, *options.columns]]
 
 
-def _thinned(curves: pd.DataFrame, points: int) -> pd.DataFrame:
+def _thinned(curves: pd.DataFrame, options: Options) -> pd.DataFrame:
     """At most ``points`` rows a stage: neighbours are averaged, the last update of each is kept."""
     stage = curves.groupby([*RUN, "stage"], sort=False)
     rank, size = stage.cumcount(), stage["update"].transform("size")
-    chunk = rank * np.minimum(points, size) // size
+    chunk = rank * np.minimum(options.points, size) // size
     grouped = curves.assign(chunk=chunk).groupby([*RUN, "stage", "chunk"], sort=False)
     return grouped.agg(
         segments=("segments", "last"),
         update=("update", "last"),
-        loss=("loss", "mean"),
-        accuracy=("accuracy", "mean"),
+        **{column: (column, "mean") for column in options.columns},
     ).reset_index()
 
 
@@ -69,20 +74,20 @@ def _through_all_stages(points: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFr
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
-    """Loss on the left, accuracy on the right, a row for each set of stage borders.
+    """A panel for each column, a row for each set of stage borders.
 
-    Continuous actions have no accuracy, and figures of such runs no right half.
+    Continuous actions have no accuracy, and figures of such runs no panel of it.
     """
     options = inputs.options(Options)
     rows = _rows(data, options.lines_in_a_row)
-    panels = [panel for panel in PANELS if data[panel[0]].notna().any()]
+    panels = [column for column in options.columns if data[column].notna().any()]
     figure = style.new_figure(0.6 + 1.85 * len(rows))
     grid = figure.subplots(len(rows), len(panels), squeeze=False)
     for axes_of_row, names in zip(grid, rows, strict=True):
         shown = data[data["variant"].isin(names)]
-        for axes, (column, label) in zip(axes_of_row, panels, strict=True):
+        for axes, column in zip(axes_of_row, panels, strict=True):
             _panel(axes, shown, names, column)
-            axes.set_title(label, fontweight="normal", pad=15)
+            axes.set_title(TITLES.get(column, style.words(column)), fontweight="normal", pad=15)
         labels = [options.labels.get(name, style.words(name)) for name in names]
         _legend(axes_of_row[-1], labels, rises=len(panels) > 1)
     for axes in grid[-1]:

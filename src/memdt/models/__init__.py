@@ -2,3 +2,5 @@
 
 What several models share lies in ``parts``.
 """
+
+INFRASTRUCTURE = ("interface", "building")

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from memdt.data.segments import Segment
-from memdt.models.interface import DecodeState, Memory, SequencePolicy, Spaces, Step
+from memdt.models.interface import Memory, SequencePolicy, Spaces, State, Step
 from memdt.models.parts.encoders import action_head, observation_encoder
 from memdt.settings.schema import Frozen
 
@@ -35,7 +35,7 @@ class RecurrentMemory(Memory):
 
 
 @dataclass
-class RecurrentState(DecodeState):
+class RecurrentState(State):
     """The memory so far; a segment border changes nothing for an LSTM."""
 
     memory: RecurrentMemory
@@ -49,7 +49,7 @@ class RecurrentPolicy(SequencePolicy):
     """Observation encoder, LSTM, action head."""
 
     def __init__(self, settings: Settings, spaces: Spaces) -> None:
-        super().__init__()
+        super().__init__(spaces)
         self.settings = settings
         self.encoder = observation_encoder(spaces.observation, settings.width)
         self.lstm = nn.LSTM(settings.width, settings.width, settings.layers, batch_first=True)
@@ -82,14 +82,14 @@ class RecurrentPolicy(SequencePolicy):
         return RecurrentState(memory)
 
     def step(
-        self, step: Step, state: DecodeState
+        self, step: Step, state: State
     ) -> tuple[Float[Tensor, "batch outputs"], RecurrentState]:
         """One step of the LSTM."""
         assert isinstance(state, RecurrentState)
         logits, memory = self._run(self.encoder(step.observation)[:, None], state.memory)
         return logits[:, 0], RecurrentState(memory)
 
-    def end_segment(self, last_action: Tensor, state: DecodeState) -> RecurrentMemory:
+    def end_segment(self, last_action: Tensor, state: State) -> RecurrentMemory:
         """The state is the memory."""
         assert isinstance(state, RecurrentState)
         return state.memory

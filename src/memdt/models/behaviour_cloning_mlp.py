@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from memdt.data.segments import Segment
-from memdt.models.interface import DecodeState, Memory, NoState, SequencePolicy, Spaces, Step
+from memdt.models.interface import Memory, NoState, SequencePolicy, Spaces, State, Step
 from memdt.models.parts.encoders import action_head, observation_encoder
 from memdt.settings.schema import Frozen
 
@@ -24,7 +24,7 @@ class Perceptron(SequencePolicy):
     """Observation encoder, hidden layers, action head."""
 
     def __init__(self, settings: Settings, spaces: Spaces) -> None:
-        super().__init__()
+        super().__init__(spaces)
         hidden = [
             module
             for _ in range(settings.layers)
@@ -50,9 +50,7 @@ class Perceptron(SequencePolicy):
         """Nothing to prepare."""
         return NoState()
 
-    def step(
-        self, step: Step, state: DecodeState
-    ) -> tuple[Float[Tensor, "batch outputs"], DecodeState]:
+    def step(self, step: Step, state: State) -> tuple[Float[Tensor, "batch outputs"], State]:
         """Logits of the current observation."""
         return self.network(step.observation), state
 

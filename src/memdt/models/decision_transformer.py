@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from memdt.models.interface import DecodeState, Memory, Spaces, Step
+from memdt.models.interface import Memory, Spaces, State, Step
 from memdt.models.parts import segment_transformer
 from memdt.models.parts.segment_transformer import SegmentMemory, SegmentState, SegmentTransformer
 
@@ -36,7 +36,7 @@ class Settings(segment_transformer.Settings):
 
 
 @dataclass
-class WindowState(DecodeState):
+class WindowState(State):
     """The open window: embedded tokens since its start, and keys and values until it slides."""
 
     context_steps: int
@@ -71,7 +71,7 @@ class DecisionTransformer(SegmentTransformer):
         return WindowState(context_steps, super().begin_segment(memory, context_steps))
 
     def step(  # type: ignore[override]
-        self, step: Step, state: DecodeState
+        self, step: Step, state: State
     ) -> tuple[Float[Tensor, "batch outputs"], WindowState]:
         """Logits of the newest step, from at most ``context_steps`` steps."""
         assert isinstance(state, WindowState)
@@ -97,7 +97,7 @@ class DecisionTransformer(SegmentTransformer):
         top = [self._run(memory.rows(part), window[part], where)[:, -1] for part in parts]
         return torch.cat(top)
 
-    def end_segment(self, last_action: Tensor, state: DecodeState) -> SegmentMemory:
+    def end_segment(self, last_action: Tensor, state: State) -> SegmentMemory:
         """Nothing is carried: a rollout never closes the window."""
         raise NotImplementedError("a model without recurrence has no segments to close")
 

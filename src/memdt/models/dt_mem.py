@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from memdt.data.segments import Segment
-from memdt.models.interface import AttentionMaps, DecodeState, Memory, SequencePolicy, Spaces, Step
+from memdt.models.interface import AttentionMaps, Memory, SequencePolicy, Spaces, State, Step
 from memdt.models.parts.encoders import StepTokens, action_head
 from memdt.models.parts.geometry import Layout
 from memdt.models.parts.hyper_network import Adapters, HyperNetwork, HyperSettings, Pair
@@ -98,7 +98,7 @@ class SlotMemory(Memory):
 
 
 @dataclass
-class SlotState(DecodeState):
+class SlotState(State):
     """The slots of the open segment, and per memory module what its end needs."""
 
     memory: SlotMemory
@@ -139,8 +139,8 @@ class DecisionTransformerWithMemory(SequencePolicy):
     """Blocks and memory modules over one matrix of slots."""
 
     def __init__(self, settings: Settings, spaces: Spaces) -> None:
-        super().__init__()
-        self.settings, self.spaces = settings, spaces
+        super().__init__(spaces)
+        self.settings = settings
         self.steps = StepTokens(spaces, settings.width, settings.dropout)
         # Deviation D44: drawn once and trained; the paper says "a random matrix".
         self.slots = nn.Parameter(torch.randn(settings.slots, settings.width))
@@ -220,9 +220,7 @@ class DecisionTransformerWithMemory(SequencePolicy):
         past = [blocks.transformer.empty_past(batch, capacity) for blocks in self.blocks]
         return SlotState(memory, past)
 
-    def step(
-        self, step: Step, state: DecodeState
-    ) -> tuple[Float[Tensor, "batch outputs"], SlotState]:
+    def step(self, step: Step, state: State) -> tuple[Float[Tensor, "batch outputs"], SlotState]:
         """Feed the action before, then return-to-go and observation, which gives the logits."""
         assert isinstance(state, SlotState)
         tokens = self.steps.question(step.observation, step.return_to_go)
@@ -230,7 +228,7 @@ class DecisionTransformerWithMemory(SequencePolicy):
             tokens = torch.cat([self.steps.answer(step.previous_action), tokens], dim=1)
         return self.head(self._extend(state, tokens)[:, -1]), state
 
-    def end_segment(self, last_action: Tensor, state: DecodeState) -> SlotMemory:
+    def end_segment(self, last_action: Tensor, state: State) -> SlotMemory:
         """Feed the last action; then all 3K tokens of the segment write."""
         assert isinstance(state, SlotState)
         self._extend(state, self.steps.answer(last_action))

@@ -1,7 +1,10 @@
-"""The interface that everything generic depends on: a policy over segments, with a memory.
+"""The interfaces that everything generic depends on: a policy, and one over segments.
 
-Training unrolls ``forward`` over the segments of an episode; a rollout decodes one environment step
-at a time with a key/value cache and must give the same logits (a contract test).
+    Policy            ``begin`` and ``act``: all that a rollout knows
+    SequencePolicy    ``forward`` over a segment, and a memory carried to the next one
+
+Training unrolls ``forward`` over the segments of an episode; decoding takes one environment step at
+a time with a key/value cache and must give the same logits (a contract test).
 
 Legend of dimensions for the whole package:
     batch   episodes side by side            time    steps in a segment (K in RATE section 4.2)
@@ -11,9 +14,10 @@ Legend of dimensions for the whole package:
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -75,19 +79,43 @@ class Step:
 
     observation: Tensor  # batch ...
     return_to_go: Float[Tensor, " batch"]
-    previous_action: Tensor | None  # batch ...; None at the first step of an episode or segment
+    # batch ...; None at the first step of an episode or segment. Policies keep it themselves: who
+    # asks for an action leaves it out.
+    previous_action: Tensor | None = None
 
 
-class DecodeState(ABC):
-    """What decoding has seen since the last segment border. Used once: ``step`` may reuse it."""
+@dataclass(frozen=True)
+class Choice:
+    """How an action is chosen among those that a policy thinks possible."""
+
+    greedy: bool  # the best one; False: drawn
+    generator: torch.Generator
+
+    def uniform(self, like: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
+        """Draws from [-1, 1], one for each number of ``like``."""
+        return 2 * torch.rand(like.shape, generator=self.generator, device=like.device) - 1
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """How an episode is cut while it is played; a policy without segments has no use for it."""
+
+    steps: int  # of a segment, K in RATE section 4.2
+    context_steps: int  # how far a policy without recurrence looks back
+    # Called when a segment is closed; returns the memory that the next one starts from.
+    at_border: Callable[[Memory], Memory] = lambda memory: memory
+
+
+class State(ABC):
+    """What a policy remembers between two steps. Used once: the next step may reuse its memory."""
 
     @abstractmethod
-    def rows(self, rows: Bool[Tensor, " batch"]) -> DecodeState:
+    def rows(self, rows: Bool[Tensor, " batch"]) -> State:
         """The state of the episodes marked true; the others have ended."""
 
 
 @dataclass(frozen=True)
-class NoState(DecodeState):
+class NoState(State):
     """The state of a policy that remembers nothing between steps."""
 
     def rows(self, rows: Bool[Tensor, " batch"]) -> NoState:
@@ -103,10 +131,59 @@ class AttentionMaps:
     memory_tokens: int
 
 
-class SequencePolicy(nn.Module, ABC):
-    """A policy over segments of (return-to-go, observation, action) with a memory between them."""
+class Policy(nn.Module, ABC):
+    """What acts in an environment, in several episodes side by side: all that a rollout knows."""
 
-    # False: the model has no recurrence; a rollout never closes a segment, the window slides.
+    def __init__(self, spaces: Spaces) -> None:
+        super().__init__()
+        self.spaces = spaces
+
+    @abstractmethod
+    def begin(
+        self,
+        rows: int,
+        demonstration: Segment | None = None,
+        segmentation: Segmentation | None = None,
+    ) -> State:
+        """The state before the first step of ``rows`` episodes.
+
+        Args:
+            rows: number of episodes.
+            demonstration: a stretch of another episode for each row, for policies that want one.
+            segmentation: how episodes are cut; None: not at all.
+        """
+
+    @abstractmethod
+    def act(self, step: Step, state: State, choice: Choice) -> tuple[Tensor, State]:
+        """The action of each episode (batch ...), and the state after it."""
+
+
+@dataclass(frozen=True)
+class SequenceState(State):
+    """Where a policy over segments is in its episodes."""
+
+    segmentation: Segmentation
+    decoding: State  # of the open segment
+    steps: int = 0  # since the segment was opened
+    previous_action: Tensor | None = None
+
+    def rows(self, rows: Bool[Tensor, " batch"]) -> SequenceState:
+        """The episodes marked true."""
+        previous = None if self.previous_action is None else self.previous_action[rows]
+        return replace(self, decoding=self.decoding.rows(rows), previous_action=previous)
+
+
+WHOLE = Segmentation(sys.maxsize, sys.maxsize)  # one segment, however long an episode is
+
+
+class SequencePolicy(Policy):
+    """A policy over segments of (return-to-go, observation, action) with a memory between them.
+
+    Models offer ``forward`` for training and ``begin_segment``, ``step`` and ``end_segment`` for
+    decoding; ``begin`` and ``act`` follow from these.
+    """
+
+    # False: the model has no recurrence; no segment is ever closed, the window slides.
     recurrent: ClassVar[bool] = True
     # Continuous actions that are sampled are uniform, at most so far from the means.
     spread: ClassVar[float] = 0.0
@@ -142,22 +219,57 @@ class SequencePolicy(nn.Module, ABC):
         """
 
     @abstractmethod
-    def begin_segment(self, memory: Memory, context_steps: int) -> DecodeState:
+    def begin_segment(self, memory: Memory, context_steps: int) -> State:
         """Open a segment for decoding.
 
         ``context_steps``: how far a model without recurrence looks back; the segments of recurrent
-        models are closed by the caller after that many steps.
+        models are closed after that many steps.
         """
 
     @abstractmethod
-    def step(
-        self, step: Step, state: DecodeState
-    ) -> tuple[Float[Tensor, "batch outputs"], DecodeState]:
+    def step(self, step: Step, state: State) -> tuple[Float[Tensor, "batch outputs"], State]:
         """Action logits (or means) of one environment step, in inference mode."""
 
-    def end_segment(self, last_action: Tensor, state: DecodeState) -> Memory:
+    def end_segment(self, last_action: Tensor, state: State) -> Memory:
         """Close a full segment with its last action; the memory is the one ``forward`` returns."""
         return Memory()
+
+    def begin(
+        self,
+        rows: int,
+        demonstration: Segment | None = None,
+        segmentation: Segmentation | None = None,
+    ) -> SequenceState:
+        """The first segment, opened."""
+        return self._open(self.memory_after(demonstration, rows), segmentation or WHOLE)
+
+    def act(self, step: Step, state: State, choice: Choice) -> tuple[Tensor, SequenceState]:
+        """One cached step; a segment that is full is closed first, as in training."""
+        assert isinstance(state, SequenceState)
+        if self.recurrent and state.steps == state.segmentation.steps:
+            assert state.previous_action is not None
+            memory = self.end_segment(state.previous_action, state.decoding)
+            state = self._open(state.segmentation.at_border(memory), state.segmentation)
+        seen = replace(step, previous_action=state.previous_action)
+        outputs, decoding = self.step(seen, state.decoding)
+        actions = self.choose(outputs, choice)
+        return actions, replace(
+            state, decoding=decoding, steps=state.steps + 1, previous_action=actions
+        )
+
+    def _open(self, memory: Memory, segmentation: Segmentation) -> SequenceState:
+        steps = segmentation.steps if self.recurrent else segmentation.context_steps
+        return SequenceState(segmentation, self.begin_segment(memory, steps))
+
+    def choose(self, outputs: Float[Tensor, "batch outputs"], choice: Choice) -> Tensor:
+        """The best or a drawn action; continuous ones lie around their means (see ``spread``)."""
+        if not self.spaces.discrete:
+            spread = 0.0 if choice.greedy else self.spread
+            return outputs + spread * choice.uniform(outputs) if spread else outputs
+        if choice.greedy:
+            return outputs.argmax(-1)
+        drawn = torch.multinomial(outputs.softmax(-1), 1, generator=choice.generator)
+        return drawn[:, 0]
 
     def attention(self, segment: Segment, memory: Memory) -> tuple[AttentionMaps, Memory] | None:
         """Where ``forward`` looks, and the memory after it; None for a policy without attention."""

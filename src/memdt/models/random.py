@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from memdt.data.segments import Segment
-from memdt.models.interface import DecodeState, Memory, NoState, SequencePolicy, Spaces, Step
+from memdt.models.interface import Memory, NoState, SequencePolicy, Spaces, State, Step
 from memdt.settings.schema import Frozen
 
 
@@ -22,10 +22,6 @@ class RandomPolicy(SequencePolicy):
 
     spread = 1.0
 
-    def __init__(self, outputs: int) -> None:
-        super().__init__()
-        self.outputs = outputs
-
     def initial_memory(self, batch: int) -> Memory:
         """Empty."""
         return Memory()
@@ -34,21 +30,20 @@ class RandomPolicy(SequencePolicy):
         self, segment: Segment, memory: Memory
     ) -> tuple[Float[Tensor, "batch time outputs"], Memory]:
         """Zeros."""
-        zeros = torch.zeros(*segment.mask.shape, self.outputs, device=segment.mask.device)
+        shape = (*segment.mask.shape, self.spaces.action_outputs)
+        zeros = torch.zeros(shape, device=segment.mask.device)
         return zeros, memory
 
     def begin_segment(self, memory: Memory, context_steps: int) -> NoState:
         """Nothing to prepare."""
         return NoState()
 
-    def step(
-        self, step: Step, state: DecodeState
-    ) -> tuple[Float[Tensor, "batch outputs"], DecodeState]:
+    def step(self, step: Step, state: State) -> tuple[Float[Tensor, "batch outputs"], State]:
         """Zeros."""
         rows = step.return_to_go
-        return torch.zeros(rows.shape[0], self.outputs, device=rows.device), state
+        return torch.zeros(rows.shape[0], self.spaces.action_outputs, device=rows.device), state
 
 
 def build(settings: Settings, spaces: Spaces) -> RandomPolicy:
     """A random policy."""
-    return RandomPolicy(spaces.action_outputs)
+    return RandomPolicy(spaces)

@@ -26,16 +26,8 @@ from memdt.evaluation.recordings import Recording, read_recording
 from memdt.provenance import read_manifest
 from memdt.results import metric_names
 from memdt.results.metric_names import MetricName
+from memdt.training.curve import FIXED_COLUMNS
 
-CURVE_COLUMNS = (
-    "stage",
-    "update",
-    "segments",
-    "loss",
-    "accuracy",
-    "learning_rate",
-    "gradient_norm",
-)
 CELL_KEYS = ("experiment", "variant", "condition", "segments")
 MANIFEST_KEYS = ("experiment", "variant", "seed", "step", "path")
 
@@ -106,15 +98,18 @@ def load_curves(
 ) -> pd.DataFrame:
     """One row a logged update, all stages of a run in order.
 
-    Columns: experiment, variant, seed, then those of curve.csv. A loss that diverged is a result:
-    it comes as NaN and is no error.
+    Columns: experiment, variant, seed, stage, update, segments, then those of the runs' learners;
+    NaN where a run has no such column. A loss that diverged is a result: it comes as NaN and is no
+    error.
     """
     found = [
-        _numbers(path, CURVE_COLUMNS, CURVE_COLUMNS[:3]).assign(**run.keys)
+        _numbers(path, FIXED_COLUMNS, FIXED_COLUMNS, further=True).assign(**run.keys)
         for run in find_runs(scale, experiment, variants, root)
         for path in _stage_files(run, "curve.csv")
     ]
-    return _joined(found, ("experiment", "variant", "seed", *CURVE_COLUMNS))
+    columns = ("experiment", "variant", "seed", *FIXED_COLUMNS)
+    own = dict.fromkeys(name for frame in found for name in frame if name not in columns)
+    return _joined(found, (*columns, *own))
 
 
 def load_manifests(

@@ -103,6 +103,7 @@ def _settings_block() -> Schema:
     properties["model"] = _union("memdt.models")
     properties["environment"]["properties"]["parameters"] = _union("memdt.environments")
     properties["dataset"] = _union("memdt.data.sources")
+    properties["learner"] = _union("memdt.training.learners")
     optional = _without_required(schema)
     dotted = _dotted(optional)
     return {
@@ -118,7 +119,9 @@ def _union(package: str) -> Schema:
     properties: dict[str, list[Schema]] = {}
     for name in discovery.names(package):
         module = discovery.load(package, name)
-        for key, part in _inlined(module.Settings.model_json_schema())["properties"].items():
+        for key, part in (
+            _inlined(module.Settings.model_json_schema()).get("properties", {}).items()
+        ):
             known = properties.setdefault(key, [])
             if part not in known:
                 known.append(part)

@@ -26,6 +26,8 @@ from memdt.settings.layers import (
     read_file,
     read_yaml,
 )
+from memdt.settings.learners import PACKAGE as LEARNERS
+from memdt.settings.learners import learner_of
 from memdt.settings.schema import (
     DatasetSettings,
     ExperimentFile,
@@ -221,7 +223,7 @@ def _as_trained(layers: Layered, source: Resolved, experiment: str, entry: Varia
     Where they are only played, with its training too: that is over. UserError where the experiment
     asks for another model, or the variant for what is over.
     """
-    parts = {"model"} if entry.checkpoint_of is None else {"model", "training"}
+    parts = {"model"} if entry.checkpoint_of is None else {"model", "training", "learner"}
     asked = {k: v for k, v in flatten(experiment_file(experiment).set).items() if _is_model(k)}
     asked |= {k: v for k, v in flatten(entry.set).items() if k.split(".")[0] in parts}
     is_so = flatten(source.settings.model_dump(mode="json"))
@@ -335,6 +337,7 @@ def _checked_components(layers: Layered, settings: RunSettings | DatasetSettings
     if isinstance(settings, RunSettings):
         name = _module_name(layers, "model.name", "memdt.models")
         parts.append(("model", "memdt.models", name, settings.model))
+        parts.append(("learner", LEARNERS, learner_of(name), settings.learner))
     checked = {
         key: _check_part(layers, key, _settings_class(package, name), values)
         for key, package, name, values in parts

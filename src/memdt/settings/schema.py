@@ -212,6 +212,9 @@ class RunSettings(ResolvedSettings):
     segment_length: int = Field(gt=0, description="steps in a segment, K in RATE section 4.2")
     model: dict[str, Any] = Field(description="checked by the Settings of the model's module")
     training: TrainingSettings
+    learner: dict[str, Any] = Field(
+        default={}, description="checked by the Settings of the learner's module, if it has any"
+    )
     evaluation: EvaluationSettings
     seeds: tuple[int, ...] = Field(min_length=1, description="one run each; the unit of statistics")
     # The last two follow from the variant; `resolve` fills them in, no file may set them.

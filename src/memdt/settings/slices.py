@@ -69,6 +69,7 @@ _OF_STAGES = {
 def train(settings: RunSettings, number: int, *, full: bool = False) -> dict[str, Any]:
     """What shapes the checkpoint of a stage, given its dataset and the stage before."""
     stages = [vars(stage(settings, k)) for k in range(1, number + 1)]
+    learner = _component(settings, "learner", settings.learner, full)
     return {
         "dataset": dataset(settings, full=full),
         "segment_length": settings.segment_length,
@@ -76,6 +77,7 @@ def train(settings: RunSettings, number: int, *, full: bool = False) -> dict[str
         "training": settings.training.model_dump(
             mode="json", exclude=_OF_STAGES, exclude_defaults=not full
         ),
+        **({"learner": learner} if learner else {}),
         "stages": [{k: v for k, v in one.items() if full or v is not None} for one in stages],
         **({} if settings.start is None else {"start": settings.start}),
     }
@@ -120,6 +122,8 @@ def everything(settings: RunSettings) -> dict[str, Any]:
     content["model"] = _model(settings, full=False)
     content["environment"]["parameters"] = _parameters(settings, full=False)
     content["dataset"] = _component(settings, "dataset", settings.dataset, full=False)
+    learner = _component(settings, "learner", settings.learner, full=False)
+    content |= {"learner": learner} if learner else {}
     return content
 
 

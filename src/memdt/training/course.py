@@ -1,7 +1,7 @@
-"""The course of one stage: its updates, which may be stopped at any moment and be gone on with.
+"""The course of one stage: its updates, which can be stopped at any moment and continued.
 
 Every minute, and where a signal ends it, the state is saved (resume.py). A signal only leaves a
-note; the update that is on is finished first.
+note; the update that runs is finished first.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from memdt import stopping
-from memdt.data.segments import Segment
 from memdt.progress import Progress
 from memdt.settings import slices
-from memdt.training.loop import Trainer
-from memdt.training.losses import Score
-from memdt.training.resume import Past, ResumeState, save_every_seconds, tell
-from memdt.training.schedules import learning_rate_factor
+from memdt.training.learner import Learner
+from memdt.training.resume import ResumeFile, ResumePoint, note, save_every_seconds
+
+SHOWN = 2  # of a learner's columns in the log
 
 
 @dataclass
@@ -29,84 +29,64 @@ class Course:
     what: str  # is trained, in the words of the log
     stage: slices.Stage
     updates: int
-    trainer: Trainer
-    segments_of: Callable[[int], list[Segment]]
-    state: ResumeState
+    log_every: int  # updates between two rows of the curve
+    learner: Learner[Any]
+    batch_of: Callable[[int], Any]
+    file: ResumeFile
     started: tuple[float, float]
-    past: Past = field(init=False)
+    point: ResumePoint = field(init=False)
 
     def __post_init__(self) -> None:
         self.every = save_every_seconds()
-        self.past = self.state.restore()
-        self.saved, self.saved_at = self.past.updates, time.monotonic()
+        self.point = self.file.restore()
+        self.saved, self.saved_at = self.point.updates, time.monotonic()
+        self.shown: dict[str, float] = {}
 
-    def run(self) -> Past:
-        """Make the updates that are to come. Stopped, the state being saved, where a signal is."""
-        if self.past.resumed:
-            told = f"goes on from update {self.past.updates:,}/{self.updates:,}"
-            print(f"{self.what} | {told}", file=sys.stderr, flush=True)
-        self.progress = Progress(self.what, self.updates, done=self.past.updates)
+    def run(self) -> ResumePoint:
+        """Make the remaining updates; Stopped, once the state is saved, where a signal asks."""
+        if self.point.resumed:
+            done = f"goes on from update {self.point.updates:,}/{self.updates:,}"
+            print(f"{self.what} | {done}", file=sys.stderr, flush=True)
+        self.progress = Progress(self.what, self.updates, done=self.point.updates)
         with stopping.noted() as signals:
-            while self.past.updates < self.updates:
-                figures = self._update()
-                self.progress.update(self.past.updates, **figures)
+            while self.point.updates < self.updates:
+                self._update()
+                self.progress.update(self.point.updates, **self.shown)
                 if signals:
                     self._stop(signals[0])
                 if time.monotonic() - self.saved_at >= self.every:
                     self._save()
-        return self.past
+        return self.point
 
-    def _update(self) -> dict[str, float]:
-        """One update; returns the figures that people are shown."""
-        past, every = self.past, self.trainer.settings.log_every
-        rate = self._set_learning_rate(past.updates)
-        score, norm = self.trainer.update(self.segments_of(past.updates))
-        score = Score(score.loss.detach(), score.correct, score.steps)
-        past.since = score if past.since is None else past.since + score
-        past.updates += 1
-        if past.updates % every == 0 or past.updates == self.updates:
-            self._add_row(rate, norm)
-        told = {"loss": float(score.mean_loss), "accuracy": score.accuracy}
-        return {name: value for name, value in told.items() if not math.isnan(value)}
-
-    def _set_learning_rate(self, update: int) -> float:
-        training = self.trainer.settings
-        factor = learning_rate_factor(
-            update, self.updates, training.warmup_updates, training.schedule,
-            training.final_learning_rate_fraction,
-        )  # fmt: skip
-        optimiser = self.trainer.optimiser
-        for group in optimiser.param_groups if optimiser else ():
-            group["lr"] = training.learning_rate * factor
-        return training.learning_rate * factor
-
-    def _add_row(self, rate: float, norm: float) -> None:
-        """The row of the curve for the updates since the last one."""
-        since = self.past.since
-        assert since is not None
-        self.past.rows.append(
-            f"{self.stage.number},{self.past.updates},{self.stage.segments},"
-            f"{float(since.mean_loss):.6g},{since.accuracy:.6g},{rate:.6g},{norm:.6g}\n"
-        )
-        self.past.since = None
+    def _update(self) -> None:
+        """One update; only where a row is due does the host wait for the device."""
+        point = self.point
+        batch = self.batch_of(point.updates)
+        point.curve.add(self.learner.update(point.updates, batch))
+        point.updates += 1
+        if point.updates % self.log_every == 0 or point.updates == self.updates:
+            fixed = (self.stage.number, point.updates, self.stage.segments)
+            row = point.curve.add_row(fixed, self.learner.columns)
+            shown = list(row.items())[:SHOWN]
+            self.shown = {name: value for name, value in shown if not math.isnan(value)}
 
     def _save(self) -> None:
         now = (time.perf_counter(), time.process_time())
-        pairs = zip(self.past.spent, now, self.started, strict=True)
+        pairs = zip(self.point.seconds, now, self.started, strict=True)
         wall, cpu = (before + end - begin for before, end, begin in pairs)
         try:
-            self.state.save(replace(self.past, spent=(wall, cpu)))
-            self.saved = self.past.updates
+            self.file.save(replace(self.point, seconds=(wall, cpu)))
+            self.saved = self.point.updates
         except OSError as error:
             self.progress.finish()
-            told = f"cannot be written ({error.strerror or error}), the one before is kept"
-            tell(f"{self.state.path}: {told} -> free some space; training goes on and tries again")
+            what = f"cannot be written ({error.strerror or error}), the one before is kept"
+            note(f"{self.file.path}: {what} -> free some space; training goes on and tries again")
         self.saved_at = time.monotonic()
 
     def _stop(self, number: int) -> None:
-        """Save and end; where nothing can be saved, that has been told by then."""
+        """Save and end; where nothing can be saved, a note has said so by then."""
         self.progress.finish()
         self._save()
-        done = f"{self.past.updates:,}/{self.updates:,} updates are done"
-        whence = "there" if self.saved == self.past.updates else f"update {self.saved:,}"
-        raise stopping.Stopped(number, f"{done}; the same command continues from {whence}")
+        done = f"{self.point.updates:,}/{self.updates:,} updates are done"
+        resumes = "there" if self.saved == self.point.updates else f"update {self.saved:,}"
+        raise stopping.Stopped(number, f"{done}; the same command continues from {resumes}")

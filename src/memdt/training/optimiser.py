@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from memdt.settings.schema import TrainingSettings
+
 
 @runtime_checkable
 class Optimiser(Protocol):
@@ -86,3 +88,16 @@ class AdamW:
             lr=self.param_groups[0]["lr"], weight_decay=self.weight_decay, eps=self.eps,
             maximize=False,
         )  # fmt: skip
+
+
+def adamw_of(policy: nn.Module, training: TrainingSettings) -> AdamW | None:
+    """AdamW, anew in each stage (Deviation D17); None for a policy without weights."""
+    parameters = [p for p in policy.parameters() if p.requires_grad]
+    if not parameters:
+        return None
+    return AdamW(
+        parameters,
+        lr=training.learning_rate,
+        betas=(training.beta_1, training.beta_2),
+        weight_decay=training.weight_decay,
+    )

@@ -1,8 +1,14 @@
-"""Learning-rate schedules as pure functions of the update number."""
+"""Learning rates as pure functions of the update's number."""
 
 from __future__ import annotations
 
 import math
+
+import torch
+from torch import Tensor
+
+from memdt.settings.schema import TrainingSettings
+from memdt.training.optimiser import Optimiser
 
 
 def learning_rate_factor(
@@ -22,3 +28,17 @@ def learning_rate_factor(
     progress = (update - warmup) / max(1, updates - 1 - warmup)
     remaining = 1.0 - progress if schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
     return final_fraction + (1.0 - final_fraction) * remaining
+
+
+def set_learning_rate(
+    optimiser: Optimiser | None, training: TrainingSettings, update: int, updates: int
+) -> Tensor:
+    """Set the rate of an update out of ``updates``; returns it, for the curve."""
+    factor = learning_rate_factor(
+        update, updates, training.warmup_updates, training.schedule,
+        training.final_learning_rate_fraction,
+    )  # fmt: skip
+    rate = training.learning_rate * factor
+    for group in optimiser.param_groups if optimiser else ():
+        group["lr"] = rate
+    return torch.tensor(rate, dtype=torch.float64)

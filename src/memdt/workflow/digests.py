@@ -31,6 +31,8 @@ from pathlib import Path
 
 from memdt import discovery
 from memdt.errors import UserError, closest
+from memdt.settings.learners import learner_of
+from memdt.settings.schema import RunSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,6 +95,13 @@ def source_digest(step: str, **components: str | None) -> str:
     content = explain(step, **components)
     text = "\n".join(f"{name} {content[name]}" for name in sorted(content))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def components_of(step: str, settings: RunSettings) -> dict[str, str]:
+    """The components of a run that ``step`` uses."""
+    model = settings.model["name"]
+    components = {"model": model, "environment": settings.environment.module}
+    return components | ({"learner": learner_of(model)} if step == "train" else {})
 
 
 def explain(step: str, **components: str | None) -> dict[str, str]:

@@ -18,6 +18,7 @@ from memdt.errors import UserError
 from memdt.files import write_text
 from memdt.settings.composition import components
 from memdt.settings.layers import available
+from memdt.settings.learners import learner_of
 from memdt.settings.resolve import figures, selection
 from memdt.workflow import digests, plan
 
@@ -185,6 +186,7 @@ def _modules(experiment: str) -> dict[str, tuple[str, ...]]:
         "model": found.model_modules,
         "environment": found.environment_modules,
         "source": found.source_modules,
+        "learner": tuple(sorted({learner_of(name) for name in found.model_modules})),
     }
 
 

@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from memdt.data.segments import Segment
-from memdt.models.interface import AttentionMaps, DecodeState, Memory, SequencePolicy, Spaces, Step
+from memdt.models.interface import AttentionMaps, Memory, SequencePolicy, Spaces, State, Step
 from memdt.models.parts.encoders import StepTokens, action_head
 from memdt.models.parts.geometry import Layout, geometry, layout
 from memdt.models.parts.memory_update import memory_update
@@ -94,7 +94,7 @@ class SegmentMemory(Memory):
 
 
 @dataclass
-class SegmentState(DecodeState):
+class SegmentState(State):
     """Tokens of the open segment, and what its end needs."""
 
     memory: SegmentMemory
@@ -148,8 +148,8 @@ class SegmentTransformer(SequencePolicy):
     read_kind = "read"  # of the tokens in front of a segment, see SEES
 
     def __init__(self, settings: Settings, spaces: Spaces) -> None:
-        super().__init__()
-        self.settings, self.spaces = settings, spaces
+        super().__init__(spaces)
+        self.settings = settings
         self.steps = StepTokens(spaces, settings.width, settings.dropout)
         # Drawn one by one: the public code copies one draw to all tokens. Deviation D12.
         self.memory = nn.Parameter(torch.randn(settings.memory_tokens, settings.width))
@@ -266,9 +266,7 @@ class SegmentTransformer(SequencePolicy):
                 self._remember(state, recording.hidden, None)
         return state
 
-    def step(
-        self, step: Step, state: DecodeState
-    ) -> tuple[Float[Tensor, "batch outputs"], SegmentState]:
+    def step(self, step: Step, state: State) -> tuple[Float[Tensor, "batch outputs"], SegmentState]:
         """Feed the action before, then return-to-go and observation, which gives the logits."""
         assert isinstance(state, SegmentState)
         tokens = self.steps.question(step.observation, step.return_to_go)
@@ -278,7 +276,7 @@ class SegmentTransformer(SequencePolicy):
         top = self._extend(state, tokens, ("step",) * count, wanted=(count - 1,))
         return self.head(top[:, -1]), state
 
-    def end_segment(self, last_action: Tensor, state: DecodeState) -> SegmentMemory:
+    def end_segment(self, last_action: Tensor, state: State) -> SegmentMemory:
         """Feed the last action and the write tokens: memory sees all 3K tokens of the segment."""
         assert isinstance(state, SegmentState)
         write = state.memory.tokens[:, : self.write_tokens]

@@ -1,0 +1,19 @@
+"""Build the model that a run's settings name."""
+
+from __future__ import annotations
+
+import torch
+
+from memdt import discovery
+from memdt.environments.task import Task
+from memdt.models.interface import Policy
+from memdt.settings.schema import RunSettings
+
+
+def build_policy(settings: RunSettings, weights_seed: int) -> Policy:
+    """The model named in the settings, its weights drawn from the seed."""
+    module = discovery.load("memdt.models", settings.model["name"])
+    spaces = Task.of(settings.environment).spaces
+    torch.manual_seed(weights_seed)
+    policy: Policy = module.build(module.Settings(**settings.model), spaces)
+    return policy

@@ -1,0 +1,85 @@
+"""How a policy is trained: the interface between a learner and the course of a stage.
+
+A learner is a module under ``training/learners``: its ``Settings`` are checked where a run's
+settings are resolved (key ``learner``), and ``build`` makes one for a stage. A model names its
+learner in a constant ``LEARNER``; without one it is trained by behaviour cloning.
+
+    sampler(episodes, stage)       batches as a pure function of the update's number
+    update(number, batch)          one update, and figures of it as tensors
+    state(), load(state)           all that changes in training, so that a stage can be resumed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from memdt import discovery
+from memdt.data.segments import EpisodeTensors
+from memdt.models.interface import Policy
+from memdt.settings import slices
+from memdt.settings.learners import PACKAGE, learner_of
+from memdt.settings.schema import RunSettings
+
+Batch = TypeVar("Batch")
+BatchOut = TypeVar("BatchOut", covariant=True)
+
+
+@runtime_checkable
+class Sampler(Protocol[BatchOut]):
+    """The batches of a stage."""
+
+    def __call__(self, number: int) -> BatchOut:
+        """The batch of an update (counted from 0); the same one whenever it is asked for."""
+
+    def updates(self, epochs: int) -> int:
+        """Updates that go through the data ``epochs`` times."""
+
+
+@runtime_checkable
+class Learner(Protocol[Batch]):
+    """Trains a policy, for one stage."""
+
+    policy: Policy
+    columns: tuple[str, ...]  # of the curve; the first two are shown in the log
+
+    def sampler(self, episodes: EpisodeTensors, stage: slices.Stage) -> Sampler[Batch]:
+        """The batches of the stage; called once, before the first update."""
+
+    def update(self, number: int, batch: Batch) -> dict[str, Tensor]:
+        """Train on a batch; returns a figure for each column (see ``curve``).
+
+        Must not wait for the device: the course reads figures when it writes a row.
+        """
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that training changes, by names: these themselves, no copies."""
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Continue from what ``state`` gave, bit for bit."""
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a learner is built for."""
+
+    settings: RunSettings
+    stage: slices.Stage
+    seed: int
+    device: torch.device
+
+
+def build_learner(policy: Policy, context: StageContext) -> Learner[Any]:
+    """The learner of the run's model, at the beginning of a stage."""
+    module = discovery.load(PACKAGE, learner_of(context.settings.model["name"]))
+    learner: Learner[Any] = module.build(policy, context)
+    return learner
+
+
+def part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """What stands in a state under ``name.``, without that prefix."""
+    prefix = f"{name}."
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

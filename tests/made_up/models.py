@@ -1,0 +1,70 @@
+"""Small models of every kind, with large weights, so that a wrong number shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces as gym_spaces
+
+from memdt import discovery
+from memdt.models.interface import Policy, Spaces
+
+SIZES = {"layers": 2, "heads": 2, "width": 16, "head_width": 8, "feed_forward_width": 32}
+SPACES = {
+    "vector": Spaces(gym_spaces.Box(-1, 1, (4,), np.float32), gym_spaces.Discrete(4)),
+    "continuous": Spaces(
+        gym_spaces.Box(-1, 1, (6,), np.float32), gym_spaces.Box(-1, 1, (2,), np.float32)
+    ),
+    "frames": Spaces(gym_spaces.Box(0, 255, (64, 64, 3), np.uint8), gym_spaces.Discrete(5)),
+}
+# Parts that a model offers beyond its defaults; a new model without an entry is tried as it is.
+PARTS = {
+    "rate": [
+        {"memory_tokens": 2},
+        {"memory_tokens": 2, "cache_length": 2},
+        {"memory_tokens": 2, "cache_length": 40, "cache_memory_tokens": False},
+        {"memory_tokens": 2, "memory_update": "retention_valve"},
+        {"memory_tokens": 2, "memory_update": "gate"},
+        {"memory_tokens": 2, "memory_update": "binary_gate"},
+        {"memory_tokens": 2, "memory_positions": "start"},
+        {"memory_tokens": 2, "feed_forward_width": 0, "normalization": "pre"},
+    ],
+    "recurrent_memory_transformer": [{"memory_tokens": 2}],
+    "transformer_xl": [{"cache_length": 9}, {"cache_length": 40}],
+    "rate_without_memory": [{"cache_length": 2}],
+    "dt_mem": [
+        {"slots": 4},
+        {"slots": 4, "placement": "after_last"},
+        {"slots": 4, "operations": 2},
+        {"slots": 4, "writing": "at_once"},
+        {"slots": 4, "carried": False},
+        {"slots": 4, "retrieval": "nearest", "nearest": 2},
+        {"slots": 4, "demonstration_steps": 3, "rank": 3, "task_width": 8, "hyper_width": 4},
+    ],
+    "pdt": [{"demonstration_steps": 2}],
+    "hdt": [{"demonstration_steps": 3, "rank": 4, "task_width": 8, "hyper_width": 4}],
+}
+
+
+def make(name: str, parts: dict, spaces: Spaces = SPACES["vector"], seed: int = 0) -> Policy:
+    module = discovery.load("memdt.models", name)
+    wanted = {key: value for key, value in SIZES.items() if key in module.Settings.model_fields}
+    torch.manual_seed(seed)
+    policy = module.build(module.Settings(**{**wanted, **parts, "name": name}), spaces)
+    for parameter in policy.parameters():  # large weights, so that a wrong token shows
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return policy.eval()
+
+
+def cases(kind: type[Policy] = Policy) -> list:
+    """Every model that is such a policy, with the parts that it is tried with."""
+    found = []
+    for name in discovery.names("memdt.models"):
+        for parts in PARTS.get(name, [{}]):
+            if not isinstance(make(name, parts), kind):
+                continue
+            label = ",".join(f"{k}={v}" for k, v in parts.items())
+            found.append(pytest.param(name, parts, id=f"{name}[{label}]"))
+    return found
