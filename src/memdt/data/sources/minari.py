@@ -144,8 +144,9 @@ class _Reader:
             rewards=rewards,
             offsets=np.array([0, steps]),
             final_observations=observations[-1:],
-            terminated=np.array([terminated]),
-            truncated=np.array([cut]),
+            # Attributes of the whole episode, where only its first steps are in the set.
+            terminated=np.array([bool(group.attrs.get("terminated", terminated))]),
+            truncated=np.array([bool(group.attrs.get("truncated", cut))]),
             seeds=np.array([_seed(group)], np.int64),
             groups=np.array([str(group.attrs.get("group", ALL))]),
             later_steps=np.array([int(group.attrs.get("later_steps", 0))], np.int64),
