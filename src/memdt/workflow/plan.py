@@ -248,11 +248,21 @@ def check(scale: str, experiments: Iterable[str]) -> None:
     for name in available("scales"):
         scale_file(name)
     wanted = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
-    for one in wanted:
-        raw_files(resolve_dataset(resolve(*one).settings.environment.name, scale))
+    for name in {resolve(*one).settings.environment.name for one in wanted}:
+        _check_dataset(resolve_dataset(name, scale))
     keep(wanted, observations.note)
     for name, figure in figures().items():
         _check_figure(name, figure)
+
+
+def _check_dataset(settings: DatasetSettings) -> None:
+    """UserError where files that a dataset is made from are missing, or are none of this task."""
+    raw_files(settings)
+    if discovery.defines(SOURCES, settings.dataset["source"], "check"):
+        from memdt.data.sources import interface
+        from memdt.environments.task import Task
+
+        interface.check(Task.of(settings.environment), settings.dataset)
 
 
 def _check_table(experiment: str) -> None:
