@@ -218,7 +218,7 @@ def _check_keys(metadata: Metadata, keys: Sequence[str] | None) -> None:
 def _alike(found: spaces.Space[Any], wanted: spaces.Space[Any]) -> bool:
     """Whether actions of one space can be brought to the other."""
     if not (isinstance(found, spaces.Box) and isinstance(wanted, spaces.Box)):
-        return isinstance(found, spaces.Discrete) and found == wanted and found.start == 0
+        return isinstance(found, spaces.Discrete) and bool(found == wanted and found.start == 0)
     if found.shape != wanted.shape:
         return False
     bounded = found.is_bounded() and wanted.is_bounded() and bool((found.low < found.high).all())
