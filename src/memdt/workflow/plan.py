@@ -15,7 +15,7 @@ from memdt.errors import UserError, closest
 from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.composition import components
-from memdt.settings.layers import available
+from memdt.settings.layers import available, environment_place
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import (
     SOURCES,
@@ -256,9 +256,15 @@ def check(scale: str, experiments: Iterable[str]) -> None:
 
 
 def _check_dataset(settings: DatasetSettings) -> None:
-    """UserError where files that a dataset is made from are missing, or are none of this task."""
+    """UserError where a dataset cannot be made from its source, as far as a plan can tell."""
+    source, module = settings.dataset["source"], settings.environment.module
+    for name in discovery.constant(SOURCES, source, "NEEDS"):
+        if not discovery.defines("memdt.environments", module, name):
+            what = f"the source {source!r} needs {name} in the environment {module!r}"
+            where = f"{environment_place(settings.environment.name)}: dataset.source"
+            raise UserError(what, where, f"name another source, or define {name} there")
     raw_files(settings)
-    if discovery.defines(SOURCES, settings.dataset["source"], "check"):
+    if discovery.defines(SOURCES, source, "check"):
         from memdt.data.sources import interface
         from memdt.environments.task import Task
 

@@ -33,8 +33,11 @@ class Source(Protocol):
     A source that reads files also defines ``raw_files(settings) -> list[RawFile]``: what must be
     there before. UserError where a file that people must put there is missing.
 
-    Optional: ``check(task, settings)``: a UserError where these files are not what the task needs,
-    as far as that can be told in a moment, before any job starts.
+    Optional, told before any job starts:
+
+    - ``NEEDS``: names that the environment's module must define;
+    - ``check(task, settings)``: a UserError where the files are not what the task needs, as far as
+      that can be seen in a moment.
     """
 
     Settings: type[Frozen]  # the keys of `dataset:`, `source` among them
