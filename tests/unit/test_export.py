@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from memdt.data.episode_file import read_episodes, write_episodes
-from memdt.data.episodes import NOT_PLAYED, concatenate
+from memdt.data.episodes import NOT_PLAYED, EpisodeStore, concatenate
 from memdt.data.export import export
 from memdt.data.sources import minari, played
+from memdt.environments.spaces import Spaces
 from memdt.environments.task import Task
 from memdt.errors import UserError
 
@@ -58,8 +62,6 @@ def test_what_is_read_back_is_what_was_written(dataset, tmp_path):
 
 
 def test_who_does_not_know_our_attributes_sees_no_false_end(dataset, tmp_path):
-    import h5py
-
     folder = put(dataset, tmp_path / "sets")
     with h5py.File(folder / "data" / "main_data.hdf5") as file:
         for name in ("episode_3", "episode_7"):
@@ -117,6 +119,31 @@ def test_the_package_minari_opens_it(dataset, tmp_path, monkeypatch):
         assert "infos" in repr(theirs)
     metadata = list(opened.storage.get_episode_metadata(range(10)))
     assert [one["seed"] for one in metadata] == written.seeds.tolist()
+
+
+def test_frames_are_the_same_to_the_pixel(tmp_path, monkeypatch):
+    space = spaces.Box(0, 255, (40, 48, 3), np.uint8)
+    known = Spaces(space, spaces.Discrete(4))
+    unregistered = SimpleNamespace(spec=None, close=lambda: None)
+    module = SimpleNamespace(
+        __name__="lab", spaces_of=lambda settings: known, make=lambda settings: unregistered
+    )
+    task, frames = Task(module, None), np.random.default_rng(0).integers(0, 256, (11, 40, 48, 3))
+    frames = frames.astype(np.uint8)
+    store = EpisodeStore(
+        observations=frames[:10], actions=np.arange(10) % 4, rewards=np.ones(10, np.float32),
+        offsets=np.array([0, 10]), final_observations=frames[10:], terminated=np.array([False]),
+        truncated=np.array([True]), seeds=np.array([-1]), groups=np.array(["all"]),
+        later_steps=np.array([0]), later_returns=np.array([0.0]),
+    )  # fmt: skip
+    write_episodes([store], tmp_path / "film.h5", {"settings_digest": "abc"})
+    put(tmp_path / "film.h5", tmp_path / "sets", "lab/film-v0", task)
+    back = take(tmp_path / "sets", "lab/film-v0", task, labels=None)
+    np.testing.assert_array_equal(back.observations, frames[:10])
+    np.testing.assert_array_equal(back.final_observations, frames[10:])
+    package = pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "sets"))
+    np.testing.assert_array_equal(package.load_dataset("lab/film-v0")[0].observations, frames)
 
 
 def cartpole_set(package, identifier="cartpole/scripted-v0"):
