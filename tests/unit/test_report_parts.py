@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from made_up.project import CONFIG, ROOT, forget_settings, put
+from made_up.project import CONFIG, ROOT, forget_settings, put, report
 from memdt import paths
 from memdt.errors import UserError
 from memdt.figures.parts import style
@@ -139,3 +139,11 @@ def test_every_colour_of_the_figures_is_defined_for_light_and_dark_pages() -> No
             assert f"{name}:" in dark
     for number, colour in enumerate(style.SERIES, start=1):
         assert f"--series-{number}: {colour}" in light  # the page is the file, in light
+
+
+def test_an_experiment_that_answers_no_paper_is_held_against_none(reported: Path) -> None:
+    changed = {k: v for k, v in CONFIG["experiments/walk.yaml"].items() if k != "answers"}
+    put(paths.CONFIG / "experiments/walk.yaml", yaml.safe_dump(changed, sort_keys=False))
+    forget_settings()
+    assert scale_comparison.differences("walk", "tiny") == []
+    assert "answers RATE Table 2" not in report()

@@ -15,6 +15,7 @@ import tyro
 
 from memdt import paths
 from memdt.cli import report_steps, steps
+from memdt.cli.export import Export
 from memdt.errors import UserError
 
 
@@ -190,6 +191,7 @@ class CancelJobs:
 
 VERBS: dict[str, Any] = {
     "dataset": steps.Dataset,
+    "export": Export,
     "train": steps.Train,
     "evaluate": steps.Evaluate,
     "attention": steps.Attention,

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from memdt.settings.layers import available, flatten
-from memdt.settings.resolve import DERIVED, resolve, scale_file, variants_of
+from memdt.settings.resolve import DERIVED, experiment_file, resolve, scale_file, variants_of
 
 MOST_NAMED = 3  # variants that a short sentence names
 MOST_LISTED = 6  # entries of a list that a short sentence tells one by one
@@ -48,9 +48,12 @@ def published_scale() -> str | None:
 
 
 def differences(experiment: str, scale: str) -> list[Difference]:
-    """Every setting of an experiment that differs from the published scale, shared ones first."""
+    """Every setting of an experiment that differs from the published scale, shared ones first.
+
+    None of an experiment that answers no paper: nobody has published sizes for it.
+    """
     reference = published_scale()
-    if reference in (None, scale):
+    if reference in (None, scale) or experiment_file(experiment).answers is None:
         return []
     variants = variants_of(experiment, scale)
     found: dict[tuple[str, str, str], list[str]] = {}

@@ -290,7 +290,9 @@ class ExperimentFile(Frozen):
     """A file under workflow/config/experiments: one table or figure of a paper."""
 
     title: str
-    answers: Answers
+    answers: Answers | None = Field(
+        default=None, description="null: nothing is published that it could be held against"
+    )
     environment: str
     set: dict[str, Any] = Field(default={}, description="dotted settings for every variant")
     variants: dict[str, Variant] = Field(min_length=1)

@@ -15,7 +15,7 @@ from memdt.errors import UserError, closest
 from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.composition import components
-from memdt.settings.layers import available
+from memdt.settings.layers import available, environment_place
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import (
     SOURCES,
@@ -248,11 +248,27 @@ def check(scale: str, experiments: Iterable[str]) -> None:
     for name in available("scales"):
         scale_file(name)
     wanted = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
-    for one in wanted:
-        raw_files(resolve_dataset(resolve(*one).settings.environment.name, scale))
+    for name in {resolve(*one).settings.environment.name for one in wanted}:
+        _check_dataset(resolve_dataset(name, scale))
     keep(wanted, observations.note)
     for name, figure in figures().items():
         _check_figure(name, figure)
+
+
+def _check_dataset(settings: DatasetSettings) -> None:
+    """UserError where a dataset cannot be made from its source, as far as a plan can tell."""
+    source, module = settings.dataset["source"], settings.environment.module
+    for name in discovery.constant(SOURCES, source, "NEEDS"):
+        if not discovery.defines("memdt.environments", module, name):
+            what = f"the source {source!r} needs {name} in the environment {module!r}"
+            where = f"{environment_place(settings.environment.name)}: dataset.source"
+            raise UserError(what, where, f"name another source, or define {name} there")
+    raw_files(settings)
+    if discovery.defines(SOURCES, source, "check"):
+        from memdt.data.sources import interface
+        from memdt.environments.task import Task
+
+        interface.check(Task.of(settings.environment), settings.dataset)
 
 
 def _check_table(experiment: str) -> None:

@@ -32,6 +32,12 @@ class Source(Protocol):
 
     A source that reads files also defines ``raw_files(settings) -> list[RawFile]``: what must be
     there before. UserError where a file that people must put there is missing.
+
+    Optional, told before any job starts:
+
+    - ``NEEDS``: names that the environment's module must define;
+    - ``check(task, settings)``: a UserError where the files are not what the task needs, as far as
+      that can be seen in a moment.
     """
 
     Settings: type[Frozen]  # the keys of `dataset:`, `source` among them
@@ -61,6 +67,12 @@ def settings_of(dataset: dict[str, Any]) -> tuple[Source, Any]:
     """The source that a checked ``dataset:`` block names, and its settings."""
     source = load(dataset["source"])
     return source, source.Settings(**dataset)
+
+
+def check(task: Task, dataset: dict[str, Any]) -> None:
+    """UserError where a checked ``dataset:`` block names files that are none of this task."""
+    source, settings = settings_of(dataset)
+    getattr(source, "check", lambda task, settings: None)(task, settings)
 
 
 def raw_files(dataset: dict[str, Any]) -> list[RawFile]:

@@ -23,6 +23,7 @@ from memdt.errors import UserError
 from memdt.progress import Progress
 from memdt.settings.schema import Frozen
 
+NEEDS = ("collection_policy",)  # of the environment's module
 FIRST_SEED = 1_000_000  # evaluation counts its seeds up from 0 and stays below
 SEEDS_PER_COLLECTION = 1_000_000_000  # so that no two collection seeds share an episode
 ATTEMPTS_PER_EPISODE = 20  # a policy that succeeds more rarely than this is given up

@@ -1,0 +1,1 @@
+"""The layout of a Minari data set, for the source that reads one and for `export.py`."""

@@ -1,0 +1,64 @@
+"""docs/your_own_data.md, followed word by word as somebody with recordings of their own would."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "your_own_data.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Language and text of each block of the page, in order."""
+    return BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+
+
+def follow(project, scale: str) -> list[str]:
+    """Write the page's files and run its commands; what each command printed."""
+    printed = []
+    for language, text in blocks():
+        if language == "sh":
+            command = text.replace("quick", scale)
+            printed.append(project.done("bash", "-ec", command, timeout=1800))
+        else:
+            name = text.partition("\n")[0].removeprefix("# ")
+            project.write(name, text)
+    return printed
+
+
+def returns(project, scale: str, experiment: str) -> dict[str, float]:
+    path = project.root / f"reports/{scale}/tables/{experiment}.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["variant"]: float(row["reproduced_mean"]) for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("scale", ["smoke", pytest.param("quick", marks=pytest.mark.slow)])
+def test_the_page_from_the_recording_to_the_report(project, scale):
+    pytest.importorskip("minari")
+    printed = follow(project, scale)
+    assert "my_lab/cartpole-v0" in printed[1]  # memdt settings
+    assert "dataset" in printed[2]  # the dry run
+    found = returns(project, scale, "my_cartpole")
+    assert found.keys() == {"rate", "behaviour_cloning", "random"}
+    longer = returns(project, scale, "my_cartpole_long")
+    assert (project.root / "shared/my_lab/cartpole-v1/data/main_data.hdf5").is_file()
+    page = (project.root / f"reports/{scale}/report.html").read_text(encoding="utf-8")
+    assert "What RATE learns from a hand-written policy" in page
+    if scale == "quick":  # the smallest scale learns nothing
+        assert found["rate"] > 5 * found["random"]
+        assert longer["rate"] > found["rate"]
+
+
+def test_a_set_that_is_not_there_ends_the_plan_in_a_line(project):
+    for language, text in blocks():
+        if language == "yaml":
+            project.write(text.partition("\n")[0].removeprefix("# "), text)
+    done = project.snakemake("-n", "--config", "scale=smoke", "experiments=my_cartpole")
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if "metadata.json" in line]
+    assert len(told) == 1
+    assert "my_lab/cartpole-v0/data/metadata.json: there is no such file -> put one" in told[0]
