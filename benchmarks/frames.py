@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +23,12 @@ from benchmarks.measuring import Table, executed_operations, timed
 from benchmarks.sizes import SEGMENT_LENGTH, SMALL, Size, batch_of, trainer_of
 from memdt.data.episode_file import read_episodes, write_episodes
 from memdt.data.segments import Segment
-from memdt.data.sources.played import collect
+from memdt.data.sources import played
 from memdt.environments import vizdoom_two_colors as two_colors
 from memdt.environments.task import Task
 from memdt.evaluation.rollout import Protocol, Rollout
 from memdt.models.interface import SequencePolicy, Spaces
-from memdt.settings.schema import CollectionSettings, Condition
+from memdt.settings.schema import Condition
 
 SEGMENTS, ROWS = 3, 8
 QUICK = two_colors.Settings(screen="256x144", width=64, height=36)
@@ -73,15 +74,19 @@ def environment(room: two_colors.Settings, count: int, steps: int) -> dict[str, 
 
 def dataset(room: two_colors.Settings, episodes: int) -> list[dict[str, Any]]:
     """Collecting episodes of three segments, and reading them from the file: all, then drawn."""
-    wanted = CollectionSettings(
-        segments=(SEGMENTS,), episodes_per_segment_count=episodes, only_successful=False
+    task = Task(two_colors, room)
+    wanted = played.Settings(
+        source="played",
+        lengths=(SEGMENTS * SEGMENT_LENGTH,),
+        episodes_per_length=episodes,
+        only_successful=False,
     )
     order = np.random.default_rng(0).permutation(episodes)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frames.h5"
 
         def collecting() -> int:
-            write_episodes(collect(two_colors, room, wanted, SEGMENT_LENGTH), path, {})
+            write_episodes(played.episodes(task, wanted, (), Counter()), path, {})
             return episodes * SEGMENTS * SEGMENT_LENGTH
 
         def whole() -> int:
