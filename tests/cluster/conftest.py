@@ -49,7 +49,7 @@ class Course:
 '''
 UPDATES = 200
 # The plugin asks every 3 seconds, then 10 more each time that nothing has ended: here always 3.
-ASKED = "    plugin.query_job_status = mended\n"
+ASKED = "    plugin.query_job_status = query_and_translate\n"
 ASKED_OFTEN = f"""{ASKED}\
     every = property(lambda self: 3, lambda self, seconds: None)
     plugin.Executor.next_seconds_between_status_checks = every
@@ -100,7 +100,7 @@ def make_lab_project(target: Path, make_project: Callable[[Path], Any]) -> Any:
     changed = text.replace("  - 2\n", f"  - {UPDATES}\n", 1).replace("log_every: 1", "log_every: 7")
     assert str(UPDATES) in changed, text
     project.write(scale, changed)
-    project.edit("src/memdt/workflow/slurm.py", ASKED, ASKED_OFTEN)
+    project.edit("src/memdt/workflow/upstream.py", ASKED, ASKED_OFTEN)
     course = "src/memdt/training/course.py"
     project.edit(course, "@dataclass\nclass Course:\n", FAULTS)
     project.edit(
