@@ -96,6 +96,9 @@ def test_a_killed_run_is_continued_by_the_same_command_to_the_same_bytes(
 
 
 def test_an_interrupted_run_leaves_nothing_that_is_trusted(tiny_project, selected):
+    # So many updates that no stage is through before the interrupt, however busy the machine.
+    scale = "workflow/config/scales/tiny.yaml"
+    tiny_project.edit(scale, "updates_per_stage:\n  - 2\n", "updates_per_stage:\n  - 20000\n")
     log = tiny_project.root / "first.log"
     with log.open("w") as file:
         first = subprocess.Popen(
