@@ -44,14 +44,6 @@ class Quantity(Data):
         return f"{measured}{self.variant}{edited} at {counts} {unit}"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One of VERDICTS and the numbers it rests on."""
-
-    verdict: str
-    evidence: str
-
-
 @dataclass
 class Evidence:
     """The episodes of all experiments, seen from one claim."""
@@ -76,6 +68,14 @@ class Evidence:
         wide = chosen.pivot(index="seed", columns="segments", values="value")
         complete = wide.reindex(columns=list(quantity.lengths)).dropna()
         return {int(seed): float(value) for seed, value in complete.mean(axis=1).items()}
+
+    def levels(self, quantity: Quantity) -> list[float]:
+        """The mean over seeds at each of the segment counts; no results, no levels."""
+        each = [
+            self.sample(quantity.model_copy(update={"segments": count})).values()
+            for count in quantity.lengths
+        ]
+        return [sum(values) / len(values) for values in each if values]
 
     def _per_seed(self, experiment: str, metric: str) -> pd.DataFrame:
         if (experiment, metric) not in self._means:

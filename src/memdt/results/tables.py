@@ -156,7 +156,7 @@ def _compared(
     key: Key, cell: Cell | None, sample: pd.Series | None, metric: Metric
 ) -> dict[str, object]:
     found = None if sample is None else interval(sample.to_numpy(), bounds=metric.bounds)
-    judged = verdict(cell, found, metric)
+    judged = verdict(cell, None if sample is None else sample.to_numpy(), metric)
     return {
         "experiment": key[0],
         **_dimensions(key),
