@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from memdt.errors import UserError, closest
-from memdt.results.evidence import Evidence, Quantity
+from memdt.results.evidence import Evidence, Quantity, first_problem
 from memdt.results.outcomes import Outcome, every, some
 from memdt.results.quantity_tests import ELEMENTARY, Test
 
@@ -122,12 +122,6 @@ def parse_test(data: Any) -> Test:
         return VOCABULARY[word].parse(arguments)
     except ValidationError as error:
         raise UserError(first_problem(error), f"test {word!r}") from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """What pydantic found wrong first, on one line."""
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 def _filled(data: Any, choice: Mapping[str, Any]) -> Any:

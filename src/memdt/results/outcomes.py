@@ -13,7 +13,6 @@ wholly inside (``p_holds``) or wholly outside (``p_fails``) what a claim says; a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -59,7 +58,9 @@ class Outcome:
         """The same where only ``share`` of the level may be spent at this look at the data."""
         if share == 1:
             return self
-        p_holds, p_fails = (min(1.0, p / share) if share else 1.0 for p in (self.p_holds, self.p_fails))
+        p_holds, p_fails = (
+            min(1.0, p / share) if share else 1.0 for p in (self.p_holds, self.p_fails)
+        )
         return replace(self, p_holds=p_holds, p_fails=p_fails)
 
 
@@ -98,11 +99,9 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
     )
 
 
-def absent(name: str, seeds: int, mean: float = math.nan) -> Outcome | None:
-    """The outcome where fewer than MINIMUM_SEEDS have run, None where enough have."""
+def too_few(name: str, seeds: int, mean: float, fewest: float) -> Outcome:
+    """The outcome where fewer than MINIMUM_SEEDS have run, or none at all."""
     if not seeds:
-        return Outcome(f"{name}: not run", missing=True)
-    if seeds < MINIMUM_SEEDS:
-        told = f"{name}: {mean:.3f}, only {seeds} of {MINIMUM_SEEDS} seeds"
-        return Outcome(told, seeds=seeds, fewest=MINIMUM_SEEDS)
-    return None
+        return Outcome(f"{name}: not run", fewest=fewest, missing=True)
+    told = f"{name}: {mean:.3f}, only {seeds} of {MINIMUM_SEEDS} seeds"
+    return Outcome(told, seeds=seeds, fewest=fewest)

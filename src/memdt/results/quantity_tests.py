@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field
 from scipy import stats
 
@@ -26,8 +26,8 @@ from memdt.results.outcomes import (
     LEVEL,
     MINIMUM_SEEDS,
     Outcome,
-    absent,
     every,
+    too_few,
 )
 from memdt.results.statistics import (
     difference_bounds,
@@ -128,8 +128,7 @@ class MostSeeds(_OneQuantity):
         values = self._values(evidence)
         inside = (values >= self.low - ROUNDING) & (values <= self.high + ROUNDING)
         name = f"{self.label()}, {_span(self.low, self.high)}"
-        few = absent(name, values.size, _mean(values))
-        return few or _judge_share(name, int(inside.sum()), values.size, self.share, level)
+        return _judge_share(name, inside, values, self.share, level)
 
 
 class _TwoQuantities(Test):
@@ -148,7 +147,6 @@ class _TwoQuantities(Test):
     def _bounds(self) -> Bounds | None:
         found = [metric_settings(side.metric).bounds for side in (self.left, self.right)]
         return difference_bounds(found[0]) if found[0] == found[1] else None
-
 
     def judge_against(
         self, evidence: Evidence, region: tuple[float, float], level: float
@@ -222,9 +220,7 @@ class Beats(_Above):
     def _above(self, evidence: Evidence, by: float, level: float) -> Outcome:
         values = self._differences(evidence)
         name = f"{self._name()}, above {by:g}"
-        few = absent(name, values.size, _mean(values))
-        count = int((values > by + ROUNDING).sum())
-        return few or _judge_share(name, count, values.size, 0.5, level, _mean(values))
+        return _judge_share(name, values > by + ROUNDING, values, 0.5, level)
 
 
 class Steadier(_TwoQuantities):
@@ -241,12 +237,12 @@ class Steadier(_TwoQuantities):
         pairs = min(left.size, right.size)
         bounds, whole = None, self._bounds()
         if whole is not None:
-            bounds = (-whole[1] ** 2 / 2, whole[1] ** 2 / 2)
+            bounds = (-(whole[1] ** 2) / 2, whole[1] ** 2 / 2)
         name = f"variance over seeds, {self._name()} (pairs of seeds)"
         found = judge_mean(
             name, left[:pairs] - right[:pairs], bounds, (-math.inf, -2 * ROUNDING), level
         )
-        return found if found.missing else _of_pairs(found)
+        return _of_pairs(found)
 
 
 class Decreasing(Test, Quantity):
@@ -274,41 +270,40 @@ def judge_mean(
     name: str, values: Values, bounds: Bounds | None, region: tuple[float, float], level: float
 ) -> Outcome:
     """Where the mean over seeds lies against the closed ``region``."""
-    few = absent(name, values.size, _mean(values))
-    if few:
-        return few
+    fewest = _fewest_for_mean(region, bounds, level)
+    if values.size < MINIMUM_SEEDS:
+        return too_few(name, values.size, _mean(values), fewest)
     low, high = region[0] - ROUNDING, region[1] + ROUNDING
     inside = max(p_mean_above(values, low, bounds), p_mean_below(values, high, bounds))
     outside = min(p_mean_below(values, low, bounds), p_mean_above(values, high, bounds))
     found = interval(values, bounds=bounds)
     told = f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}], {found.seeds} seeds"
-    fewest = _fewest_for_mean(region, bounds, level)
     outcome = Outcome("", min(1.0, 2 * inside), min(1.0, 2 * outside), values.size, fewest)
     return _told(outcome, f"{name}: {told}")
 
 
 def _judge_share(
-    name: str, count: int, seeds: int, share: float, level: float, mean: float = math.nan
+    name: str, agree: Bool[np.ndarray, " seeds"], values: Values, share: float, level: float
 ) -> Outcome:
-    """Whether more than ``share`` of all seeds are like ``count`` of ``seeds``, exactly."""
+    """Whether more than ``share`` of all seeds are like those that ``agree``, exactly."""
+    fewest = math.ceil(round(math.log(level / 2) / math.log(share), 9))
+    if values.size < MINIMUM_SEEDS:
+        return too_few(name, values.size, _mean(values), max(fewest, MINIMUM_SEEDS))
+    count, seeds = int(agree.sum()), values.size
     p_holds = min(1.0, 2 * float(stats.binom.sf(count - 1, seeds, share)))
     p_fails = min(1.0, 2 * float(stats.binom.cdf(count, seeds, share)))
     found = share_interval(count, seeds)
-    average = "" if math.isnan(mean) else f" (mean {mean:.3f})"
-    told = f"{count} of {seeds} seeds{average}, of all [{found.low:.2f}, {found.high:.2f}]"
-    fewest = math.ceil(round(math.log(level / 2) / math.log(share), 9))
+    told = f"{count} of {seeds} seeds, of all [{found.low:.2f}, {found.high:.2f}]"
     outcome = Outcome("", p_holds, p_fails, seeds, max(fewest, MINIMUM_SEEDS))
-    return _told(outcome, f"{name}: {told}")
+    return _told(outcome, f"{name}: {told}, mean {_mean(values):.3f}")
 
 
-def _fewest_for_mean(
-    region: tuple[float, float], bounds: Bounds | None, level: float
-) -> float:
+def _fewest_for_mean(region: tuple[float, float], bounds: Bounds | None, level: float) -> float:
     """The fewest seeds with which a mean could be shown to lie in the region."""
     low, high = bounds or (-math.inf, math.inf)
     inner = max(region[0], low), min(region[1], high)
     if math.isinf(inner[0]) or math.isinf(inner[1]):  # the farther from the border, the better
-        best = (low if math.isinf(region[0]) else high)
+        best = low if math.isinf(region[0]) else high
     elif region[0] <= low or region[1] >= high:
         best = high if region[1] >= high else low
     else:

@@ -169,9 +169,7 @@ def performance_profile(
             [(task > threshold).mean(axis=axis) for task in tasks], axis=0
         )
 
-    return [
-        _stratified(scores, profile(one), rng, confidence, resamples) for one in thresholds
-    ]
+    return [_stratified(scores, profile(one), rng, confidence, resamples) for one in thresholds]
 
 
 def _stratified(
