@@ -11,7 +11,10 @@ set_threads(1)  # before torch is imported: figures are for one thread unless sa
 
 from benchmarks.measuring import show  # noqa: E402
 
-NAMES = ("training", "rollout", "memory", "start_up", "threads", "planning", "frames", "simulators")
+NAMES = (
+    "training", "rollout", "memory", "start_up", "threads", "planning", "frames", "simulators",
+    "calibration",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -2,13 +2,13 @@
 
 Used by `results/statistics.py`. Seeds that agree prove little: a model that learns in four runs of
 five gives three equal successes half of the time. The bound here gives the runs that were not seen
-their due. It lays the observed values and one more, at the worst end of the range, on random weights
-that sum to one (uniform on the simplex) and asks how often the weighted mean reaches a value. For
-runs that either succeed or fail this is exactly the binomial bound of Clopper and Pearson.
+their due. It lays the observed values, and one more at the worst end of the range, on random
+weights that sum to one (uniform on the simplex) and asks how often the weighted mean reaches a
+value. For runs that either succeed or fail this is the exact bound of Clopper and Pearson.
 
-Sources: Gaffke 2005; Learned-Miller and Thomas 2019 (arXiv 1905.06208), who conjecture that the bound
-covers for every distribution on the range and found no exception. `python -m benchmarks calibration`
-looks for one too.
+Sources: Gaffke 2005; Learned-Miller and Thomas 2019 (arXiv 1905.06208), who conjecture that the
+bound covers for every distribution on the range and found no exception; nor does
+`python -m benchmarks calibration`, which looks for one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ def p_mean_above(
 ) -> float:
     """One-sided p-value against a mean of ``value`` or less; small speaks for a higher mean.
 
-    Without a finite lower bound the larger of two p-values counts: that of Student's t, which
-    assumes values that are about normal, and that of the sign test, which assumes nothing and needs
-    five values for 0.05 and six for 0.025.
+    Without a finite lower bound nothing can be said about a mean (Bahadur and Savage 1956): a run
+    that was not seen may be as bad as it likes. Then the larger of two p-values counts, that of the
+    sign test, which is about the median whatever the distribution and needs six values for 0.025,
+    and that of Student's t, which is about the mean of values that are about normal.
     """
     low = -math.inf if bounds is None else bounds[0]
     if math.isfinite(low):
@@ -96,15 +97,14 @@ def _weighted_mean_at_most(offsets: Float[np.ndarray, " points"]) -> float:
     negative offsets outlast the sum of the others? Exponential variables have no memory, hence the
     recursion over what is left of each side; every step is a weighted mean, so nothing cancels.
     """
-    losses, gains = -offsets[offsets < 0], offsets[offsets > 0]
-    if not gains.size:
+    losses, gains = (-offsets[offsets < 0]).tolist(), offsets[offsets > 0].tolist()
+    if not gains:
         return 1.0
-    row = np.zeros(losses.size + 1)  # ahead of the last gain, no loss left: the gains outlast
-    for step, gain in enumerate(gains):
-        after = np.ones_like(row) if step == 0 else row
-        row = np.zeros_like(after)
+    row = [1.0] * (len(losses) + 1)  # no gain left: the losses outlast
+    for gain in gains:
+        after, row = row, [0.0]  # no loss left: the gains outlast
         for left, loss in enumerate(losses, start=1):
-            row[left] = (gain * row[left - 1] + loss * after[left]) / (gain + loss)
+            row.append((gain * row[-1] + loss * after[left]) / (gain + loss))
     return float(row[-1])
 
 
