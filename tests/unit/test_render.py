@@ -28,7 +28,7 @@ from memdt import paths
 from memdt.errors import UserError
 from memdt.report import report_view
 from memdt.report.render import prose, render
-from memdt.results.claim_tests import VERDICTS
+from memdt.results.outcomes import VERDICTS
 from memdt.results.claims import CLAIM_COLUMNS
 from memdt.results.verdicts import RULES
 

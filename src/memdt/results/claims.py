@@ -94,7 +94,7 @@ def evaluate_claims(
     return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
 
 
-def tested(frame: pd.DataFrame) -> int:
+def count_tested(frame: pd.DataFrame) -> int:
     """How many claims had results to be tested on: what refutations are corrected for."""
     return int((frame["p_fails"] != "").sum())
 

@@ -194,7 +194,7 @@ class _Above(_TwoQuantities):
         limit, throughout = self._limit(evidence)
         if found.missing or not limit:
             return found
-        strict = self._above(evidence, self.by - ROOM, level)
+        strict = self._above(evidence, self.by - ROOM - 2 * ROUNDING, level)
         named = limit if throughout or found.p_fails <= LEVEL < strict.p_fails else ""
         outcome = replace(found, p_fails=strict.p_fails, limit=named)
         return _told(outcome, found.evidence.rpartition(": ")[0])
@@ -214,13 +214,18 @@ class Greater(_Above):
 class Beats(_Above):
     """`beats`: in more than half of all seeds left is above right by more than ``by``.
 
-    A tie counts against it.
+    And by no more than ``up_to``, where that is given. A tie counts against it.
     """
+
+    up_to: float = math.inf
 
     def _above(self, evidence: Evidence, by: float, level: float) -> Outcome:
         values = self._differences(evidence)
+        agree = (values > by + ROUNDING) & (values <= self.up_to + ROUNDING)
         name = f"{self._name()}, above {by:g}"
-        return _judge_share(name, values > by + ROUNDING, values, 0.5, level)
+        if math.isfinite(self.up_to):
+            name += f" up to {self.up_to:g}"
+        return _judge_share(name, agree, values, 0.5, level)
 
 
 class Steadier(_TwoQuantities):
