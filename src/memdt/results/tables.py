@@ -76,9 +76,23 @@ def wide(table: pd.DataFrame, value: str = "reproduced_mean") -> pd.DataFrame:
 
 
 def verdict_counts(table: pd.DataFrame) -> dict[str, int]:
-    """How often each verdict fell among the cells that the paper prints."""
-    printed = table[table["verdict"] != "no published number"]
-    return {str(word): int(count) for word, count in printed["verdict"].value_counts().items()}
+    """How often each verdict fell among the cells that a table or figure of a paper prints."""
+    words = table.loc[printed_cells(table), "verdict"]
+    return {str(word): int(count) for word, count in words.value_counts().items()}
+
+
+def printed_cells(table: pd.DataFrame) -> pd.Series:
+    """Which cells a table or figure prints: one number each.
+
+    A sentence of a section ("100 % at all lengths up to three segments") stands behind several
+    cells; it is counted once, as a claim.
+    """
+    return (table["verdict"] != "no published number") & ~cells_of_sentences(table)
+
+
+def cells_of_sentences(table: pd.DataFrame) -> pd.Series:
+    """Which cells are spread out from a sentence of the text."""
+    return table["item"].fillna("").str.startswith("Section")
 
 
 def write_table(table: pd.DataFrame, path: Path | str) -> None:
