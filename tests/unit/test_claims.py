@@ -16,10 +16,10 @@ from memdt.results.claim_tests import parse_test
 from memdt.results.claims import (
     CLAIM_COLUMNS,
     by_sentence,
+    count_tested,
     evaluate_claims,
     load_claims,
     read_claims,
-    count_tested,
     write_claims,
 )
 from memdt.results.evidence import Evidence, Quantity

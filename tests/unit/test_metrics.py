@@ -11,8 +11,8 @@ import pytest
 from memdt import paths
 from memdt.errors import UserError
 from memdt.results import metrics
-from memdt.results.outcomes import VERDICTS
 from memdt.results.claims import CLAIM_COLUMNS, write_claims
+from memdt.results.outcomes import VERDICTS
 from memdt.results.tables import TABLE_COLUMNS, _typed, read_table, write_table
 
 CELLS = [

@@ -59,7 +59,8 @@ class _Quantified(Test):
         if "*" not in self.where.values():
             return parts
         # whatever was run; nobody asked for the rest
-        return [part for part in parts if not part.judge(evidence).missing]
+        run = [part for part in parts if not part.judge(evidence).missing]
+        return run or list(self.expand(["*"]))
 
     def expand(self, variants: Sequence[str]) -> Iterator[Test]:
         """The test once for every choice; `"*"` stands for ``variants``."""
@@ -81,7 +82,7 @@ class Every(_Quantified):
 class Some(_Quantified):
     """`some`: as `every`, but one choice that holds is enough.
 
-    The more choices, the likelier that one holds by luck, so each is judged at its part of the level.
+    The more choices, the likelier that one holds by luck: each is judged at its part of the level.
     """
 
     def _judge(self, evidence: Evidence, level: float) -> Outcome:

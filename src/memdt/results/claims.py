@@ -179,7 +179,7 @@ def _row(claim: Claim, outcome: Outcome, printed: Printed) -> dict[str, str]:
         "test": claim.decided_by,
         "verdict": outcome.verdict,
         "seeds": str(outcome.seeds) if known else "",
-        "fewest_seeds": f"{outcome.fewest:.0f}" if math.isfinite(outcome.fewest) else "",
+        "fewest_seeds": f"{outcome.fewest:.0f}" if 0 < outcome.fewest < math.inf else "",
         "power": power(test, claim.experiment, printed, outcome.fewest),
         "p_holds": f"{outcome.p_holds:.4f}" if known else "",
         "p_fails": f"{outcome.p_fails:.4f}" if known else "",

@@ -1,9 +1,9 @@
 """What a test of a claim ends with: two p-values, and the word that follows from them.
 
-Between `results/claim_tests.py`, which makes outcomes, and `results/claims.py`, which corrects them
-for their number. A p-value here is the level at which the interval of one minus that level just lies
-wholly inside (``p_holds``) or wholly outside (``p_fails``) what a claim says; at 0.05 that is the
-95 % interval.
+Between `results/claim_tests.py`, which makes outcomes, and `results/claims.py`, which corrects
+them for their number. A p-value here is the level at which the interval of one minus that level
+just lies wholly inside (``p_holds``) or wholly outside (``p_fails``) what a claim says; at 0.05
+that is the 95 % interval.
 
     region of the claim        |=========|
     interval wholly inside        [---]         holds

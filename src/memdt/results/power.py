@@ -1,8 +1,8 @@
 """How many seeds a claim needs before anything can be decided, by the paper's own numbers.
 
-Used by `results/claims.py`. Runs are drawn with the printed means and spreads, and the claim is judged
-in each of these worlds: from so many seeds on four of five worlds decide it, one way or the other.
-Where the paper prints no numbers only the best case is known: all runs go the claim's way.
+Used by `results/claims.py`. Runs are drawn with the printed means and spreads, and the claim is
+judged in each of these worlds: from so many seeds on four of five worlds decide it, one way or the
+other. Where the paper prints no numbers only the best case is known: all runs go the claim's way.
 """
 
 from __future__ import annotations

@@ -169,9 +169,9 @@ class Gain(_TwoQuantities):
 class _Above(_TwoQuantities):
     """Left is above right by more than ``by``.
 
-    Where nothing can rise above the right side, or the left one cannot stay above anything, a missing
-    difference refutes nothing: then only a difference of more than ROOM the other way does. ``floor``
-    is where the left side has nothing to lose, if that is not the end of the range (guessing).
+    Where nothing can rise above the right side, or the left one has nothing to lose, a missing
+    difference refutes nothing: then only one of more than ROOM the other way does. ``floor`` is
+    where nothing is left to lose, if that is not the end of the range (guessing).
     """
 
     by: float = 0.0
@@ -247,7 +247,8 @@ class Steadier(_TwoQuantities):
         found = judge_mean(
             name, left[:pairs] - right[:pairs], bounds, (-math.inf, -2 * ROUNDING), level
         )
-        return _of_pairs(found)
+        seeds = min(len(evidence.sample(side)) for side in (self.left, self.right))
+        return replace(found, seeds=seeds, fewest=2 * found.fewest)
 
 
 class Decreasing(Test, Quantity):
@@ -324,10 +325,6 @@ def _fewest_for_mean(region: tuple[float, float], bounds: Bounds | None, level: 
 
 def _told(outcome: Outcome, text: str) -> Outcome:
     return replace(outcome, evidence=f"{text}: {outcome.verdict}")
-
-
-def _of_pairs(found: Outcome) -> Outcome:
-    return replace(found, seeds=2 * found.seeds, fewest=2 * found.fewest)
 
 
 def _mean(values: Values) -> float:

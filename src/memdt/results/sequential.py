@@ -1,9 +1,9 @@
-"""How much of the level a look at the data may spend, where seeds were added after an earlier one.
+"""How much of the level a look at the data may spend, where seeds were added after another one.
 
-Used by `results/claims.py`; data/published/looks.yaml declares the looks of each experiment. Testing
-again whenever seeds are added errs more often than the level says. Here the shares of the level that
-all looks may spend sum to one, so that the chance of a false verdict at any of them keeps to it
-(Bonferroni over the looks). A look with share 0 decides nothing and costs nothing.
+Used by `results/claims.py`; data/published/looks.yaml declares the looks of each experiment.
+Testing again whenever seeds are added errs more often than the level says. Here the shares of the
+level that all looks may spend sum to one, so that the chance of a false verdict at any of them
+keeps to it (Bonferroni over the looks). A look with share 0 decides nothing and costs nothing.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def variances_of_pairs(
 ) -> Float[np.ndarray, " pairs"]:
     """Half the squared difference of two seeds, for each two in turn; their mean is the variance.
 
-    No seed is used twice, so the pairs are independent and whatever bounds a mean bounds a variance.
+    No seed is used twice, so the pairs are independent, and what bounds a mean bounds a variance.
     """
     sample = np.asarray(values, dtype=float)
     pairs = sample[: sample.size // 2 * 2].reshape(-1, 2)
