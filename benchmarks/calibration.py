@@ -19,15 +19,17 @@ from rich.progress import track
 
 from benchmarks.measuring import Table
 from memdt.files import write_text
+from memdt.results.bounded_mean import lower_limit
 from memdt.results.claim_tests import parse_test
 from memdt.results.evidence import Evidence, Quantity
-from memdt.results.outcomes import FAILS, HOLDS
+from memdt.results.outcomes import FAILS, HOLDS, LEVEL
 from memdt.results.published import Cell
-from memdt.results.statistics import interval
+from memdt.results.statistics import interval, share_interval
 from memdt.results.verdicts import metric_settings, verdict
 
 PAGE = Path("docs/statistics.md")
 MARKS = "<!-- calibration: begin -->\n", "<!-- calibration: end -->\n"
+LIMITS = "<!-- limits: begin -->\n", "<!-- limits: end -->\n"
 SEEDS, EPISODES = (3, 5, 10), (20, 200)
 HAIR = 1e-6  # how far beyond the border of a test the truth lies
 
@@ -129,18 +131,38 @@ def measure(
         rows,
     )
     if long and PAGE.is_file():
-        write_text(PAGE, written(PAGE.read_text(encoding="utf-8"), table))
+        page = written(PAGE.read_text(encoding="utf-8"), table)
+        write_text(PAGE, written(page, limits(), LIMITS))
     return table
 
 
-def written(page: str, table: Table) -> str:
+def limits(numbers: tuple[int, ...] = (3, 6, 10, 30, 72)) -> Table:
+    """What so many seeds can show where all of them agree, and how many must."""
+    return Table("What so many seeds can show", [_limit(seeds) for seeds in numbers])
+
+
+def _limit(seeds: int) -> dict[str, Any]:
+    solved = np.ones(seeds)
+    tail, equivalence = (lower_limit(solved, p, (0.0, 1.0)) for p in (LEVEL / 2, LEVEL))
+    counts = (n for n in range(seeds + 1) if share_interval(n, seeds).low > 0.5)
+    most, difference = next(counts, None), 1 / tail - 1
+    return {
+        "seeds": str(seeds),
+        "all succeed: mean at least": f"{tail:.2f}",
+        "most seeds do: needs": "–" if most is None else f"{most} of {seeds}",
+        "one mean above another: difference from": f"{difference:.2f}" if difference < 1 else "–",
+        "equal to a printed 1.0: margin from": f"{1 - equivalence:.2f}",
+    }
+
+
+def written(page: str, table: Table, marks: tuple[str, str] = MARKS) -> str:
     """The page with the table between its marks."""
-    before, rest = page.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
+    before, rest = page.split(marks[0])
+    _, after = rest.split(marks[1])
     names = list(table.rows[0])
     lines = [names, ["---", *["--:"] * (len(names) - 1)], *(row.values() for row in table.rows)]
     text = "\n".join("| " + " | ".join(map(_text, line)) + " |" for line in lines)
-    return f"{before}{MARKS[0]}\n{table.title}:\n\n{text}\n\n{MARKS[1]}{after}"
+    return f"{before}{marks[0]}\n{table.title}:\n\n{text}\n\n{marks[1]}{after}"
 
 
 def rates(process: Process, seeds: int, episodes: int, worlds: int) -> Counter[str]:
