@@ -170,12 +170,16 @@ def rates(process: Process, seeds: int, episodes: int, worlds: int) -> Counter[s
     rng = np.random.default_rng([len(process.name), seeds, episodes])
     wrong: Counter[str] = Counter()
     truth, middle = process.truth(episodes), process.median(episodes)
+    asked = [
+        (kind, f"{kind}: {name}", parse_test(test))
+        for kind, name, test in questions(process.metric, truth, middle)
+    ]
     for _ in range(worlds):
         drawn = {name: process.draw(rng, seeds, episodes) for name in "abcd"}
         drawn["flat"] = np.full(seeds, truth)
         evidence = Simulated(drawn)
-        for kind, name, test in questions(process.metric, truth, middle):
-            wrong[f"{kind}: {name}"] += parse_test(test).judge(evidence).verdict == kind
+        for kind, name, test in asked:
+            wrong[name] += test.judge(evidence).verdict == kind
         wrong.update(_wrong_cells(process.metric, truth, drawn["a"]))
         found = interval(drawn["a"], bounds=metric_settings(process.metric).bounds)
         wrong["covered"] += found.contains(truth)
