@@ -146,16 +146,12 @@ def run(scale: str, seeds: tuple[int, ...]) -> None:
         published_cells(),
     )
     write_table(table, paths.table(scale, "walk"))
-    claim = (
-        "R1",
-        "It <script>holds</script>",
-        "RATE 5",
-        "paper",
-        "walk",
-        "always",
-        "holds",
-        "a; b",
-    )
+    claim = {
+        "id": "R1", "text": "It <script>holds</script>", "sentence": "R1", "source": "RATE 5",
+        "origin": "paper", "experiment": "walk", "test": "always", "verdict": "holds", "seeds": "3",
+        "fewest_seeds": "6", "power": "at best 6 seeds", "p_holds": "0.0300", "p_fails": "1.0000",
+        "evidence": "a; b",
+    }  # fmt: skip
     frame = pd.DataFrame([claim], columns=list(CLAIM_COLUMNS))
     frame.to_csv(paths.claims(scale), index=False)
     write_metrics(scale, ["walk"], paths.metrics(scale))

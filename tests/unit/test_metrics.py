@@ -11,8 +11,8 @@ import pytest
 from memdt import paths
 from memdt.errors import UserError
 from memdt.results import metrics
-from memdt.results.claim_tests import VERDICTS
 from memdt.results.claims import CLAIM_COLUMNS, write_claims
+from memdt.results.outcomes import VERDICTS
 from memdt.results.tables import TABLE_COLUMNS, _typed, read_table, write_table
 
 CELLS = [
@@ -32,8 +32,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Claims, a table with numbers, and one without a plain condition."""
     monkeypatch.chdir(tmp_path)
     verdicts = ["undecided", "holds", "holds"]
-    claims = [["R", "", "", "paper", "", "", verdict, ""] for verdict in verdicts]
-    write_claims(pd.DataFrame(claims, columns=list(CLAIM_COLUMNS)), paths.claims("tiny"))
+    claims = pd.DataFrame({"verdict": verdicts}).reindex(columns=list(CLAIM_COLUMNS), fill_value="")
+    write_claims(claims, paths.claims("tiny"))
     for name, cells in (("walk", CELLS), ("edits", CELLS[-1:])):
         rows = [
             dict(zip(("variant", "condition", "segments", "reproduced_mean"), cell, strict=True))

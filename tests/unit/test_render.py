@@ -28,8 +28,9 @@ from memdt import paths
 from memdt.errors import UserError
 from memdt.report import report_view
 from memdt.report.render import prose, render
-from memdt.results.claim_tests import VERDICTS
 from memdt.results.claims import CLAIM_COLUMNS
+from memdt.results.outcomes import VERDICTS
+from memdt.results.tables import read_table
 from memdt.results.verdicts import RULES
 
 # ---- the page --------------------------------------------------------------------------------
@@ -176,7 +177,28 @@ def test_the_head_tells_scale_and_verdicts(reported: Path) -> None:
     head = section(report(), "head")
     assert "<b>tiny</b>" in head
     assert "holds 1" in head
-    assert "reproduced 1" in head
+    assert "not distinguished 1" in head
+
+
+def test_the_claims_say_how_many_tests_there_were_and_what_each_would_take(reported: Path) -> None:
+    claims = section(report(), "claims")
+    assert "1 claim was tested here" in claims
+    assert "corrected for all 1 tests (Holm)" in claims
+    assert "To decide it takes at best 6 seeds." in claims
+    path = paths.claims("tiny")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(",holds,3,", ",cannot be decided,3,"), encoding="utf-8")
+    assert "cannot be decided with 3 seeds" in section(report(), "claims")
+
+
+def test_cells_of_a_sentence_are_not_counted_as_cells_of_a_table(reported: Path) -> None:
+    path = paths.table("tiny", "walk")
+    text = path.read_text(encoding="utf-8")
+    item = read_table(path)["item"].dropna().iloc[0]
+    path.write_text(text.replace(f",{item},", ",Section 5.1,"), encoding="utf-8")
+    head = section(report(), "head")
+    assert "not distinguished 1" not in head
+    assert "1 more cells are spread out from sentences" in head
 
 
 def test_the_cost_page_tells_commit_day_and_changes(reported: Path) -> None:
@@ -199,10 +221,17 @@ def test_every_verdict_that_can_fall_has_a_look() -> None:
 
 
 def test_a_cell_shows_published_and_reproduced_with_its_seeds(reported: Path) -> None:
-    """Means 0.8, 0.9, 0.8: 0.8333 ± 4.302653 · 0.057735 / √3 = 0.1434."""
+    """Means 0.8, 0.9, 0.8, of which three seeds say no more than 0.25 to 0.95."""
     tables = section(report(), "tables")
     cell = tables[tables.index("<td>") : tables.index("</td>", tables.index("</table></details>"))]
-    for expected in ("0.900 ± 0.050", "0.833", "[0.690, 0.977]", "−0.067", "reproduced", "3 seeds"):
+    for expected in (
+        "0.900 ± 0.050",
+        "0.833",
+        "[0.243, 0.954]",
+        "−0.067",
+        "not distinguished",
+        "3 seeds",
+    ):
         assert expected in cell
     assert "standard error over 10 runs" in tables
     assert "seed_2/episodes.csv" in cell

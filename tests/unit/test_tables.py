@@ -6,14 +6,15 @@ import math
 
 import pandas as pd
 import pytest
-from scipy import stats
 
 from memdt.errors import UserError
 from memdt.results.published import Cell
+from memdt.results.statistics import interval
 from memdt.results.tables import (
     TABLE_COLUMNS,
     build_table,
     read_table,
+    verdict_counts,
     wide,
     write_table,
 )
@@ -95,22 +96,21 @@ def test_a_cell_holds_both_numbers_and_their_difference(table):
     )
     assert (found["item"], found["version"], found["margin"]) == ("Table 2", "v1", 0.05)
     assert found["reproduced_mean"] == pytest.approx(2.9 / 3)
-    border = stats.ttest_1samp([1.0, 0.9, 1.0], 0).confidence_interval(0.95).low
-    assert found["low"] == pytest.approx(border)
-    assert found["high"] == 1.0  # a share cannot be more
+    assert found["low"] == pytest.approx(interval([1.0, 0.9, 1.0], bounds=(0.0, 1.0)).low)
+    assert found["high"] == pytest.approx(0.999, abs=1e-3)  # a share cannot be more than 1
     assert (found["seeds"], found["seed_numbers"]) == (3, "0;1;2")
     assert found["per_seed"] == "1.000000;0.900000;1.000000"
     assert found["difference"] == pytest.approx(2.9 / 3 - 1.0)
-    assert found["verdict"] == "reproduced"
+    assert found["verdict"] == "not distinguished"
 
 
 def test_cells_are_the_union_of_printed_and_run(table):
     assert list(table.columns) == list(TABLE_COLUMNS)
     verdicts = {(r.variant, r.condition, r.segments): r.verdict for r in table.itertuples()}
     assert verdicts == {
-        ("rate-3", "as_published", 2): "reproduced",
+        ("rate-3", "as_published", 2): "not distinguished",
         ("rate-3", "as_published", 12): "too few seeds",
-        ("dt-3", "as_published", 2): "reproduced",
+        ("dt-3", "as_published", 2): "not distinguished",
         ("dt-3", "as_published", 5): "not run",
         ("dt-3", "as_published", 30): "no published number",
         ("dt-3", "full_context", 2): "no published number",
@@ -123,6 +123,19 @@ def test_cells_are_the_union_of_printed_and_run(table):
         ("dt-3", 30),
         ("dt-3", 2),
     ]
+    assert verdict_counts(table) == {"not distinguished": 2, "too few seeds": 1, "not run": 1}
+
+
+def test_an_amount_is_judged_from_six_seeds_on():
+    means = {("dt-3", "as_published", 2): [0.5] * 6}
+    found = build_table("task", shape(metric="steps"), episodes(means), PUBLISHED)
+    assert one(found, "dt-3", "as_published", 2)["verdict"] == "lower"
+
+
+def test_cells_of_a_sentence_are_not_counted():
+    sentence = [cell("dt-3", 2, 0.5, item="Section 4.3"), cell("rate-3", 2, 1.0)]
+    found = build_table("task", shape(), episodes(), sentence)
+    assert verdict_counts(found) == {"not distinguished": 1}
 
 
 def test_a_cell_that_never_ran_keeps_the_printed_number(table):
@@ -171,7 +184,7 @@ def test_another_metric_has_its_own_published_number():
     found = build_table("task", shape(metric="steps"), episodes(), PUBLISHED)
     cell_found = one(found, "dt-3", "as_published", 2)
     assert (cell_found["published_mean"], cell_found["reproduced_mean"]) == (29.0, 9.0)
-    assert cell_found["verdict"] == "lower"
+    assert cell_found["verdict"] == "not distinguished"  # an amount takes six seeds
 
 
 def test_several_metrics_are_a_dimension_of_their_own():
@@ -179,10 +192,10 @@ def test_several_metrics_are_a_dimension_of_their_own():
     found = build_table("task", shape("metric", metric=metrics), episodes(), PUBLISHED)
     at_two = found[(found["segments"] == 2) & (found["condition"] == "as_published")]
     assert at_two[["row", "column", "published_mean", "verdict"]].to_numpy().tolist() == [
-        ["success", "rate-3", 1.0, "reproduced"],
+        ["success", "rate-3", 1.0, "not distinguished"],
         ["steps", "rate-3", pytest.approx(math.nan, nan_ok=True), "no published number"],
-        ["success", "dt-3", 0.5, "reproduced"],
-        ["steps", "dt-3", 29.0, "lower"],
+        ["success", "dt-3", 0.5, "not distinguished"],
+        ["steps", "dt-3", 29.0, "not distinguished"],
     ]
     alone = wide(build_table("task", shape("metric", metric=metrics), at(2), PUBLISHED[1:2]))
     assert alone.index.tolist() == ["success", "steps"]

@@ -39,6 +39,8 @@ rule claims:
         episodes=all_episodes,
         recordings=all_counted,
         claims="data/published/claims.yaml",
+        looks="data/published/looks.yaml",
+        published=[str(path) for path in paths.published_files()],
     output:
         report(
             "reports/{scale}/claims.csv",

@@ -67,11 +67,13 @@ class Claims(ReportStep):
     def run(self) -> None:
         """Test every claim and write the verdicts."""
         self.source("claims")
-        from memdt.results import claims
+        from memdt.results import claims, published, sequential
 
         scale = self.scale_name
         found = {name: _episodes_for_table(scale, name) for name in self.counted}
-        verdicts = claims.evaluate_claims(claims.load_claims(), found)
+        verdicts = claims.evaluate_claims(
+            claims.load_claims(), found, published.published_cells(), sequential.load_looks()
+        )
         claims.write_claims(verdicts, self.out or paths.claims(scale))
 
 

@@ -93,8 +93,8 @@ def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> di
     return {
         "published_scale": published_scale(),
         "claims": claims,
-        "claim_counts": report_view.counted(c["verdict"] for _, group in claims for c in group),
         "cell_counts": _sum(table.counts for table in tables),
+        "cells_of_sentences": sum(table.of_sentences for table in tables),
         "rules": RULES,
         "tables": tables,
         "figures": {kind: [one for one in figures if one.settings.inputs == kind]

@@ -22,7 +22,8 @@ from memdt.report.inline_svg import Drawing, inline
 from memdt.report.scale_comparison import Difference, differences
 from memdt.report.table_view import BlockView, blocks, run_views
 from memdt.results import tables
-from memdt.results.claims import read_claims
+from memdt.results.claims import by_sentence, count_tested, read_claims
+from memdt.results.outcomes import FAILS
 from memdt.settings.layers import available
 from memdt.settings.resolve import (
     environment_of,
@@ -40,12 +41,16 @@ from memdt.settings.schema import ExperimentFile, FigureSettings
 TONES = {
     "holds": "good",
     "reproduced": "good",
-    "close": "near",
+    "most seeds agree": "near",
     "higher": "off",
     "lower": "off",
     "does not hold": "off",
+    "at the ceiling": "open",
+    "at the floor": "open",
     "undecided": "open",
-    "imprecise": "open",
+    "cannot be decided": "open",
+    "not distinguished": "open",
+    "print too wide": "open",
     "too few seeds": "open",
     "not run": "none",
     "no published number": "none",
@@ -62,7 +67,8 @@ class TableView:
     path: Path
     command: str
     blocks: list[BlockView]  # none: not run
-    counts: list[tuple[str, int]]
+    counts: list[tuple[str, int]]  # of cells that a table or figure prints
+    of_sentences: int  # cells that are spread out from a sentence
     differences: list[Difference]
 
     @property
@@ -100,16 +106,31 @@ def trained_as(experiment: str, scale: str) -> dict[str, tuple[str, str]]:
     return {variant: (one.experiment, one.variant) for variant, one in found.items()}
 
 
-def claims(scale: str) -> list[tuple[str, list[dict[str, str]]]]:
-    """The decided claims by origin; no file, no claims."""
+@dataclass(frozen=True)
+class ClaimsView:
+    """The decided claims by origin, and in numbers."""
+
+    groups: list[tuple[str, list[dict[str, str]]]]
+    counts: list[tuple[str, int]]  # by sentence, each once
+    tested: int  # how many claims had results
+
+    @property
+    def refuted(self) -> int:
+        """How many claims do not hold."""
+        return sum(one["verdict"] == FAILS for _, some in self.groups for one in some)
+
+
+def claims(scale: str) -> ClaimsView:
+    """The decided claims; no file, no claims."""
     path = paths.claims(scale)
     if not path.is_file():
-        return []
+        return ClaimsView([], [], 0)
     frame = read_claims(path)
-    return [
+    groups = [
         (ORIGINS.get(str(origin), str(origin)), group.to_dict("records"))
         for origin, group in frame.groupby("origin", sort=False)
     ]
+    return ClaimsView(groups, counted(by_sentence(frame)), count_tested(frame))
 
 
 def counted(verdicts: Iterable[str]) -> list[tuple[str, int]]:
@@ -130,14 +151,16 @@ def table_views(scale: str, experiments: Sequence[str], records: pd.DataFrame) -
 def _table_view(scale: str, name: str, records: pd.DataFrame | None) -> TableView:
     path = paths.table(scale, name)
     settings = experiment_file(name)
-    laid_out, counts = [], []
+    laid_out, counts, spread = [], [], 0
     if records is not None and path.is_file():
         table = tables.read_table(path)
         runs = run_views(scale, name, trained_as(name, scale), records)
         laid_out = blocks(table, settings.table, runs)
-        counts = counted(table.loc[table["verdict"] != "no published number", "verdict"])
+        counts = counted(table.loc[tables.printed_cells(table), "verdict"])
+        spread = int(tables.cells_of_sentences(table).sum())
     told = differences(name, scale) if laid_out else []
-    return TableView(name, settings, path, f"snakemake --cores all {path}", laid_out, counts, told)
+    command = f"snakemake --cores all {path}"
+    return TableView(name, settings, path, command, laid_out, counts, spread, told)
 
 
 def figure_views(scale: str, experiments: Sequence[str]) -> list[FigureView]:

@@ -6,7 +6,9 @@ lie in data/published/claims.yaml; `results/claim_tests.py` holds the vocabulary
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +16,31 @@ import pandas as pd
 import yaml
 from pydantic import Field, ValidationError
 
-from memdt.errors import UserError
+from memdt.errors import UserError, closest
 from memdt.files import atomic_path
 from memdt.paths import PUBLISHED
-from memdt.results.claim_tests import first_problem, parse_test
-from memdt.results.evidence import Data, Evidence
+from memdt.results.claim_tests import parse_test
+from memdt.results.evidence import Data, Evidence, first_problem
+from memdt.results.outcomes import (
+    AT_CEILING,
+    AT_FLOOR,
+    FAILS,
+    HOLDS,
+    NOT_RUN,
+    TOO_FEW,
+    UNDECIDED,
+    Outcome,
+)
+from memdt.results.power import Printed, power, printed_cells
+from memdt.results.published import Cell
 from memdt.results.results import read_csv
+from memdt.results.sequential import Looks, strictest
+from memdt.results.statistics import holm
 
-CLAIM_COLUMNS = ("id", "text", "source", "origin", "experiment", "test", "verdict", "evidence")
+CLAIM_COLUMNS = (
+    "id", "text", "sentence", "source", "origin", "experiment", "test", "verdict", "seeds",
+    "fewest_seeds", "power", "p_holds", "p_fails", "evidence",
+)  # fmt: skip
 
 
 class Claim(Data):
@@ -29,6 +48,9 @@ class Claim(Data):
 
     id: str = Field(pattern=r"^[A-Z]\d+$")
     text: str
+    part_of: str = (
+        ""  # the claim whose sentence this one is a part of; blank: a sentence of its own
+    )
     source: str
     origin: Literal["paper", "ours"]
     experiment: str
@@ -46,17 +68,42 @@ def load_claims(root: Path | str = Path(".")) -> tuple[Claim, ...]:
     names = [claim.id for claim in claims]
     if len(set(names)) < len(names):
         raise UserError("two claims share an id", str(path), "give each its own")
+    lost = [claim.part_of for claim in claims if claim.part_of and claim.part_of not in names]
+    if lost:
+        raise UserError(f"part_of names no claim: {lost[0]!r}", str(path), closest(lost[0], names))
     return claims
 
 
-def evaluate_claims(claims: Iterable[Claim], episodes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def evaluate_claims(
+    claims: Iterable[Claim],
+    episodes: Mapping[str, pd.DataFrame],
+    printed: Iterable[Cell] = (),
+    looks: Mapping[str, Looks] | None = None,
+) -> pd.DataFrame:
     """One row a claim with the columns CLAIM_COLUMNS.
 
     ``episodes`` maps each experiment to its frame of episodes (`results.load_episodes`); an
-    experiment that is missing has not run.
+    experiment that is missing has not run. ``printed`` are the published cells, for the power of
+    each test, ``looks`` the declared looks at the data. Refutations are corrected for the number
+    of claims that could be tested (Holm); `p_holds` and `p_fails` are what the verdict rests on.
     """
-    rows = [_row(claim, episodes) for claim in claims]
+    asked = list(claims)
+    outcomes = _corrected([_outcome(claim, episodes, looks or {}) for claim in asked])
+    cells = printed_cells(printed)
+    rows = [_row(claim, outcome, cells) for claim, outcome in zip(asked, outcomes, strict=True)]
     return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
+
+
+def count_tested(frame: pd.DataFrame) -> int:
+    """How many claims had results to be tested on: what refutations are corrected for."""
+    return int((frame["p_fails"] != "").sum())
+
+
+def by_sentence(frame: pd.DataFrame) -> list[str]:
+    """One verdict a sentence: parts of the same sentence hold together or not at all."""
+    order = (FAILS, NOT_RUN, AT_CEILING, AT_FLOOR, TOO_FEW, UNDECIDED)
+    groups = frame.groupby("sentence", sort=False)["verdict"]
+    return [next((word for word in order if word in set(found)), HOLDS) for _, found in groups]
 
 
 def write_claims(frame: pd.DataFrame, path: Path | str) -> None:
@@ -95,12 +142,41 @@ def _claim(entry: Mapping[str, Any], path: Path) -> Claim:
     return claim
 
 
-def _row(claim: Claim, episodes: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    outcome = parse_test(claim.test).judge(Evidence(episodes, claim.experiment))
-    told = claim.model_dump(exclude={"test", "decided_by"})
+def _outcome(
+    claim: Claim, episodes: Mapping[str, pd.DataFrame], looks: Mapping[str, Looks]
+) -> Outcome:
+    test = parse_test(claim.test)
+    outcome = test.judge(Evidence(episodes, claim.experiment))
+    experiments = [one.experiment or claim.experiment for one in test.quantities()]
+    share, words = strictest(looks, experiments, outcome.seeds)
+    if outcome.missing or not words:
+        return outcome
+    return replace(outcome.spent(share), evidence=f"{outcome.evidence}; {words}")
+
+
+def _corrected(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Refutations corrected for the number of claims that could be tested."""
+    adjusted = iter(holm([one.p_fails for one in outcomes if not _untested(one)]))
+    return [one if _untested(one) else replace(one, p_fails=next(adjusted)) for one in outcomes]
+
+
+def _untested(outcome: Outcome) -> bool:
+    return outcome.verdict == NOT_RUN
+
+
+def _row(claim: Claim, outcome: Outcome, printed: Printed) -> dict[str, str]:
+    test = parse_test(claim.test)
+    known = not _untested(outcome)
+    told = claim.model_dump(include={"id", "text", "source", "origin", "experiment"})
     return {
         **told,
+        "sentence": claim.part_of or claim.id,
         "test": claim.decided_by,
         "verdict": outcome.verdict,
+        "seeds": str(outcome.seeds) if known else "",
+        "fewest_seeds": f"{outcome.fewest:.0f}" if 0 < outcome.fewest < math.inf else "",
+        "power": power(test, claim.experiment, printed, outcome.fewest),
+        "p_holds": f"{outcome.p_holds:.4f}" if known else "",
+        "p_fails": f"{outcome.p_fails:.4f}" if known else "",
         "evidence": outcome.evidence,
     }

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from memdt.results.metric_names import MetricText
 from memdt.results.results import per_seed
@@ -19,6 +19,12 @@ class Data(BaseModel):
     """Read from YAML: frozen, and a key that nobody knows is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def first_problem(error: ValidationError) -> str:
+    """What pydantic found wrong first, on one line."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 class Quantity(Data):
@@ -42,14 +48,6 @@ class Quantity(Data):
         counts = ", ".join(str(count) for count in self.lengths)
         unit = "segment" if counts == "1" else "segments"
         return f"{measured}{self.variant}{edited} at {counts} {unit}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One of VERDICTS and the numbers it rests on."""
-
-    verdict: str
-    evidence: str
 
 
 @dataclass
@@ -76,6 +74,14 @@ class Evidence:
         wide = chosen.pivot(index="seed", columns="segments", values="value")
         complete = wide.reindex(columns=list(quantity.lengths)).dropna()
         return {int(seed): float(value) for seed, value in complete.mean(axis=1).items()}
+
+    def levels(self, quantity: Quantity) -> list[float]:
+        """The mean over seeds at each of the segment counts; no results, no levels."""
+        each = [
+            self.sample(quantity.model_copy(update={"segments": count})).values()
+            for count in quantity.lengths
+        ]
+        return [sum(values) / len(values) for values in each if values]
 
     def _per_seed(self, experiment: str, metric: str) -> pd.DataFrame:
         if (experiment, metric) not in self._means:

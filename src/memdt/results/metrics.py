@@ -15,8 +15,8 @@ import pandas as pd
 
 from memdt import paths
 from memdt.files import write_text
-from memdt.results.claim_tests import VERDICTS
 from memdt.results.claims import read_claims
+from memdt.results.outcomes import VERDICTS
 from memdt.results.tables import AS_PUBLISHED, read_table
 
 DIGITS = 6

@@ -76,6 +76,15 @@ class Cell(BaseModel):
             return None
         return Interval(self.mean, self.mean - reach, self.mean + reach, self.seeds or 0)
 
+    def deviation(self) -> float | None:
+        """The standard deviation over runs that the printed spread amounts to, None without one."""
+        if self.spread is None or self.spread_kind == "std":
+            return self.spread
+        if self.seeds is None or self.seeds < 2:
+            return None
+        half_width = float(stats.t.ppf(0.975, self.seeds - 1)) if self.spread_kind == "ci95" else 1
+        return self.spread / half_width * math.sqrt(self.seeds)
+
     def _reach(self) -> float | None:
         if self.spread is None or self.spread_kind == "ci95":
             return self.spread

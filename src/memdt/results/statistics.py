@@ -1,22 +1,26 @@
-"""Intervals over seeds: what a handful of training runs says about a mean.
+"""Intervals over seeds: what a handful of training runs says, and what it does not.
 
 Sits between the episodes of the runs (`results/results.py`) and the verdicts and claims
 (`results/verdicts.py`, `results/claims.py`). The unit is always the seed: episodes of one run
-share its weights and are no independent sample of the training procedure.
-Source: Welch 1947 for unequal variances.
+share its weights and are no independent sample of the training procedure. docs/statistics.md says
+which question each function answers and how often it errs.
+Sources: `results/bounded_mean.py` for means; Clopper and Pearson 1934 for shares; Holm 1979;
+Agarwal et al. 2021 for the interquartile mean and performance profiles.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-Bounds = tuple[float, float]
+from memdt.results.bounded_mean import Bounds, lower_limit, upper_limit
+
+RESAMPLES = 50_000
 
 
 @dataclass(frozen=True)
@@ -47,90 +51,147 @@ def interval(
     confidence: float = 0.95,
     bounds: Bounds | None = None,
 ) -> Interval:
-    """Student t interval of the mean over seeds.
+    """Interval of the mean over seeds.
 
-    No seed gives NaN everywhere, one seed gives its value and NaN borders, and a NaN among the
-    values makes the whole interval NaN. Seeds that agree to the last digit (success 1.0 in all of
-    them) give an interval of zero width: it says that the runs agree, not that the true rate is
-    known to that precision. ``bounds`` clip the borders for a quantity that cannot leave them.
+    With ``bounds``, which the quantity cannot leave, it assumes nothing else and never has zero
+    width: three seeds of success 1.0 give [0.29, 1]. Without them it is the hull of Student's t
+    and, from six seeds on, of the order statistics around the median. No seed gives NaN everywhere,
+    one seed its value and NaN borders, and a NaN among the values makes all NaN.
     """
     values = np.asarray(per_seed_means, dtype=float)
-    if values.size < 2:
-        mean = float(values[0]) if values.size else math.nan
+    mean = float(values.mean()) if values.size else math.nan
+    if values.size < 2 or not math.isfinite(mean):
         return Interval(mean, math.nan, math.nan, int(values.size))
-    return _around(
-        float(values.mean()),
-        _standard_error(values),
-        float(values.size - 1),
-        confidence,
-        values.size,
-        bounds,
-    )
+    tail = (1 - confidence) / 2
+    low, high = lower_limit(values, tail, bounds), upper_limit(values, tail, bounds)
+    return Interval(mean, low, high, int(values.size))
+
+
+def differences(
+    left: Mapping[int, float], right: Mapping[int, float]
+) -> Float[np.ndarray, " pairs"]:
+    """Left minus right, run by run; both map a seed to the mean of its episodes.
+
+    Runs of the same seed share dataset and evaluation episodes and are paired. What is left over on
+    both sides is paired in the order of the seeds, which looks at no result; then the rest of the
+    longer side is not used.
+    """
+    shared = sorted(set(left) & set(right))
+    rest = zip(sorted(set(left) - set(right)), sorted(set(right) - set(left)), strict=False)
+    pairs = [*((seed, seed) for seed in shared), *rest]
+    return np.array([left[one] - right[other] for one, other in pairs], dtype=float)
+
+
+def difference_bounds(bounds: Bounds | None) -> Bounds | None:
+    """What a difference of two quantities with these bounds cannot leave."""
+    if bounds is None or not all(map(math.isfinite, bounds)):
+        return None
+    return bounds[0] - bounds[1], bounds[1] - bounds[0]
 
 
 def difference_interval(
-    left: Mapping[int, float], right: Mapping[int, float], confidence: float = 0.95
-) -> Interval:
-    """Interval of mean(left) − mean(right); both map a seed to the mean of its episodes.
-
-    Where both sides have exactly the same seeds the difference is taken seed by seed (they share
-    the dataset and the evaluation episodes); otherwise Welch's interval over all seeds of both
-    sides is used. ``seeds`` of the answer is the smaller of the two counts. Fewer than two seeds
-    on a side give NaN borders.
-    """
-    seeds = min(len(left), len(right))
-    if set(left) == set(right):
-        return interval([left[seed] - right[seed] for seed in sorted(left)], confidence)
-    ours, theirs = (np.array(list(side.values()), dtype=float) for side in (left, right))
-    if seeds < 2:
-        mean = float(ours.mean() - theirs.mean()) if seeds else math.nan
-        return Interval(mean, math.nan, math.nan, seeds)
-    error = math.hypot(_standard_error(ours), _standard_error(theirs))
-    freedom = _welch_freedom(ours, theirs)
-    return _around(float(ours.mean() - theirs.mean()), error, freedom, confidence, seeds, None)
-
-
-def variance_ratio_interval(
-    left: Sequence[float] | Float[np.ndarray, " _seeds"],
-    right: Sequence[float] | Float[np.ndarray, " _seeds"],
+    left: Mapping[int, float],
+    right: Mapping[int, float],
     confidence: float = 0.95,
+    bounds: Bounds | None = None,
 ) -> Interval:
-    """F interval of variance(left) / variance(right) over seeds.
+    """Interval of mean(left) − mean(right) over `differences`; ``bounds`` are those of one side."""
+    return interval(differences(left, right), confidence, difference_bounds(bounds))
 
-    Runs that share a seed are positively correlated, which makes this interval too wide rather than
-    too narrow. Without spread on the right, or with fewer than two seeds on a side, all is NaN;
-    without spread on the left alone the ratio and both borders are 0.
+
+def variances_of_pairs(
+    values: Sequence[float] | Float[np.ndarray, " seeds"],
+) -> Float[np.ndarray, " pairs"]:
+    """Half the squared difference of two seeds, for each two in turn; their mean is the variance.
+
+    No seed is used twice, so the pairs are independent, and what bounds a mean bounds a variance.
     """
-    left, right = np.asarray(left, dtype=float), np.asarray(right, dtype=float)
-    seeds = min(left.size, right.size)
-    if seeds < 2 or np.ptp(right) == 0:
-        return Interval(math.nan, math.nan, math.nan, seeds)
-    ratio = (_standard_error(left) ** 2 * left.size) / (_standard_error(right) ** 2 * right.size)
-    tail = (1 - confidence) / 2
-    upper, lower = stats.f.ppf([1 - tail, tail], left.size - 1, right.size - 1)
-    return Interval(ratio, ratio / float(upper), ratio / float(lower), seeds)
+    sample = np.asarray(values, dtype=float)
+    pairs = sample[: sample.size // 2 * 2].reshape(-1, 2)
+    return np.asarray(np.diff(pairs, axis=1)[:, 0] ** 2 / 2)
 
 
-def _standard_error(values: Float[np.ndarray, " seeds"]) -> float:
-    if np.ptp(values) == 0:  # equal values: rounding of their mean must not make a spread
-        return 0.0
-    return float(values.std(ddof=1)) / math.sqrt(values.size)
+def share_interval(count: int, seeds: int, confidence: float = 0.95) -> Interval:
+    """Exact interval of the share of seeds of which ``count`` of ``seeds`` were seen."""
+    if not seeds:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    found = stats.binomtest(count, seeds).proportion_ci(confidence, method="exact")
+    return Interval(count / seeds, float(found.low), float(found.high), seeds)
 
 
-def _welch_freedom(left: Float[np.ndarray, " _left"], right: Float[np.ndarray, " _right"]) -> float:
-    """Welch–Satterthwaite degrees of freedom; any number will do where nothing varies."""
-    parts = [_standard_error(side) ** 2 for side in (left, right)]
-    if sum(parts) == 0:
-        return float(min(left.size, right.size) - 1)
-    shares = [part**2 / (side.size - 1) for part, side in zip(parts, (left, right), strict=True)]
-    return sum(parts) ** 2 / sum(shares)
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values: rejecting those up to a level errs anywhere at no more than that level."""
+    order = np.argsort(p_values, kind="stable")
+    sizes = len(p_values) - np.arange(len(p_values))
+    raised = np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * sizes)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(raised, 1.0)
+    return [float(p) for p in adjusted]
 
 
-def _around(
-    mean: float, error: float, freedom: float, confidence: float, seeds: int, bounds: Bounds | None
+def interquartile_mean(
+    *tasks: Float[np.ndarray, "*batch _seeds"], axis: int = -1
+) -> Float[np.ndarray, "*batch"]:
+    """Mean of the middle half of all scores, the tasks laid end to end along ``axis``."""
+    return np.asarray(stats.trim_mean(np.concatenate(tasks, axis=axis), 0.25, axis=axis))
+
+
+def stratified_interquartile_interval(
+    scores: Sequence[Float[np.ndarray, " _seeds"]],
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
 ) -> Interval:
-    reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
-    low, high = mean - reach, mean + reach
-    if bounds is not None:
-        low, high = max(low, bounds[0]), min(high, bounds[1])
-    return Interval(mean, low, high, seeds)
+    """Percentile bootstrap of the interquartile mean; seeds are drawn anew within each task.
+
+    ``scores`` holds one array of per-seed means a task; tasks may have different numbers of seeds.
+    A task with a single seed leaves nothing to resample: the borders are NaN.
+    Source: Agarwal et al. 2021, stratified bootstrap over runs.
+    """
+    return _stratified(scores, interquartile_mean, rng, confidence, resamples)
+
+
+def performance_profile(
+    scores: Sequence[Float[np.ndarray, " _seeds"]],
+    thresholds: Sequence[float],
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    resamples: int = 2_000,
+) -> list[Interval]:
+    """For each threshold the share of runs above it, tasks counting alike, with its interval.
+
+    The interval is that of a stratified bootstrap, threshold by threshold.
+    Source: Agarwal et al. 2021, score distributions.
+    """
+
+    def profile(threshold: float) -> Callable[..., Float[np.ndarray, "*batch"]]:
+        return lambda *tasks, axis=-1: np.mean(
+            [(task > threshold).mean(axis=axis) for task in tasks], axis=0
+        )
+
+    return [_stratified(scores, profile(one), rng, confidence, resamples) for one in thresholds]
+
+
+def _stratified(
+    scores: Sequence[Float[np.ndarray, " _seeds"]],
+    statistic: Callable[..., Float[np.ndarray, "*batch"]],
+    rng: np.random.Generator,
+    confidence: float,
+    resamples: int,
+) -> Interval:
+    tasks = [np.asarray(task, dtype=float) for task in scores]
+    seeds = min((task.size for task in tasks), default=0)
+    mean = float(statistic(*tasks)) if seeds else math.nan
+    if seeds < 2:
+        return Interval(mean, math.nan, math.nan, seeds)
+    borders = stats.bootstrap(
+        tuple(tasks),
+        statistic,
+        method="percentile",
+        confidence_level=confidence,
+        n_resamples=resamples,
+        batch=min(resamples, 5_000),
+        vectorized=True,
+        rng=rng,
+    ).confidence_interval
+    return Interval(mean, float(borders.low), float(borders.high), seeds)

@@ -7,13 +7,18 @@ prints RULES word for word, so the sentences here are the definition that reader
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from memdt.results.metric_names import parse
-from memdt.results.published import Cell
-from memdt.results.statistics import Bounds, Interval
+import numpy as np
+from jaxtyping import Float
 
-MINIMUM_SEEDS = 3
+from memdt.results.bounded_mean import Bounds, p_mean_above, p_mean_below
+from memdt.results.metric_names import parse
+from memdt.results.outcomes import LEVEL, MINIMUM_SEEDS
+from memdt.results.published import Cell
+from memdt.results.statistics import Interval, share_interval
+
 _ROUNDING = 1e-9  # |0.95 - 1.0| is a hair more than 0.05 in binary; a margin is meant in decimals
 
 
@@ -21,7 +26,7 @@ _ROUNDING = 1e-9  # |0.95 - 1.0| is a hair more than 0.05 in binary; a margin is
 class Metric:
     """How one column of the episodes is judged: what it cannot leave, and what counts as precise.
 
-    The limit on the reach of our interval is ``limit`` or ``relative_limit`` of the published mean,
+    The limit on the reach of a printed interval is ``limit`` or ``relative_limit`` of its mean,
     whichever is larger.
     """
 
@@ -30,13 +35,12 @@ class Metric:
     relative_limit: float
 
     def limit_for(self, published_mean: float) -> float:
-        """The widest reach that still counts as precise beside this published mean."""
+        """The widest reach of a printed interval that still says something about this mean."""
         return max(self.limit, self.relative_limit * abs(published_mean))
 
 
-# 0.20: the widest interval that RATE Table 2 itself prints reaches 0.082 · t(9) = 0.186, so an
-# experiment as precise as the paper passes; and no interval that narrow holds both chance (0.5) and
-# a solved task (1.0).
+# 0.20: the widest interval that RATE Table 2 prints reaches 0.082 · t(9) = 0.186; and no interval
+# that narrow holds both chance (0.5) and a solved task (1.0).
 _SHARE = Metric(bounds=(0.0, 1.0), limit=0.20, relative_limit=0.0)
 _AMOUNT = Metric(bounds=None, limit=0.0, relative_limit=0.20)
 
@@ -54,19 +58,27 @@ RULES = (
     Rule("not run", "There is no result at this scale, or it is not a number."),
     Rule("too few seeds", f"Fewer than {MINIMUM_SEEDS} seeds finished."),
     Rule(
-        "imprecise",
-        "Our 95 % interval reaches farther from its mean than the limit declared for the metric,"
-        " and the published interval (or number) still overlaps it: so wide an interval would agree"
-        " with nearly anything.",
+        "higher",
+        "Our 95 % interval lies wholly above the printed interval (where a spread is printed) and"
+        " above the margin around the printed mean.",
+    ),
+    Rule("lower", "The same, below."),
+    Rule(
+        "print too wide",
+        "The paper's own 95 % interval reaches farther from its mean than the limit declared for"
+        " the metric: nearly any result would agree with it.",
     ),
     Rule(
         "reproduced",
-        "The published mean lies in our 95 % interval, or differs from our mean by no more than the"
-        " margin declared beforehand for the cell.",
+        "Equivalence: our mean lies within the margin declared beforehand around the printed mean,"
+        " by two one-sided tests at 5 % each.",
     ),
-    Rule("close", "The published interval (where a spread is printed) overlaps ours."),
-    Rule("higher", "None of these, and our mean is above the published one."),
-    Rule("lower", "None of these, and our mean is below the published one."),
+    Rule(
+        "most seeds agree",
+        "More than half of all seeds lie within the margin around the printed mean, by an exact"
+        " binomial test at 2.5 %; of the mean, which rare failures move, it is not shown.",
+    ),
+    Rule("not distinguished", "Neither equality nor a difference is shown with these seeds."),
 )
 
 
@@ -91,33 +103,46 @@ def metric_settings(name: str) -> Metric:
 
 
 def verdict(
-    published: Cell | None, reproduced: Interval | None, metric: Metric | None = None
+    published: Cell | None,
+    per_seed: Sequence[float] | Float[np.ndarray, " _seeds"] | None,
+    metric: Metric | None = None,
 ) -> Verdict:
     """Judge one cell by RULES; nothing that is NaN ever counts as reproduced.
 
-    ``reproduced`` is the interval over per-seed means, None where nothing ran. ``metric`` is taken
-    from the published cell where it is not given.
+    ``per_seed`` is the mean of each seed, None where nothing ran. ``metric`` is taken from the
+    published cell where it is not given.
     """
     if published is None:
         return Verdict("no published number", math.nan)
-    if reproduced is None or math.isnan(reproduced.mean):
+    values = np.asarray([] if per_seed is None else per_seed, dtype=float)
+    if not values.size or not np.isfinite(values).all():
         return Verdict("not run", math.nan)
     judged = metric or metric_settings(published.metric)
-    difference = reproduced.mean - published.mean
-    return Verdict(_word(published, reproduced, judged, difference), difference)
+    difference = float(values.mean()) - published.mean
+    return Verdict(_word(published, values, judged), difference)
 
 
-def _word(published: Cell, reproduced: Interval, metric: Metric, difference: float) -> str:
-    if reproduced.seeds < MINIMUM_SEEDS:
+def _word(published: Cell, values: Float[np.ndarray, " seeds"], metric: Metric) -> str:
+    if values.size < MINIMUM_SEEDS:
         return "too few seeds"
-    if math.isnan(reproduced.low + reproduced.high):
-        return "imprecise"
+    low, high = (published.mean + sign * (published.margin + _ROUNDING) for sign in (-1, 1))
     printed = published.interval() or Interval(published.mean, published.mean, published.mean, 0)
-    overlap = printed.overlaps(reproduced)
-    if overlap and reproduced.reach > metric.limit_for(published.mean) + _ROUNDING:
-        return "imprecise"
-    if reproduced.contains(published.mean) or abs(difference) <= published.margin + _ROUNDING:
+    if 2 * p_mean_above(values, max(high, printed.high), metric.bounds) <= LEVEL:
+        return "higher"
+    if 2 * p_mean_below(values, min(low, printed.low), metric.bounds) <= LEVEL:
+        return "lower"
+    if printed.reach > metric.limit_for(published.mean):
+        return "print too wide"
+    if max(_outside(values, low, high, metric.bounds)) <= LEVEL:
         return "reproduced"
-    if overlap:
-        return "close"
-    return "higher" if difference > 0 else "lower"
+    agreeing = int(((values >= low) & (values <= high)).sum())
+    if share_interval(agreeing, values.size, 1 - LEVEL).low > 0.5:
+        return "most seeds agree"
+    return "not distinguished"
+
+
+def _outside(
+    values: Float[np.ndarray, " seeds"], low: float, high: float, bounds: Bounds | None
+) -> tuple[float, float]:
+    """The p-values of the two one-sided tests of equivalence."""
+    return p_mean_above(values, low, bounds), p_mean_below(values, high, bounds)

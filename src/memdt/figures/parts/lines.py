@@ -21,9 +21,10 @@ from pydantic import Field
 
 from memdt.figures.interface import FigureInputs, VariantFacts
 from memdt.figures.parts import style
+from memdt.results.bounded_mean import Bounds
 from memdt.results.metric_names import MetricText
 from memdt.results.results import CELL_KEYS, per_seed
-from memdt.results.statistics import Bounds, interval
+from memdt.results.statistics import interval
 from memdt.results.verdicts import metric_settings
 from memdt.settings.schema import Frozen
 

@@ -1,0 +1,107 @@
+"""What a test of a claim ends with: two p-values, and the word that follows from them.
+
+Between `results/claim_tests.py`, which makes outcomes, and `results/claims.py`, which corrects
+them for their number. A p-value here is the level at which the interval of one minus that level
+just lies wholly inside (``p_holds``) or wholly outside (``p_fails``) what a claim says; at 0.05
+that is the 95 % interval.
+
+    region of the claim        |=========|
+    interval wholly inside        [---]         holds
+    interval wholly outside              [---]  does not hold
+    across its border                 [---]     undecided
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+LEVEL = 0.05
+MINIMUM_SEEDS = 3
+
+HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
+AT_CEILING, AT_FLOOR, TOO_FEW = "at the ceiling", "at the floor", "cannot be decided"
+VERDICTS = (HOLDS, FAILS, AT_CEILING, AT_FLOOR, UNDECIDED, TOO_FEW, NOT_RUN)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The p-values of one test, or of several together, and the numbers they rest on.
+
+    ``seeds`` is the smallest number of seeds that stand behind any part, ``fewest`` the smallest
+    with which the test could hold if every run went its way. ``missing`` says that some part has
+    not run, ``limit`` that a side had no room to move: `at the ceiling`, `at the floor` or nothing.
+    """
+
+    evidence: str
+    p_holds: float = 1.0
+    p_fails: float = 1.0
+    seeds: int = 0
+    fewest: float = 0
+    missing: bool = False
+    limit: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """One of VERDICTS."""
+        if self.p_holds <= LEVEL:
+            return HOLDS
+        if self.p_fails <= LEVEL:
+            return FAILS
+        if self.missing:
+            return NOT_RUN
+        if self.limit:
+            return self.limit
+        return TOO_FEW if self.seeds < self.fewest else UNDECIDED
+
+    def spent(self, share: float) -> Outcome:
+        """The same where only ``share`` of the level may be spent at this look at the data."""
+        if share == 1:
+            return self
+        p_holds, p_fails = (
+            min(1.0, p / share) if share else 1.0 for p in (self.p_holds, self.p_fails)
+        )
+        return replace(self, p_holds=p_holds, p_fails=p_fails)
+
+
+def every(outcomes: Sequence[Outcome]) -> Outcome:
+    """All must hold: each at the full level. One that fails refutes, so those are corrected."""
+    if not outcomes:
+        return Outcome("not run", missing=True)
+    missing = any(one.missing for one in outcomes)
+    return replace(
+        _joined(outcomes),
+        p_holds=1.0 if missing else max(one.p_holds for one in outcomes),
+        p_fails=min(1.0, len(outcomes) * min(one.p_fails for one in outcomes)),
+        fewest=max(one.fewest for one in outcomes),
+    )
+
+
+def some(outcomes: Sequence[Outcome]) -> Outcome:
+    """One that holds is enough, so that is corrected; to refute, all must fail."""
+    if not outcomes:
+        return Outcome("not run", missing=True)
+    missing = any(one.missing for one in outcomes)
+    return replace(
+        _joined(outcomes),
+        p_holds=min(1.0, len(outcomes) * min(one.p_holds for one in outcomes)),
+        p_fails=1.0 if missing else max(one.p_fails for one in outcomes),
+        fewest=min(one.fewest for one in outcomes),
+    )
+
+
+def _joined(outcomes: Sequence[Outcome]) -> Outcome:
+    return Outcome(
+        "; ".join(one.evidence for one in outcomes),
+        seeds=min(one.seeds for one in outcomes),
+        missing=any(one.missing for one in outcomes),
+        limit=next((one.limit for one in outcomes if one.limit), ""),
+    )
+
+
+def too_few(name: str, seeds: int, mean: float, fewest: float) -> Outcome:
+    """The outcome where fewer than MINIMUM_SEEDS have run, or none at all."""
+    if not seeds:
+        return Outcome(f"{name}: not run", fewest=fewest, missing=True)
+    told = f"{name}: {mean:.3f}, only {seeds} of {MINIMUM_SEEDS} seeds"
+    return Outcome(told, seeds=seeds, fewest=fewest)
