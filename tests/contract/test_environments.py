@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from memdt import discovery
 from memdt.data.sources.played import play
-from memdt.environments.task import OUTCOMES, Task
+from memdt.environments.outcomes import OUTCOMES
+from memdt.environments.task import Task
 from memdt.environments.vectors import SerialVector
 from memdt.evaluation import episode_table
 from memdt.results import metric_names
@@ -276,7 +277,12 @@ def test_measures_are_whole_numbers_of_every_info(module, settings):
     _, first = vector.reset(seed=list(range(ROWS)))
     *_, last = vector.step(actions_of(module, settings, 1)[0])
     for name in Task(module, settings).measures:
-        assert name not in (*episode_table.columns(OUTCOMES, ()), "seed", "experiment", "variant")
+        assert name not in (
+            *episode_table.columns(tuple(OUTCOMES), ()),
+            "seed",
+            "experiment",
+            "variant",
+        )
         for told in (first, last):
             assert len(told[name]) == ROWS
             assert all(int(value) == value for value in told[name])

@@ -11,7 +11,8 @@ import pytest
 
 from made_up import counter
 from made_up.episodes import played
-from memdt.environments.task import OUTCOMES, Task
+from memdt.environments.outcomes import OUTCOMES
+from memdt.environments.task import Task
 from memdt.errors import UserError
 from memdt.evaluation import episode_table, evaluate
 from memdt.evaluation.evaluate import EvaluationJob, evaluate_run
@@ -146,7 +147,7 @@ def test_numbers_are_written_short_and_whole_where_they_are_whole() -> None:
         "return": 1 / 3, "steps": np.int64(12), "success": np.True_, "score": 2e7 / 3,
         "group": "red", "acted": 3.0,
     }  # fmt: skip
-    assert episode_table.text([row], OUTCOMES, ("acted",)) == (
+    assert episode_table.text([row], tuple(OUTCOMES), ("acted",)) == (
         "condition,segments,episode,environment_seed,return,steps,success,score,group,acted\n"
         "as_published,2,0,7,0.333333,12,1,6.66667e+06,red,3\n"
     )

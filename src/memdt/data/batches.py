@@ -26,6 +26,8 @@ from jaxtyping import Bool, Float, Int
 from memdt.data.demonstrations import Demonstrations
 from memdt.data.segments import EpisodeTensors, Segment
 from memdt.errors import UserError
+from memdt.seeding import stream
+from memdt.settings.slices import Stage
 
 
 class Batches:
@@ -70,6 +72,29 @@ class Batches:
         self.demonstrations = demonstrations
         self._episodes = self._selected(minimum_segments)
         self._epoch = lru_cache(maxsize=4)(self._draw_epoch)
+
+    @classmethod
+    def of_stage(
+        cls,
+        episodes: EpisodeTensors,
+        stage: Stage,
+        segment_length: int,
+        start: Literal["beginning", "random"],
+        seed: int,
+        demonstrations: Demonstrations | None = None,
+    ) -> Batches:
+        """Those of a training stage of the run with this seed, which names its draws."""
+        return cls(
+            episodes,
+            segment_length=segment_length,
+            batch_size=stage.batch_size,
+            horizon=stage.horizon,
+            minimum_segments=1,
+            maximum_segments=stage.segments,
+            start=start,
+            seed=stream(seed, "batches", stage.number),
+            demonstrations=demonstrations,
+        )
 
     @property
     def episodes(self) -> int:

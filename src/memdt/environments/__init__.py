@@ -3,4 +3,4 @@
 What one environment alone needs lies in a folder of its own.
 """
 
-INFRASTRUCTURE = ("interface", "spaces", "task", "vectors")
+INFRASTRUCTURE = ("interface", "outcomes", "spaces", "task", "vectors")

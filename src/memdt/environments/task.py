@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from memdt import discovery
 from memdt.environments.interface import CollectionPolicy, EnvironmentModule
+from memdt.environments.outcomes import OUTCOMES
 from memdt.environments.spaces import Spaces
 from memdt.environments.vectors import SerialVector
 from memdt.errors import UserError
@@ -26,7 +27,6 @@ from memdt.settings.schema import EnvironmentSettings
 
 PACKAGE = "memdt.environments"
 ALL = "all"  # the group of every episode where an environment tells none apart
-OUTCOMES = ("success", "score")  # what an environment may say of an episode beside its return
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,7 @@ class Task:
     @property
     def outcomes(self) -> tuple[str, ...]:
         """What :meth:`judge` says of an episode: names among ``OUTCOMES``, in that order."""
-        has = {"success": "success", "score": "score_range"}
-        return tuple(name for name in OUTCOMES if hasattr(self.module, has[name]))
+        return tuple(name for name, needed in OUTCOMES.items() if hasattr(self.module, needed))
 
     def judge(
         self,

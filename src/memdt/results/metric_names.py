@@ -23,11 +23,10 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from memdt import discovery
+from memdt.environments.outcomes import OUTCOMES
 from memdt.errors import UserError, closest
 
 EVERYWHERE = ("return", "steps")
-# What an environment says of an episode beside these, by the function that its module defines.
-OUTCOMES = {"success": "success", "score": "score_range"}
 _SHAPE = re.compile(
     r"(?:share of (?P<part>\w+) against (?P<other>\w+)|(?P<column>\w+))"
     r"(?: \((?P<group>[^()]+)\)|(?P<imbalance> imbalance))?"

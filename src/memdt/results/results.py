@@ -19,7 +19,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from memdt import paths
-from memdt.environments.task import OUTCOMES
+from memdt.environments.outcomes import OUTCOMES
 from memdt.errors import UserError, closest
 from memdt.evaluation import episode_table
 from memdt.evaluation.recordings import Recording, read_recording
@@ -89,7 +89,7 @@ def load_episodes(
 
 def measures_in(episodes: pd.DataFrame) -> list[str]:
     """What the environment measured, beside outcomes and the columns that all episodes have."""
-    known = {"experiment", "variant", "seed", *episode_table.columns(OUTCOMES, ())}
+    known = {"experiment", "variant", "seed", *episode_table.columns(tuple(OUTCOMES), ())}
     return [column for column in episodes.columns if column not in known]
 
 

@@ -20,7 +20,7 @@ from memdt.data.demonstrations import Demonstrations
 from memdt.data.segments import EpisodeTensors, Segment
 from memdt.errors import UserError
 from memdt.models.interface import Memory, Policy, SequencePolicy
-from memdt.seeding import generator, stream
+from memdt.seeding import generator
 from memdt.settings import slices
 from memdt.settings.schema import DemonstrationSettings, Frozen, TrainingSettings
 from memdt.training.curve import mean
@@ -51,16 +51,9 @@ class BehaviourCloning:
 
     def sampler(self, episodes: EpisodeTensors, stage: slices.Stage) -> SegmentSampler:
         """Every episode of the stage once an epoch, as segments."""
-        batches = Batches(
-            episodes,
-            segment_length=self.segment_length,
-            batch_size=stage.batch_size,
-            horizon=stage.horizon,
-            minimum_segments=1,
-            maximum_segments=stage.segments,
-            start=self.training.start,
-            seed=stream(self.seed, "batches", stage.number),
-            demonstrations=Demonstrations.of(episodes, self.demonstration),
+        shown = Demonstrations.of(episodes, self.demonstration)
+        batches = Batches.of_stage(
+            episodes, stage, self.segment_length, self.training.start, self.seed, shown
         )
         whole, idle = self.policy.whole_episodes, self.training.idle_segments
         sampler = SegmentSampler(batches, whole, idle, self.seed, stage.number)

@@ -24,7 +24,6 @@ from memdt.data.transitions import Transitions, transitions
 from memdt.errors import UserError
 from memdt.models.interface import Policy
 from memdt.models.parts.values import ValuePolicy
-from memdt.seeding import stream
 from memdt.settings import slices
 from memdt.settings.schema import Frozen, TrainingSettings
 from memdt.training.curve import mean
@@ -65,16 +64,8 @@ class ConservativeQ:
 
     def sampler(self, episodes: EpisodeTensors, stage: slices.Stage) -> TransitionSampler:
         """Every episode of the stage once an epoch, whole."""
-        batches = Batches(
-            episodes,
-            segment_length=self.segment_length,
-            batch_size=stage.batch_size,
-            horizon=stage.horizon,
-            minimum_segments=1,
-            maximum_segments=stage.segments,
-            start=self.training.start,
-            seed=stream(self.seed, "batches", stage.number),
-        )
+        start = self.training.start
+        batches = Batches.of_stage(episodes, stage, self.segment_length, start, self.seed)
         sampler = TransitionSampler(batches)
         self.updates = stage.updates or sampler.updates(stage.epochs or 1)
         return sampler
