@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from memdt import discovery
 from memdt.errors import UserError
 from memdt.files import write_text
-from memdt.settings.layers import EXTENDS
+from memdt.settings.layers import EXTENDS, TITLE
 from memdt.settings.schema import (
     ExperimentFile,
     FigureSettings,
@@ -63,6 +63,10 @@ def texts() -> dict[str, str]:
     schemas["environment"]["properties"][EXTENDS] = {
         "type": "string",
         "description": "the environment that this one is, but for what is said here",
+    }
+    schemas["environment"]["properties"][TITLE] = {
+        "type": "string",
+        "description": "its name for readers; that of the environment it extends where not given",
     }
     figure = _inlined(TypeAdapter(FigureSettings).json_schema())
     schemas["figures"] = {"type": "object", "additionalProperties": figure}

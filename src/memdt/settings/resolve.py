@@ -17,6 +17,7 @@ from memdt.errors import UserError, closest
 from memdt.settings import slices
 from memdt.settings.layers import (
     EXTENDS,
+    TITLE,
     Layered,
     available,
     environment_place,
@@ -251,7 +252,9 @@ def environment_layers(environment: str) -> Layered:
     layers = Layered().over(names, str(environment_place(environment)))
     for name in line:
         place = environment_place(name)
-        content = {key: value for key, value in read_yaml(place).items() if key != EXTENDS}
+        content = {
+            key: value for key, value in read_yaml(place).items() if key not in (EXTENDS, TITLE)
+        }
         layers = layers.over(content, str(place))
     return layers
 

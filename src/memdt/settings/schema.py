@@ -336,6 +336,9 @@ class FigureSettings(Frozen):
     answers: Answers | None = None
     inputs: Literal["episodes", "curves", "attention", "recordings"] = "episodes"
     clip: bool = Field(default=False, description="make an animated picture of it as well")
+    headline: bool = Field(
+        default=False, description="the figure that tells most: at the top of the report"
+    )
     options: dict[str, Any] = {}
 
 
