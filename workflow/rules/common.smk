@@ -129,6 +129,13 @@ def raw_files_of(scale, environment):
 
 
 @by_wildcards
+def fetched_digest(file):
+    """What is fetched: another digest is another file."""
+    found = plan.fetched(Path("data/raw/fetched") / file)
+    return [found.size, found.sha256]
+
+
+@by_wildcards
 def dataset_of(scale, experiment, variant):
     return str(plan.dataset(scale, experiment, variant))
 

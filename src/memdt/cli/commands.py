@@ -190,6 +190,7 @@ class CancelJobs:
 
 
 VERBS: dict[str, Any] = {
+    "fetch": steps.Fetch,
     "dataset": steps.Dataset,
     "export": Export,
     "train": steps.Train,
