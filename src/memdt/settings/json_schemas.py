@@ -19,6 +19,7 @@ from memdt.settings.layers import EXTENDS, TITLE
 from memdt.settings.schema import (
     ExperimentFile,
     FigureSettings,
+    FindingsFile,
     ModelFile,
     RunSettings,
     ScaleFile,
@@ -34,6 +35,7 @@ FILES: dict[str, type[BaseModel]] = {
     "model": ModelFile,
     "scale": ScaleFile,
     "config": Selection,
+    "findings": FindingsFile,
 }
 
 Schema = dict[str, Any]

@@ -342,6 +342,19 @@ class FigureSettings(Frozen):
     options: dict[str, Any] = {}
 
 
+class Finding(Frozen):
+    """A line of the README's table of results."""
+
+    claim: str = Field(description="whose verdict stands behind the sentence")
+    says: str = Field(description="the claim in plain words, true or not")
+
+
+class FindingsFile(Frozen):
+    """workflow/config/findings.yaml: what the README's table of results asks."""
+
+    findings: tuple[Finding, ...] = Field(max_length=8)
+
+
 class Selection(Frozen):
     """workflow/config/config.yaml: what a bare ``snakemake`` runs."""
 
