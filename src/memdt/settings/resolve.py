@@ -127,6 +127,7 @@ SOURCES = "memdt.data.sources"
 SOURCE_KEY = "dataset.source"
 # Of RunSettings: filled in here, never set by a file.
 DERIVED = ("start", "played", "non_default")
+OF_MODEL = ("model", "inputs")  # what a checkpoint brings along wherever it goes on
 DATASET_KEYS = tuple(name for name in DatasetSettings.model_fields if name not in DERIVED)
 
 
@@ -225,7 +226,7 @@ def _as_trained(layers: Layered, source: Resolved, experiment: str, entry: Varia
     Where they are only played, with its training too: that is over. UserError where the experiment
     asks for another model, or the variant for what is over.
     """
-    parts = {"model"} if entry.checkpoint_of is None else {"model", "training", "learner"}
+    parts = {*OF_MODEL} if entry.checkpoint_of is None else {*OF_MODEL, "training", "learner"}
     asked = {k: v for k, v in flatten(experiment_file(experiment).set).items() if _is_model(k)}
     asked |= {k: v for k, v in flatten(entry.set).items() if k.split(".")[0] in parts}
     is_so = flatten(source.settings.model_dump(mode="json"))
@@ -239,7 +240,7 @@ def _as_trained(layers: Layered, source: Resolved, experiment: str, entry: Varia
 
 
 def _is_model(key: str) -> bool:
-    return key.split(".")[0] == "model"
+    return key.split(".")[0] in OF_MODEL
 
 
 def environment_layers(environment: str) -> Layered:
