@@ -3,10 +3,11 @@
 KEPT = {}
 
 
-def look_at_records(mend):
+def look_at_records(starts, alone=False):
     """Bring ledgers and records together; a full disk is told, and is no reason to stop here."""
     try:
-        summary = ledgers.synchronise(ledgers.outputs_of(workflow.rules), mend)
+        files = ledgers.files_of(workflow.rules)
+        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared)
     except OSError as error:
         print(f"memdt: records of files are not up to date: {error}", file=sys.stderr)
     else:
@@ -35,5 +36,5 @@ def tell_what_is_kept():
 
 
 if workflow.is_main_process:
-    look_at_records(mend=guard.is_alone())
+    look_at_records(starts=True, alone=guard.is_alone())
     guard.let_others_in()
