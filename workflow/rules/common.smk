@@ -23,6 +23,8 @@ from memdt.settings.runs import Run, seeds_of
 from memdt.workflow import costs, digests, guard, ledgers, plan, slurm, upstream
 
 STARTED = time.time()
+# Whether only a plan is asked for: then nothing is written that the next run goes by.
+DRY = workflow.output_settings.dryrun and not os.environ.get(upstream.TAKE_OVER)
 
 # A plan makes objects by the million and drops few. Looking for those was a tenth of its time.
 gc.set_threshold(50_000, 20, 50)
@@ -79,7 +81,8 @@ SCALE, EXPERIMENTS, LEFT_OUT = select()
 if workflow.is_main_process:
     upstream.end_every_slurm_job()
     upstream.reschedule_only_when_needed()
-    for note in told(guard.enter)():
+    upstream.check_options(workflow, told(upstream.refuse_options), DRY)
+    for note in told(functools.partial(guard.enter, dry=DRY))():
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
         print(f"memdt: {name} is left out: {lacks[0]} is not installed", file=sys.stderr)

@@ -8,12 +8,12 @@ onstart:
 
 
 onsuccess:
-    look_at_records(mend=False)
+    look_at_records(starts=False)
     tell_what_is_kept()
     print(status.end_in_words(workflow.dag.jobs, time.time() - STARTED), file=sys.stderr)
 
 
 onerror:
-    look_at_records(mend=False)
+    look_at_records(starts=False)
     tell_what_is_kept()
     print(status.failure_in_words(workflow.dag.needrun_jobs(), STARTED), file=sys.stderr)

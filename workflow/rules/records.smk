@@ -3,11 +3,12 @@
 KEPT = {}
 
 
-def look_at_records(mend):
+def look_at_records(starts, alone=False):
     """Bring ledgers and records together; a full disk is told, and is no reason to stop here."""
     try:
         made = [one for one in workflow.rules if one.name != "fetch"]
-        summary = ledgers.synchronise(ledgers.outputs_of(made), mend)
+        files = ledgers.files_of(made)
+        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared)
     except OSError as error:
         print(f"memdt: records of files are not up to date: {error}", file=sys.stderr)
     else:
@@ -36,5 +37,5 @@ def tell_what_is_kept():
 
 
 if workflow.is_main_process:
-    look_at_records(mend=guard.is_alone())
+    look_at_records(starts=True, alone=guard.is_alone())
     guard.let_others_in()

@@ -20,37 +20,47 @@ from pathlib import Path
 from typing import IO
 
 from memdt import stopping
+from memdt.errors import UserError
 from memdt.workflow import slurm, upstream
 
 STARTED_BY = "MEMDT_STARTED_BY"  # the process id of the Snakemake that a job belongs to
 PATIENCE_SECONDS = 30.0  # for an interrupted job to tidy up
 
 _held: list[IO[str]] = []  # open for as long as this process lives
+cleared: set[Path] = set()  # outputs that a run which was stopped was making
 
 
-def enter(folder: Path = upstream.FOLDER) -> list[str]:
+def enter(folder: Path = upstream.FOLDER, dry: bool = False) -> list[str]:
     """Take the lock of this project's folder, clearing up after a run that was killed.
 
     Returns what was cleared up, in words. Several Snakemakes may be in the folder at once; which
     files each may touch is Snakemake's own business. Whoever is alone holds the lock alone until
-    `let_others_in`. UserError where jobs on a cluster have lost their Snakemake and still run.
+    `let_others_in`. A ``dry`` run clears nothing up. UserError where jobs on a cluster have lost
+    their Snakemake and still run.
     """
     enter_as_job()
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / "memdt.lock").open("a", encoding="utf-8")
-    _held.append(file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _held.append((folder / "memdt.lock").open("a", encoding="utf-8"))
+    except OSError as error:
+        if dry:  # a plan can be looked at by whoever may read the project
+            return []
+        remedy = "whoever owns the folder may run here, or copy the project"
+        raise UserError(f"cannot be written ({error.strerror})", str(folder), remedy) from None
     if not is_alone():
         return []
     left = slurm.jobs()
     if not left:
-        return clear_up(folder, whatever_is_marked=left is not None)
-    told = slurm.settle(left)
-    gone = slurm.jobs() == []
-    return [told, *(clear_up(folder, whatever_is_marked=True) if gone else [])]
+        return [] if dry else clear_up(folder, whatever_is_marked=left is not None)
+    note = slurm.settle(left, dry)
+    gone = not dry and slurm.jobs() == []
+    return [note, *(clear_up(folder, whatever_is_marked=True) if gone else [])]
 
 
 def is_alone() -> bool:
     """Whether no other Snakemake is at work in this folder; until `let_others_in`, none begins."""
+    if not _held:
+        return False
     try:
         fcntl.flock(_held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # somebody is at work here, or the file system has no locks
@@ -72,7 +82,7 @@ def is_anyone_here(folder: Path = upstream.FOLDER) -> bool:
 
 def let_others_in() -> None:
     """Share the lock: what only one may do is done."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, IndexError):
         fcntl.flock(_held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
@@ -104,6 +114,7 @@ def clear_up(folder: Path, whatever_is_marked: bool = False) -> list[str]:
     if not whatever_is_marked and any(map(upstream.cluster_job, unfinished.values())):
         return []
     removed = sum(output.is_file() for output in unfinished)
+    cleared.update(unfinished)
     for output, marker in unfinished.items():
         output.unlink(missing_ok=True)
         marker.unlink()

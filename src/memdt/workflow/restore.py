@@ -18,7 +18,7 @@ from typing import Any
 from memdt import paths
 from memdt.errors import UserError
 from memdt.set_aside import FOLDER, set_aside
-from memdt.workflow import ledgers, plan
+from memdt.workflow import ledgers, plan, upstream
 
 SHOWN = 10  # files that are named one by one
 
@@ -36,9 +36,13 @@ def restore() -> None:
         remedy = "dvc pull, or dvc checkout --force for what dvc.lock says, or dvc repro to go on"
         count = f"{len(differing)} difference{'' if len(differing) == 1 else 's'} from dvc.lock"
         raise UserError(count, "the work tree", remedy)
-    done = run("snakemake", "--dry-run", "--quiet", "rules")
-    told = [line for line in done.stderr.splitlines() if line.startswith("memdt:")]
-    print(*told, _left(done.stdout + done.stderr), sep="\n", file=sys.stderr)
+    os.environ[upstream.TAKE_OVER] = "1"
+    try:
+        done = run("snakemake", "--dry-run", "--quiet", "rules")
+    finally:
+        del os.environ[upstream.TAKE_OVER]
+    notes = [line for line in done.stderr.splitlines() if line.startswith("memdt:")]
+    print(*notes, _left(done.stdout + done.stderr), sep="\n", file=sys.stderr)
 
 
 def differences() -> list[tuple[str, str]]:
@@ -81,10 +85,12 @@ def tidy(scale: str, experiment: str) -> None:
     found = (plan.manifests, plan.episodes, plan.recorded)
     wanted = {path.parent for of in found for path in of(scale, [experiment])}
     folder = paths.experiment_folder(scale, experiment)
-    ledger = ledgers.read_ledger(folder / paths.LEDGER)
+    ledger = dict(ledgers.read_ledger(folder / paths.LEDGER))
     strays = [Path(n) for n in ledger if Path(n).is_file() and Path(n).parent not in wanted]
     for path in strays:
         set_aside(path)
+        del ledger[path.as_posix()]
     if strays:
+        ledgers.write_ledger(folder / paths.LEDGER, ledger)
         told = f"{len(strays)} files of runs that the settings no longer ask for"
         print(f"memdt: {told} are in {FOLDER / folder} now", file=sys.stderr)

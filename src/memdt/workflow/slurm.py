@@ -21,7 +21,6 @@ from memdt.errors import UserError
 VARIABLE = "MEMDT_ORPHANS"  # refuse, wait or cancel
 POLL_SECONDS = 10.0
 CANCEL_SECONDS = 180.0  # for SLURM to end what is cancelled; training saves its state meanwhile
-DRY = {"-n", "-np", "-pn", "--dry-run", "--dryrun"}
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,15 @@ def cancel(found: Sequence[SlurmJob]) -> None:
         time.sleep(1.0)
 
 
-def settle(found: Sequence[SlurmJob]) -> str:
+def settle(found: Sequence[SlurmJob], dry: bool = False) -> str:
     """What becomes of jobs without Snakemake, as MEMDT_ORPHANS says; a note for people.
 
     Returns once none is left, or nothing is to be done but a dry run. UserError where a start would
     make the same files a second time.
     """
+    what = f"{count(found)} of a Snakemake that is gone still queued or running"
+    if dry:
+        return f"{what}; a dry run may show them as if they were not"
     wanted = os.environ.get(VARIABLE) or "refuse"
     if wanted == "wait":
         _wait()
@@ -79,9 +81,6 @@ def settle(found: Sequence[SlurmJob]) -> str:
     if wanted == "cancel":
         cancel(found)
         return f"{count(found)} of a Snakemake that is gone have been cancelled"
-    what = f"{count(found)} of a Snakemake that is gone still queued or running"
-    if DRY & set(sys.argv):
-        return f"{what}; a dry run may show them as if they were not"
     if wanted != "refuse":
         raise UserError(f"{wanted!r} is unknown", VARIABLE, "allowed: refuse, wait, cancel")
     remedy = f"wait for them ({VARIABLE}=wait), or end them: memdt cancel-jobs"
