@@ -32,7 +32,6 @@ from memdt.settings.learners import learner_of
 from memdt.settings.schema import (
     DatasetSettings,
     ExperimentFile,
-    FigureSettings,
     ModelFile,
     RunSettings,
     ScaleFile,
@@ -62,16 +61,6 @@ def experiment_file(name: str) -> ExperimentFile:
 def scale_file(name: str) -> ScaleFile:
     """The checked file of a scale."""
     return read_file("scales", name, ScaleFile)
-
-
-@cache
-def figures() -> dict[str, FigureSettings]:
-    """All figures of workflow/config/figures.yaml by name."""
-    path = paths.CONFIG / "figures.yaml"
-    try:
-        return {k: FigureSettings.model_validate(v) for k, v in read_yaml(path).items()}
-    except ValidationError as error:
-        raise explain(error, FigureSettings, lambda key: str(path)) from None
 
 
 def selection(overrides: dict[str, Any] | None = None) -> Selection:
@@ -357,7 +346,7 @@ def _checked_components(layers: Layered, settings: RunSettings | DatasetSettings
         parts.append(("model", "memdt.models", name, settings.model))
         parts.append(("learner", LEARNERS, learner_of(name), settings.learner))
     checked = {
-        key: _check_part(layers, key, _settings_class(package, name), values)
+        key: _check_part(layers, key, discovery.load(package, name).Settings, values)
         for key, package, name, values in parts
     }
     full = {key: part.model_dump(mode="json") for key, part in checked.items()}
@@ -389,11 +378,6 @@ def _module_name(layers: Layered, key: str, package: str) -> str:
         remedy = closest(str(name), discovery.names(package))
         raise UserError(f"unknown module {name!r}", f"{layers.origin(key)}: {key}", remedy)
     return str(name)
-
-
-def _settings_class(package: str, name: str) -> type[BaseModel]:
-    settings_class: type[BaseModel] = discovery.load(package, name).Settings
-    return settings_class
 
 
 def _check_part(

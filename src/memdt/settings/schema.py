@@ -371,35 +371,6 @@ class ModelFile(Frozen):
     environments: dict[str, dict[str, Any]] = {}
 
 
-class FigureSettings(Frozen):
-    """An entry of workflow/config/figures.yaml."""
-
-    module: str = Field(description="the module under src/memdt/figures")
-    title: str
-    caption: str
-    experiments: tuple[str, ...] = Field(min_length=1)
-    answers: Answers | None = None
-    inputs: Literal["episodes", "curves", "attention", "recordings"] = "episodes"
-    clip: bool = Field(default=False, description="make an animated picture of it as well")
-    headline: bool = Field(
-        default=False, description="the figure that tells most: at the top of the report"
-    )
-    options: dict[str, Any] = {}
-
-
-class Finding(Frozen):
-    """A line of the README's table of results."""
-
-    claim: str = Field(description="whose verdict stands behind the sentence")
-    says: str = Field(description="the claim in plain words, true or not")
-
-
-class FindingsFile(Frozen):
-    """workflow/config/findings.yaml: what the README's table of results asks."""
-
-    findings: tuple[Finding, ...] = Field(max_length=8)
-
-
 class Selection(Frozen):
     """workflow/config/config.yaml: what a bare ``snakemake`` runs."""
 

@@ -1,6 +1,7 @@
-"""Weights on disk: safetensors with one metadata entry, refused where they are not what is asked.
+"""Weights on disk, as safetensors files with one metadata entry.
 
-No pickle is ever read. Metadata is a single JSON string: several keys are written in random order.
+Loading never reads a pickle, and refuses a checkpoint that does not fit the run. Metadata is a
+single JSON string, because safetensors writes several keys in random order.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FORMAT = "memdt checkpoint 1"
 
 
 def save_checkpoint(policy: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
-    """Write the weights of a policy, whole or not at all."""
+    """Write the weights of a policy atomically, with ``metadata`` that JSON can hold."""
     weights = {name: tensor.contiguous().cpu() for name, tensor in policy.state_dict().items()}
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
     with atomic_path(path) as temporary:
@@ -30,10 +31,11 @@ def save_checkpoint(policy: nn.Module, path: Path, metadata: dict[str, Any]) -> 
 def load_checkpoint(
     policy: nn.Module, path: Path, settings_digest: str, remedy: str
 ) -> dict[str, Any]:
-    """Fill a policy with weights; returns their metadata.
+    """Load the weights of a checkpoint into a policy, and return the checkpoint's metadata.
 
-    Raises UserError, with ``remedy``, where the file is missing, truncated, not ours, or made by
-    other settings than ``settings_digest`` stands for.
+    Raises UserError with ``remedy`` if the file is missing, truncated, not a checkpoint of this
+    project, or made with settings of another digest than ``settings_digest``. Raises UserError as
+    well if the weights do not fit the policy.
     """
     metadata, weights = _read(path, remedy)
     made_with = metadata["settings_digest"]
@@ -43,7 +45,7 @@ def load_checkpoint(
     try:
         policy.load_state_dict(weights)
     except RuntimeError as error:
-        # The settings are the same, so it is what the environment brings along that differs.
+        # The settings are the same, so the spaces of the environment must differ.
         what = "its weights do not fit where observations or actions have other sizes"
         raise UserError(what, str(path), "name an environment of the same spaces") from error
     return metadata

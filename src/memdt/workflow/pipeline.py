@@ -19,7 +19,8 @@ from memdt.files import write_text
 from memdt.settings.composition import components
 from memdt.settings.layers import available
 from memdt.settings.learners import learner_of
-from memdt.settings.resolve import figures, selection
+from memdt.settings.pages import figures
+from memdt.settings.resolve import selection
 from memdt.workflow import digests, plan
 
 FILE = Path("dvc.yaml")

@@ -19,13 +19,13 @@ from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.composition import components
 from memdt.settings.layers import available, environment_place
+from memdt.settings.pages import FigureSettings, figures
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import (
     SOURCES,
     Resolved,
     environment_of,
     experiment_file,
-    figures,
     lineage,
     resolve_dataset,
     scale_file,
@@ -33,7 +33,7 @@ from memdt.settings.resolve import (
     variants_of,
 )
 from memdt.settings.runs import RECORDED, Run, recorded_for, runs
-from memdt.settings.schema import DatasetSettings, FigureSettings, Selection
+from memdt.settings.schema import DatasetSettings, Selection
 from memdt.workflow import observations
 
 
