@@ -1,17 +1,17 @@
-"""Snakemake's records travel with the files: a ledger beside them, checked by content.
+"""Ledgers: Snakemake's records, kept beside the files and checked by content.
 
-Snakemake keeps in `.snakemake/metadata` what made each file, and notices by it that parameters have
-changed. A clone that pulls the files lacks these records, and Snakemake then takes any file that is
-there for good, whatever made it. So every start and end of Snakemake writes what it knows into
-ledgers, which lie beside the files and are kept by DVC with them:
+Snakemake keeps in `.snakemake/metadata` what made each file, and detects changed parameters by it.
+A clone that pulls the files lacks these records, and Snakemake then accepts any existing file,
+whatever made it. So every start and end of Snakemake copies its records into ledgers, which lie
+beside the files and are kept by DVC with them:
 
     data/datasets/{scale}/{environment}.records.jsonl
     data/runs/{scale}/{experiment}/records.jsonl
     reports/{scale}/{tables,figures}/{name}.records.jsonl
 
-and every start gives Snakemake the record of each file whose content is what the ledger says. A
-file that nothing vouches for gets a record that says just this, so that Snakemake makes it anew.
-File times are put in order where contents show that nothing has changed.
+Every start gives Snakemake the record of each file whose content matches the ledger. A file that
+matches none gets a record that says so, and Snakemake makes it anew. File times are corrected
+where contents show that nothing has changed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from memdt import paths
 from memdt.files import sha256, write_text
 from memdt.workflow import upstream
 
-# What decides whether a file is out of date, and is the same whoever makes it, wherever.
+# The keys of a record that decide whether a file is out of date, and do not depend on the machine.
 KEPT = (
     "rule", "input", "log", "params", "code", "record_format_version", "container_img_url",
     "software_stack_hash", "input_checksums",
@@ -40,44 +40,43 @@ UNKNOWN = "(nothing vouches for this file: it was not made by this workflow)"
 
 @dataclass(frozen=True)
 class Entry:
-    """What the ledger says of one file."""
+    """A ledger's entry for one file."""
 
     sha256: str
     inputs: dict[str, str]  # the digest of each input when the file was made
-    record: dict[str, Any]  # Snakemake's, without what differs from run to run
+    record: dict[str, Any]  # Snakemake's, without the keys that differ from run to run
 
 
 @dataclass
 class Summary:
-    """What a look at all files has found."""
+    """What `synchronise` changed."""
 
     restored: list[Path] = field(default_factory=list)
-    doubted: list[Path] = field(default_factory=list)  # newly, since the last look
+    doubted: list[Path] = field(default_factory=list)  # since the last time
 
     def notes(self) -> list[str]:
-        """In words, for people."""
-        told = []
+        """The changes as sentences for the user."""
+        notes = []
         if self.restored:
-            told.append(f"{_files(self.restored)} found as recorded, and taken over")
+            notes.append(f"{_files(self.restored)} found as recorded, and taken over")
         if self.doubted:
             first = ", ".join(map(str, self.doubted[:3]))
             more = ", ..." if len(self.doubted) > 3 else ""
-            told.append(f"{_files(self.doubted)} not as recorded, to be made anew: {first}{more}")
-        return told
+            notes.append(f"{_files(self.doubted)} not as recorded, to be made anew: {first}{more}")
+        return notes
 
 
 def synchronise(outputs: Iterable[Path], mend: bool) -> Summary:
-    """Bring ledgers up to date and, where ``mend`` is true, Snakemake's records and file times.
+    """Bring ledgers up to date and, if ``mend``, Snakemake's records and file times.
 
     Args:
-        outputs: the files that Snakemake's rules make and that are there.
-        mend: only for whoever is alone in the folder; somebody else's job may just have written a
-            file that Snakemake has yet to record.
+        outputs: the existing files that Snakemake's rules make.
+        mend: whether to change records and times. Only for a process that is alone in the folder:
+            another one's job may just have written a file that Snakemake has yet to record.
     """
     digests, summary = Digests(), Summary()
     ledgers: dict[Path, dict[str, Entry]] = {}
-    found = sorted(outputs)
-    for path in found:
+    for path in sorted(outputs):
         ledger = ledgers.setdefault(paths.ledger(path), {})
         entry = _settle(path, digests, mend, summary)
         if entry is not None:
@@ -91,7 +90,7 @@ def synchronise(outputs: Iterable[Path], mend: bool) -> Summary:
 
 
 def _settle(path: Path, digests: Digests, mend: bool, summary: Summary) -> Entry | None:
-    """Decide about one file; its entry in the ledger, None where nothing is known of it."""
+    """Check one file against record and ledger; its new entry, None if nothing is known of it."""
     entry = read_ledger(paths.ledger(path)).get(path.as_posix())
     record = upstream.read_record(path)
     if record is not None and record["endtime"] == path.stat().st_mtime:  # as Snakemake left it
@@ -123,10 +122,10 @@ def _noted(path: Path, record: dict[str, Any], old: Entry | None, digests: Diges
 
 
 def _put_times_in_order(entries: list[tuple[str, Entry]], digests: Digests) -> None:
-    """Let file times say what contents say: Snakemake goes by them alone for big files.
+    """Make file times agree with contents, because Snakemake goes by times alone for big files.
 
-    A file made from inputs that are still the same must not be older than they, and one whose input
-    is another now must be.
+    A file whose inputs are unchanged must not be older than they are. A file with a changed input
+    must be older than that input.
     """
     known = dict(entries)
     graph = {name: set(entry.inputs) for name, entry in entries}
@@ -163,7 +162,7 @@ def _time(path: Path | str) -> float:
 
 
 def read_ledger(file: Path) -> dict[str, Entry]:
-    """The entries of a ledger by path; nothing where there is none or it is no ledger."""
+    """The entries of a ledger by path; empty if the file is missing or not a ledger."""
     try:
         status = file.stat()
     except OSError:
@@ -179,11 +178,11 @@ def _read_version(file: Path, modified: int, size: int) -> dict[str, Entry]:
             line["path"]: Entry(line["sha256"], line["inputs"], line["record"]) for line in lines
         }
     except (OSError, ValueError, KeyError, TypeError):
-        return {}  # then nothing vouches for the files, which is what a reader has to know
+        return {}  # files without an entry are made anew, which is the safe side
 
 
 def write_ledger(file: Path, entries: dict[str, Entry]) -> None:
-    """Write a ledger, sorted, unless it says the same already."""
+    """Write a ledger, sorted by path, unless it is up to date."""
     if read_ledger(file) == entries:
         return
     lines = [
@@ -194,12 +193,12 @@ def write_ledger(file: Path, entries: dict[str, Entry]) -> None:
 
 
 class Digests:
-    """SHA-256 of files, remembered for as long as size and time of a file stay as they are."""
+    """SHA-256 of files, remembered as long as a file's size, time and inode stay the same."""
 
     FILE = upstream.FOLDER / "memdt_digests.json"
 
     def __init__(self) -> None:
-        """Read what earlier processes have remembered."""
+        """Read the digests that earlier processes saved."""
         try:
             self._known: dict[str, list[Any]] = json.loads(self.FILE.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -207,7 +206,7 @@ class Digests:
         self._used: dict[str, list[Any]] = {}
 
     def of(self, path: Path) -> str:
-        """The digest of a file that is there."""
+        """The digest of an existing file."""
         name, status = path.as_posix(), path.stat()
         state = [status.st_size, status.st_mtime_ns, status.st_ino]
         known = self._used.get(name) or self._known.get(name)
@@ -217,25 +216,28 @@ class Digests:
         return str(known[3])
 
     def note(self, path: Path, digest: str) -> None:
-        """Take over a digest after a file's time was changed and nothing else."""
+        """Keep a file's digest after only its time has changed."""
         status = path.stat()
         state = [status.st_size, status.st_mtime_ns, status.st_ino]
         self._used[path.as_posix()] = [*state, digest]
 
     def save(self) -> None:
-        """Keep what was asked for, and forget the rest."""
+        """Save the digests that were asked for, and forget the others."""
         if self._used != self._known:
             write_text(self.FILE, json.dumps(self._used))
 
 
-# ---- which files there are -------------------------------------------------------------------
+# ---- files on disk ---------------------------------------------------------------------------
 
 
 def outputs_of(rules: Iterable[Any]) -> Iterator[Path]:
-    """The files that are there and that one of Snakemake's rules makes."""
+    """The existing files that one of Snakemake's rules makes."""
     patterns = [output for rule in rules for output in rule.output]
-    roots = {Path(pattern.constant_prefix()) for pattern in patterns}
-    for root in _outermost(roots):
+    roots: list[Path] = []  # none inside another, so that no file comes twice
+    for prefix in sorted({Path(pattern.constant_prefix()) for pattern in patterns}):
+        if not any(prefix.is_relative_to(root) for root in roots):
+            roots.append(prefix)
+    for root in roots:
         for folder, _, names in os.walk(root):
             for name in names:
                 path = os.path.join(folder, name)
@@ -243,13 +245,5 @@ def outputs_of(rules: Iterable[Any]) -> Iterator[Path]:
                     yield Path(path)
 
 
-def _outermost(folders: Iterable[Path]) -> list[Path]:
-    found: list[Path] = []
-    for folder in sorted(folders):
-        if not any(folder.is_relative_to(one) for one in found):
-            found.append(folder)
-    return found
-
-
-def _files(found: Sequence[Path]) -> str:
-    return f"{len(found):,} file{'' if len(found) == 1 else 's'}"
+def _files(files: Sequence[Path]) -> str:
+    return f"{len(files):,} file{'' if len(files) == 1 else 's'}"
