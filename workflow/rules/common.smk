@@ -23,6 +23,8 @@ from memdt.settings.runs import Run, seeds_of
 from memdt.workflow import costs, digests, guard, ledgers, plan, slurm, upstream
 
 STARTED = time.time()
+# Whether this is only a plan, which writes nothing that the next run relies on.
+DRY = workflow.output_settings.dryrun and not os.environ.get(upstream.TAKE_OVER)
 
 # A plan creates millions of objects and drops few. Garbage collection took a tenth of its time.
 gc.set_threshold(50_000, 20, 50)
@@ -79,7 +81,8 @@ SCALE, EXPERIMENTS, LEFT_OUT = select()
 if workflow.is_main_process:
     upstream.end_every_slurm_job()
     upstream.reschedule_only_when_needed()
-    for note in guarded(guard.enter)():
+    upstream.check_options(workflow, guarded(upstream.refuse_options), DRY)
+    for note in guarded(functools.partial(guard.enter, dry=DRY))():
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
         print(f"memdt: {name} is left out: {lacks[0]} is not installed", file=sys.stderr)
@@ -126,6 +129,13 @@ def dataset_source(scale, environment):
 def raw_files_of(scale, environment):
     """The files that a dataset is made from, unless it is collected here."""
     return [str(path) for path in plan.raw_files(resolve_dataset(environment, scale))]
+
+
+@by_wildcards
+def fetched_digest(file):
+    """What is fetched: another digest is another file."""
+    found = plan.fetched(Path("data/raw/fetched") / file)
+    return [found.size, found.sha256]
 
 
 @by_wildcards

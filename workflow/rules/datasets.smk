@@ -1,6 +1,24 @@
 # One dataset for each configured environment and scale; all experiments share it.
 
 
+# Files that others have published. They come from outside, so no ledger vouches for them: the job that
+# reads one holds it against its digest. One that people have put there is as good.
+rule fetch:
+    output:
+        "data/raw/fetched/{file}",
+    log:
+        "data/logs/fetch/{file}.log",
+    localrule: True  # nodes of a cluster may have no way out
+    conda:
+        "../../environment.yml"
+    params:
+        wanted=fetched_digest,
+    shell:
+        r"""
+        python -m memdt fetch {output:q} >{log:q} 2>&1
+        """
+
+
 rule dataset:
     input:
         raw=raw_files_of,

@@ -8,12 +8,12 @@ onstart:
 
 
 onsuccess:
-    synchronise_records(mend=False)
+    synchronise_records(starts=False)
     print_kept_files()
     print(status.end_in_words(workflow.dag.jobs, time.time() - STARTED), file=sys.stderr)
 
 
 onerror:
-    synchronise_records(mend=False)
+    synchronise_records(starts=False)
     print_kept_files()
     print(status.failure_in_words(workflow.dag.needrun_jobs(), STARTED), file=sys.stderr)

@@ -3,10 +3,12 @@
 KEPT = {}
 
 
-def synchronise_records(mend):
+def synchronise_records(starts, alone=False):
     """Synchronise ledgers and records; a full disk is reported, but is no reason to stop here."""
     try:
-        summary = ledgers.synchronise(ledgers.outputs_of(workflow.rules), mend)
+        made = [one for one in workflow.rules if one.name != "fetch"]
+        files = ledgers.files_of(made)
+        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared)
     except OSError as error:
         print(f"memdt: records of files are not up to date: {error}", file=sys.stderr)
     else:
@@ -36,5 +38,5 @@ def print_kept_files():
 
 
 if workflow.is_main_process:
-    synchronise_records(mend=guard.is_alone())
+    synchronise_records(starts=True, alone=guard.is_alone())
     guard.let_others_in()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tyro
+
 from memdt import paths
 from memdt.errors import UserError
 
@@ -84,6 +86,21 @@ class RunStep(FileStep):
     def label(self) -> str:
         """What the log calls the run."""
         return f"{self.experiment}/{self.variant} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Fetch a file that datasets are made from, and check its size and digest."""
+
+    path: tyro.conf.Positional[Path]
+    """Where it belongs, as `snakemake -n` names it; MEMDT_MIRROR says where to look first."""
+
+    def run(self) -> None:
+        """Fetch, or find that it is there already."""
+        from memdt.data.download import fetch
+        from memdt.workflow import plan
+
+        fetch(plan.fetched(self.path))
 
 
 @dataclass(frozen=True, kw_only=True)

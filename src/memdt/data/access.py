@@ -75,6 +75,7 @@ def open_episodes(
     device: torch.device | str = "cpu",
     fraction: float = 1.0,
     frame_stack: int = 1,
+    best_fraction: float = 1.0,
 ) -> EpisodeTensors:
     """The episodes of a dataset, or a share of those of each of its groups.
 
@@ -84,6 +85,7 @@ def open_episodes(
         remedy: what a person should do about a file that is refused.
         device: where batches are wanted.
         fraction: share of each group's episodes; a larger share holds a smaller one.
+        best_fraction: of these, the episodes of the highest returns that hold this share of steps.
         frame_stack: so many frames, the newest last, are one observation; joined when read.
 
     Raises:
@@ -91,6 +93,8 @@ def open_episodes(
     """
     lean, size = read_all_but_observations(path, settings_digest, remedy)
     chosen = lean.share_of_each_group(fraction)
+    if best_fraction < 1:
+        chosen = lean.best(best_fraction, chosen)
     if size <= in_memory_bytes():
         store = read_episodes(path, settings_digest, remedy)
         store = store if chosen.all() else store.select(chosen)

@@ -29,6 +29,8 @@ from memdt.errors import UserError
 from memdt.seeding import stream
 from memdt.settings.slices import Stage
 
+WindowDraw = Literal["by_episode", "by_length"]
+
 
 class Batches:
     """The stream of batches of one training stage: every episode once an epoch, in a new order.
@@ -47,6 +49,7 @@ class Batches:
         seed: int = 0,
         horizon: int | None = None,
         demonstrations: Demonstrations | None = None,
+        draw: WindowDraw = "by_episode",
     ) -> None:
         """Choose the episodes.
 
@@ -62,6 +65,8 @@ class Batches:
             horizon: ``beginning`` takes only the first so many steps of every episode.
             seed: names the order of episodes and the windows, together with the epoch's number.
             demonstrations: of these same tensors; each segment then holds one for every row.
+            draw: ``by_length`` takes the windows of ``random`` from each episode in proportion to
+                its steps, as Decision Transformer does; an epoch has as many windows as before.
 
         Raises:
             UserError: the dataset has no such episodes.
@@ -70,6 +75,7 @@ class Batches:
         self.maximum_segments, self.start, self.seed = maximum_segments, start, seed
         self.horizon = horizon
         self.demonstrations = demonstrations
+        self.draw = draw
         self._episodes = self._selected(minimum_segments)
         self._epoch = lru_cache(maxsize=4)(self._draw_epoch)
 
@@ -82,6 +88,7 @@ class Batches:
         start: Literal["beginning", "random"],
         seed: int,
         demonstrations: Demonstrations | None = None,
+        draw: WindowDraw = "by_episode",
     ) -> Batches:
         """Those of a training stage of the run with this seed, which names its draws."""
         return cls(
@@ -94,6 +101,7 @@ class Batches:
             start=start,
             seed=stream(seed, "batches", stage.number),
             demonstrations=demonstrations,
+            draw=draw,
         )
 
     @property
@@ -166,7 +174,13 @@ class Batches:
     ) -> tuple[Int[np.ndarray, " episodes"], Float[np.ndarray, " episodes"]]:
         """The order of an epoch, and where in [0, 1) each of its windows starts."""
         generator = np.random.default_rng([self.seed, epoch])
-        return generator.permutation(self.episodes), generator.random(self.episodes)
+        order, shares = generator.permutation(self.episodes), generator.random(self.episodes)
+        if self.draw == "by_length":
+            # One draw from each of as many equal stretches of all steps as there are episodes.
+            ends = np.cumsum(self.tensors.lengths[self._episodes])
+            marks = (np.arange(self.episodes) + generator.random(self.episodes)) / self.episodes
+            order = np.searchsorted(ends, marks * ends[-1], side="right")[order]
+        return order, shares
 
     def _windows(
         self, episodes: Int[np.ndarray, " batch"], shares: Float[np.ndarray, " batch"]
@@ -175,7 +189,8 @@ class Batches:
         if self.start == "beginning":
             horizon = ends - begins if self.horizon is None else self.horizon
             return begins, np.minimum(ends, begins + horizon)
-        # Deviation D8: episodes are drawn alike; Decision Transformer draws them by their length.
+        # Deviation D8: unless ``draw`` says otherwise, episodes are drawn alike; Decision
+        # Transformer draws them by their length.
         window = self.maximum_segments * self.segment_length
         starts = np.maximum(ends - begins - window, 0) + 1
         first = begins + (shares * starts).astype(np.int64)

@@ -96,6 +96,16 @@ def read_metadata(path: Path | str, remedy: str) -> dict[str, str]:
         return {key: str(value) for key, value in file.attrs.items()}
 
 
+def read_statistics(path: Path | str, remedy: str) -> dict[str, Any]:
+    """The statistics of all episodes that the file holds.
+
+    Mean, deviation, least and most of ``returns`` and ``lengths``, mean and deviation of each
+    dimension of ``observations`` that are vectors. Refuses like :func:`read_episodes`.
+    """
+    statistics: dict[str, Any] = json.loads(read_metadata(path, remedy)["statistics"])
+    return statistics
+
+
 _NAMES = tuple(field.name for field in fields(EpisodeStore))  # observations first
 _OPTIONAL = ("labels",)
 _KINDS = "buif"  # bool, unsigned, signed, float: h5py would turn other kinds into Python objects

@@ -127,6 +127,19 @@ class EpisodeStore:
             chosen[mine[: int(np.ceil(fraction * len(mine)))]] = True
         return chosen
 
+    def best(
+        self, fraction: float, among: Bool[np.ndarray, " episodes"]
+    ) -> Bool[np.ndarray, " episodes"]:
+        """Of the episodes marked true those of the highest returns that hold a share of the steps.
+
+        At least one. Source: %BC, Chen et al. 2021, section 5.1.
+        """
+        ranked = np.flatnonzero(among)[np.argsort(-self.returns[among], kind="stable")]
+        before = np.cumsum(self.lengths[ranked]) - self.lengths[ranked]
+        chosen = np.zeros(len(self), dtype=bool)
+        chosen[ranked[before < fraction * self.lengths[among].sum()]] = True
+        return chosen
+
     def select(self, chosen: Bool[np.ndarray, " episodes"]) -> EpisodeStore:
         """The episodes marked true, in the same order."""
         steps = np.repeat(chosen, self.lengths)

@@ -99,10 +99,10 @@ def make(settings: Settings) -> gymnasium.Env[Any, Any]:
 
 def make_vector(settings: Settings, count: int) -> SerialVector:
     """``count`` environments, one after the other."""
-    return _Rows([make(settings) for _ in range(count)])
+    return Rows([make(settings) for _ in range(count)])
 
 
-class _Rows(SerialVector):
+class Rows(SerialVector):
     """Without ``info``: its names may differ from step to step and from row to row."""
 
     def _info(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class AttentionJob:
 def record_attention(job: AttentionJob) -> None:
     """Play the first evaluation episode of the trained length and write its attention weights."""
     policy = load_policy(job.settings, job.checkpoint)
-    shown = load_demonstrations(job.settings, job.dataset)
+    shown = load_demonstrations(job.settings, job.dataset, policy)
     segments = play_episode(job.settings, policy, job.seed, shown)
     maps = look(policy, segments) if isinstance(policy, SequencePolicy) else []
     if not maps:
@@ -68,20 +68,23 @@ def play_episode(
     played = [settings.evaluation.first_seed]
     length = settings.training.segments
     rollout = rollout_of(settings, policy, Condition(), length, seed, played, shown=shown)
-    observer = rollout.observer = _Steps()
+    observer = rollout.observer = _Steps(policy)
     rollout.play(played)
     rollout.environment.close()
-    segments = _as_segments(observer.steps, settings.segment_length)
+    steps = observer.steps[: length * settings.segment_length]  # not every task can be shortened
+    segments = _as_segments(steps, settings.segment_length)
     return [replace(segment, demonstration=rollout.demonstration) for segment in segments]
 
 
 class _Steps(Observer):
-    """Keeps observation, action and return-to-go of every step."""
+    """Keeps observation, action and return-to-go of every step, as the policy sees them."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
         self.steps: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def acts(self, alive: Any, seen: Step, actions: Tensor, info: dict[str, Any]) -> None:
+        seen = self.policy.scaled(seen)
         self.steps.append((seen.observation, actions, seen.return_to_go))
 
 

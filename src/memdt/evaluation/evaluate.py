@@ -45,7 +45,7 @@ def evaluate_run(job: EvaluationJob) -> None:
     """Play all evaluation episodes of a checkpoint and write episodes.csv."""
     started = (time.perf_counter(), time.process_time())
     policy = load_policy(job.settings, job.checkpoint)
-    shown = load_demonstrations(job.settings, job.dataset)
+    shown = load_demonstrations(job.settings, job.dataset, policy)
     rows = [row for case in _cases(job.settings) for row in _rows(job, policy, shown, *case)]
     task = Task.of(job.settings.environment)
     write_text(job.out, episode_table.text(rows, task.outcomes, task.measures))
@@ -65,7 +65,9 @@ def load_policy(settings: RunSettings, checkpoint: Path) -> Policy:
     return policy.to(default_device()).eval()
 
 
-def load_demonstrations(settings: RunSettings, dataset: Path | None) -> Demonstrations | None:
+def load_demonstrations(
+    settings: RunSettings, dataset: Path | None, policy: Policy
+) -> Demonstrations | None:
     """What the policy can be shown of the environment's dataset; None where it wants nothing."""
     wanted = slices.demonstration(settings)
     if wanted is None:
@@ -73,6 +75,8 @@ def load_demonstrations(settings: RunSettings, dataset: Path | None) -> Demonstr
     assert dataset is not None
     remedy = f"snakemake --cores all {dataset} --force"
     episodes = open_episodes(dataset, digest(slices.dataset(settings)), remedy, default_device())
+    if policy.inputs is not None:
+        episodes = policy.inputs.episodes(episodes)
     return Demonstrations.of(episodes, wanted)
 
 

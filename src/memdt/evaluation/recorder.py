@@ -51,7 +51,7 @@ class RecordingJob:
 def record_run(job: RecordingJob) -> None:
     """Play some evaluation episodes of a checkpoint and write recording.npz."""
     policy = load_policy(job.settings, job.checkpoint)
-    shown = load_demonstrations(job.settings, job.dataset)
+    shown = load_demonstrations(job.settings, job.dataset, policy)
     write_recording(record(job.settings, policy, job.seed, job.label, shown), job.out)
 
 

@@ -91,6 +91,7 @@ class Rollout:
         """Play one episode for each environment seed; the progress has ``done`` steps before."""
         count = len(seeds)
         returns, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
+        earlier = np.zeros(count)  # received before the target return counts from
         space = self.environment.single_action_space
         actions = np.zeros((count, *(space.shape or ())), dtype=space.dtype)
         observations, info = self.environment.reset(seed=list(seeds))  # type: ignore[arg-type]
@@ -100,8 +101,10 @@ class Rollout:
         state = self.policy.begin(count, self.demonstration, cut)
         step = 0
         while alive.size:
-            seen = self._seen(observations, returns, alive)
-            chosen, state = self.policy.act(seen, state, self.choice)
+            if protocol.condition.return_to_go_restarts and step % protocol.segment_length == 0:
+                earlier = returns.copy()
+            seen = self._seen(observations, returns - earlier, alive)
+            chosen, state = self.policy.act(self.policy.scaled(seen), state, self.choice)
             self.observer.acts(alive, seen, chosen, info)
             actions[alive] = chosen.cpu().numpy()
             observations, rewards, terminated, truncated, info = self.environment.step(actions)
@@ -130,7 +133,7 @@ class Rollout:
         returns: NDArray[np.float64],
         alive: NDArray[np.int64],
     ) -> Step:
-        """What the policy sees now: the target return falls by what has been received."""
+        """What the environment shows; the target return falls by what has been received."""
         received = 0.0 if self.protocol.condition.return_to_go_held else returns[alive]
         asked = self.protocol.condition.target_return
         asked = self.protocol.target_return if asked is None else asked

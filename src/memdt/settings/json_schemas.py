@@ -15,10 +15,11 @@ from pydantic import BaseModel, TypeAdapter
 from memdt import discovery
 from memdt.errors import UserError
 from memdt.files import write_text
-from memdt.settings.layers import EXTENDS
+from memdt.settings.layers import EXTENDS, TITLE
 from memdt.settings.schema import (
     ExperimentFile,
     FigureSettings,
+    FindingsFile,
     ModelFile,
     RunSettings,
     ScaleFile,
@@ -34,6 +35,7 @@ FILES: dict[str, type[BaseModel]] = {
     "model": ModelFile,
     "scale": ScaleFile,
     "config": Selection,
+    "findings": FindingsFile,
 }
 
 Schema = dict[str, Any]
@@ -63,6 +65,10 @@ def texts() -> dict[str, str]:
     schemas["environment"]["properties"][EXTENDS] = {
         "type": "string",
         "description": "the environment that this one is, but for what is said here",
+    }
+    schemas["environment"]["properties"][TITLE] = {
+        "type": "string",
+        "description": "its name for readers; that of the environment it extends where not given",
     }
     figure = _inlined(TypeAdapter(FigureSettings).json_schema())
     schemas["figures"] = {"type": "object", "additionalProperties": figure}

@@ -18,7 +18,9 @@ from pydantic import BaseModel, ValidationError
 from memdt import paths
 from memdt.errors import UserError, closest
 
-EXTENDS = "extends"  # the key of an environment's file that names another one
+# Keys of an environment's file that are no settings: another one that it is like, and its name for
+# readers.
+EXTENDS, TITLE = "extends", "title"
 FileModel = TypeVar("FileModel", bound=BaseModel)
 
 
@@ -117,6 +119,12 @@ def family(environment: str) -> tuple[str, ...]:
             raise UserError(f"{base!r} leads back to itself", place)
         line.append(base)
     return tuple(reversed(line))
+
+
+def environment_title(environment: str) -> str:
+    """The name of an environment for readers: its own, or that of the one it extends."""
+    titles = (read_yaml(environment_place(name)).get(TITLE) for name in family(environment)[::-1])
+    return next((str(title) for title in titles if title), environment.replace("_", " "))
 
 
 def environment_place(environment: str) -> Path:

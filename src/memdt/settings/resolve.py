@@ -17,6 +17,7 @@ from memdt.errors import UserError, closest
 from memdt.settings import slices
 from memdt.settings.layers import (
     EXTENDS,
+    TITLE,
     Layered,
     available,
     environment_place,
@@ -123,8 +124,10 @@ def variants_of(experiment: str, scale: str) -> tuple[str, ...]:
 
 
 SOURCES = "memdt.data.sources"
+SOURCE_KEY = "dataset.source"
 # Of RunSettings: filled in here, never set by a file.
 DERIVED = ("start", "played", "non_default")
+OF_MODEL = ("model", "inputs")  # what a checkpoint brings along wherever it goes on
 DATASET_KEYS = tuple(name for name in DatasetSettings.model_fields if name not in DERIVED)
 
 
@@ -223,7 +226,7 @@ def _as_trained(layers: Layered, source: Resolved, experiment: str, entry: Varia
     Where they are only played, with its training too: that is over. UserError where the experiment
     asks for another model, or the variant for what is over.
     """
-    parts = {"model"} if entry.checkpoint_of is None else {"model", "training", "learner"}
+    parts = {*OF_MODEL} if entry.checkpoint_of is None else {*OF_MODEL, "training", "learner"}
     asked = {k: v for k, v in flatten(experiment_file(experiment).set).items() if _is_model(k)}
     asked |= {k: v for k, v in flatten(entry.set).items() if k.split(".")[0] in parts}
     is_so = flatten(source.settings.model_dump(mode="json"))
@@ -237,7 +240,7 @@ def _as_trained(layers: Layered, source: Resolved, experiment: str, entry: Varia
 
 
 def _is_model(key: str) -> bool:
-    return key.split(".")[0] == "model"
+    return key.split(".")[0] in OF_MODEL
 
 
 def environment_layers(environment: str) -> Layered:
@@ -246,14 +249,29 @@ def environment_layers(environment: str) -> Layered:
     names = {
         "environment.name": environment,
         "environment.module": line[0],
-        "dataset.source": "played",
+        SOURCE_KEY: "played",
     }
     layers = Layered().over(names, str(environment_place(environment)))
     for name in line:
         place = environment_place(name)
-        content = {key: value for key, value in read_yaml(place).items() if key != EXTENDS}
+        content = {
+            key: value for key, value in read_yaml(place).items() if key not in (EXTENDS, TITLE)
+        }
+        source = layers.values[SOURCE_KEY]
+        if flatten(content).get(SOURCE_KEY, source) != source:  # the keys are those of another one
+            layers = layers.with_parts_of(Layered(), ["dataset"])
         layers = layers.over(content, str(place))
     return layers
+
+
+def _for_source(block: dict[str, Any], name: str, source: str) -> dict[str, Any]:
+    """What a scale says of an environment, for one that extends it.
+
+    Without the dataset where that comes from another source: its keys would be unknown there.
+    """
+    if environment_layers(name).values[SOURCE_KEY] == source:
+        return block
+    return {k: v for k, v in flatten(block).items() if k.split(".")[0] != "dataset"}
 
 
 def _base_layers(environment: str, entry: Variant) -> Layered:
@@ -297,11 +315,11 @@ def _apply_scale(
     """
     place = str(paths.CONFIG / "scales" / f"{scale}.yaml")
     content = scale_file(scale)
-    line = family(environment)
+    line, source = family(environment), layers.values[SOURCE_KEY]
     blocks = [
         content.defaults,
         content.models.get(model, {}),
-        *(content.environments.get(name, {}) for name in line),
+        *(_for_source(content.environments.get(name, {}), name, source) for name in line),
         *(content.models_by_environment.get(name, {}).get(model, {}) for name in line),
     ]
     for block in blocks:
@@ -329,7 +347,7 @@ def _checked_components(layers: Layered, settings: RunSettings | DatasetSettings
     """The parts that modules check, defaults filled in, and what of each differs from these."""
     environment = settings.environment
     module = _module_name(layers, "environment.module", "memdt.environments")
-    source = _module_name(layers, "dataset.source", SOURCES)
+    source = _module_name(layers, SOURCE_KEY, SOURCES)
     parts = [
         ("environment.parameters", "memdt.environments", module, environment.parameters),
         ("dataset", SOURCES, source, settings.dataset),

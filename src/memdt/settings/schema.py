@@ -84,6 +84,11 @@ class TrainingSettings(Frozen):
     start: Literal["beginning", "random"] = Field(
         default="beginning", description="where in an episode training starts"
     )
+    window_draw: Literal["by_episode", "by_length"] = Field(
+        default="by_episode",
+        description="start random: windows come from all episodes alike, or from each in "
+        "proportion to its steps",
+    )
     memory_noise: float = Field(
         default=0.0, ge=0, description="deviation of the noise added to memory between segments"
     )
@@ -111,6 +116,13 @@ class TrainingSettings(Frozen):
         gt=0,
         le=1,
         description="share of each group's episodes to train on; a larger one holds a smaller one",
+    )
+    best_fraction: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="train on the episodes of the highest returns that hold this share of the "
+        "steps; 0.1 with behaviour cloning: %BC",
     )
     precision: Literal["float32", "bfloat16"] = "float32"
     log_every: int = Field(default=10, gt=0, description="updates between two rows of the curve")
@@ -146,6 +158,27 @@ class TrainingSettings(Frozen):
         return self
 
 
+class InputSettings(Frozen):
+    """What is made of observations and returns before a policy sees them.
+
+    Statistics are those of the whole dataset, and are kept in the checkpoint.
+    """
+
+    observations: Literal["raw", "standardized"] = Field(
+        default="raw", description="standardized: mean 0 and deviation 1 in every dimension"
+    )
+    return_scale: float | Literal["dataset"] = Field(
+        default=1.0,
+        description="returns-to-go are divided by it; dataset: by the largest of the dataset",
+    )
+
+    @model_validator(mode="after")
+    def _scale_is_positive(self) -> InputSettings:
+        if self.return_scale != "dataset" and self.return_scale <= 0:
+            raise ValueError("inputs.return_scale must be positive")
+        return self
+
+
 class Condition(Frozen):
     """One way of evaluating a checkpoint. Source: RATE section 5.2 and Table 6."""
 
@@ -156,6 +189,11 @@ class Condition(Frozen):
     )
     noise_scale: float = Field(default=1.0, ge=0, description="standard deviation of the noise")
     return_to_go_held: bool = Field(default=False, description="feed the target return throughout")
+    return_to_go_restarts: bool = Field(
+        default=False,
+        description="every segment begins with the target return again, and what was received "
+        "before it is forgotten (RATE section 4.4)",
+    )
     target_return: float | None = Field(
         default=None, description="asked for at the first step; null: that of the evaluation"
     )
@@ -171,6 +209,12 @@ class Condition(Frozen):
     full_context: bool = Field(
         default=False, description="look back at as many segments as training did"
     )
+
+    @model_validator(mode="after")
+    def _one_course_of_the_return(self) -> Condition:
+        if self.return_to_go_held and self.return_to_go_restarts:
+            raise ValueError("return_to_go_held and return_to_go_restarts exclude each other")
+        return self
 
 
 class EvaluationSettings(Frozen):
@@ -211,6 +255,7 @@ class RunSettings(ResolvedSettings):
     dataset: dict[str, Any] = Field(description="checked by the Settings of the source's module")
     segment_length: int = Field(gt=0, description="steps in a segment, K in RATE section 4.2")
     model: dict[str, Any] = Field(description="checked by the Settings of the model's module")
+    inputs: InputSettings = InputSettings()
     training: TrainingSettings
     learner: dict[str, Any] = Field(
         default={}, description="checked by the Settings of the learner's module, if it has any"
@@ -336,7 +381,23 @@ class FigureSettings(Frozen):
     answers: Answers | None = None
     inputs: Literal["episodes", "curves", "attention", "recordings"] = "episodes"
     clip: bool = Field(default=False, description="make an animated picture of it as well")
+    headline: bool = Field(
+        default=False, description="the figure that tells most: at the top of the report"
+    )
     options: dict[str, Any] = {}
+
+
+class Finding(Frozen):
+    """A line of the README's table of results."""
+
+    claim: str = Field(description="whose verdict stands behind the sentence")
+    says: str = Field(description="the claim in plain words, true or not")
+
+
+class FindingsFile(Frozen):
+    """workflow/config/findings.yaml: what the README's table of results asks."""
+
+    findings: tuple[Finding, ...] = Field(max_length=8)
 
 
 class Selection(Frozen):

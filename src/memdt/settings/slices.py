@@ -74,6 +74,7 @@ def train(settings: RunSettings, number: int, *, full: bool = False) -> dict[str
         "dataset": dataset(settings, full=full),
         "segment_length": settings.segment_length,
         "model": _model(settings, full),
+        **_inputs(settings, full),
         "training": settings.training.model_dump(
             mode="json", exclude=_OF_STAGES, exclude_defaults=not full
         ),
@@ -108,6 +109,7 @@ def evaluate(settings: RunSettings, *, full: bool = False) -> dict[str, Any]:
         "parameters": _parameters(settings, full),
         "segment_length": settings.segment_length,
         "model": _model(settings, full),
+        **_inputs(settings, full),
         "evaluation": settings.evaluation.model_dump(mode="json", exclude_defaults=not full),
         "trained_segments": settings.training.segments,
     }
@@ -131,6 +133,11 @@ def _model(settings: RunSettings, full: bool) -> dict[str, Any]:
     """The model's settings; its name counts even where a module has a default for it."""
     name = {"name": settings.model["name"]}
     return {**name, **_component(settings, "model", settings.model, full)}
+
+
+def _inputs(settings: RunSettings, full: bool) -> dict[str, Any]:
+    content = settings.inputs.model_dump(mode="json", exclude_defaults=not full)
+    return {"inputs": content} if content else {}
 
 
 def _parameters(settings: RunSettings | DatasetSettings, full: bool) -> dict[str, Any]:

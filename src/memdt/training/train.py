@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from memdt.data.access import open_episodes, read_ahead
-from memdt.data.episode_file import read_metadata
+from memdt.data.episode_file import read_metadata, read_statistics
 from memdt.device import default_device
 from memdt.files import remove_temporaries, sha256, write_text
 from memdt.models.building import build_policy
@@ -61,12 +61,16 @@ def train_stage(job: TrainingJob) -> None:
     stage, training = slices.stage(job.settings, job.stage), job.settings.training
     episodes = open_episodes(
         job.dataset, digest(slices.dataset(job.settings)), _remedy(job.dataset), device,
-        training.data_fraction,
+        training.data_fraction, best_fraction=training.best_fraction,
     )  # fmt: skip
     policy = build_policy(job.settings, stream(job.seed, "weights")).to(device)
     if job.start is not None:
         before = digest(slices.started(job.settings, job.stage))
         load_checkpoint(policy, job.start, before, _remedy(job.start))
+    if policy.inputs is not None:
+        if job.start is None:
+            policy.inputs.fit(read_statistics(job.dataset, _remedy(job.dataset)))
+        episodes = policy.inputs.episodes(episodes)
     torch.manual_seed(stream(job.seed, "adapters", stage.number))
     trained = freeze(policy, training)
     learner = build_learner(policy, StageContext(job.settings, stage, job.seed, device))

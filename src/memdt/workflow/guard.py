@@ -19,42 +19,53 @@ from pathlib import Path
 from typing import IO
 
 from memdt import stopping
+from memdt.errors import UserError
 from memdt.workflow import slurm, upstream
 
 STARTED_BY = "MEMDT_STARTED_BY"  # the process id of the Snakemake that a job belongs to
 PATIENCE_SECONDS = 30.0  # that an interrupted job gets to tidy up
 
 _held: list[IO[str]] = []  # lock files; the lock lasts as long as its file stays open
+cleared: set[Path] = set()  # outputs that a stopped run was making
 
 
-def enter(folder: Path = upstream.FOLDER) -> list[str]:
+def enter(folder: Path = upstream.FOLDER, dry: bool = False) -> list[str]:
     """Take the lock of this project's folder, and clear up after a run that was killed.
 
     Several Snakemakes may work in the folder at once; Snakemake itself decides which files each may
-    touch. A process that is alone keeps the lock to itself until `let_others_in`.
+    touch. A process that is alone keeps the lock to itself until `let_others_in`. A ``dry`` run
+    clears nothing up.
 
     Returns:
         Notes for the user about what was cleared up.
 
     Raises:
-        UserError: if jobs on a cluster have lost their Snakemake and still run.
+        UserError: if jobs on a cluster have lost their Snakemake and still run, or if a run that
+            is not dry cannot write to the folder.
     """
     enter_as_job()
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / "memdt.lock").open("a", encoding="utf-8")
-    _held.append(file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _held.append((folder / "memdt.lock").open("a", encoding="utf-8"))
+    except OSError as error:
+        if dry:  # a plan only needs read access to the project
+            return []
+        remedy = "whoever owns the folder may run here, or copy the project"
+        raise UserError(f"cannot be written ({error.strerror})", str(folder), remedy) from None
     if not is_alone():
         return []
     left = slurm.jobs()
     if not left:
-        return clear_up(folder, whatever_is_marked=left is not None)
-    note = slurm.settle(left)
-    gone = slurm.jobs() == []
+        return [] if dry else clear_up(folder, whatever_is_marked=left is not None)
+    note = slurm.settle(left, dry)
+    gone = not dry and slurm.jobs() == []
     return [note, *(clear_up(folder, whatever_is_marked=True) if gone else [])]
 
 
 def is_alone() -> bool:
     """Whether no other Snakemake works in this folder; none starts until `let_others_in`."""
+    if not _held:
+        return False
     try:
         fcntl.flock(_held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # somebody is at work here, or the file system has no locks
@@ -76,7 +87,7 @@ def is_anyone_here(folder: Path = upstream.FOLDER) -> bool:
 
 def let_others_in() -> None:
     """Share the lock, once the work that needs the folder alone is done."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, IndexError):
         fcntl.flock(_held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
@@ -108,6 +119,7 @@ def clear_up(folder: Path, whatever_is_marked: bool = False) -> list[str]:
     if not whatever_is_marked and any(map(upstream.cluster_job, unfinished.values())):
         return []
     removed = sum(output.is_file() for output in unfinished)
+    cleared.update(unfinished)
     for output, marker in unfinished.items():
         output.unlink(missing_ok=True)
         marker.unlink()

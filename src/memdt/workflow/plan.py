@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from memdt import discovery, paths
+from memdt.data.sources.size import RawFile
 from memdt.errors import UserError, closest
 from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
@@ -79,6 +82,26 @@ def raw_files(settings: DatasetSettings) -> list[Path]:
     from memdt.data.sources import interface
 
     return [file.path for file in interface.raw_files(settings.dataset)]
+
+
+@cache
+def fetched(path: Path) -> RawFile:
+    """The file that some dataset wants at ``path``, with its address, size and digest.
+
+    UserError where no configured environment has one there.
+    """
+    from memdt.data.sources import interface
+
+    for scale in available("scales"):
+        for name in available("environments"):
+            settings = resolve_dataset(name, scale)
+            if discovery.defines(SOURCES, settings.dataset["source"], "raw_files"):
+                with suppress(UserError):  # files of another environment that are not there
+                    for file in interface.raw_files(settings.dataset):
+                        if file.path == path and file.address is not None:
+                            return file
+    remedy = "only files that an environment's dataset names are fetched"
+    raise UserError("nobody has said where this file comes from", str(path), remedy)
 
 
 def dataset(scale: str, experiment: str, variant: str) -> Path:

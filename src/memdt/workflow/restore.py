@@ -18,7 +18,7 @@ from typing import Any
 from memdt import paths
 from memdt.errors import UserError
 from memdt.set_aside import FOLDER, set_aside
-from memdt.workflow import ledgers, plan
+from memdt.workflow import ledgers, plan, upstream
 
 SHOWN = 10  # files that are named one by one
 
@@ -37,7 +37,11 @@ def restore() -> None:
         remedy = "dvc pull, or dvc checkout --force for what dvc.lock says, or dvc repro to go on"
         count = f"{len(differing)} difference{'' if len(differing) == 1 else 's'} from dvc.lock"
         raise UserError(count, "the work tree", remedy)
-    done = run("snakemake", "--dry-run", "--quiet", "rules")
+    os.environ[upstream.TAKE_OVER] = "1"
+    try:
+        done = run("snakemake", "--dry-run", "--quiet", "rules")
+    finally:
+        del os.environ[upstream.TAKE_OVER]
     notes = [line for line in done.stderr.splitlines() if line.startswith("memdt:")]
     jobs = re.search(r"^total\s+(\d+)", done.stdout + done.stderr, re.MULTILINE)
     left = "nothing is left to do"
@@ -79,10 +83,12 @@ def tidy(scale: str, experiment: str) -> None:
     outputs_of = (plan.manifests, plan.episodes, plan.recorded)
     planned = {path.parent for outputs in outputs_of for path in outputs(scale, [experiment])}
     folder = paths.experiment_folder(scale, experiment)
-    ledger = ledgers.read_ledger(folder / paths.LEDGER)
+    ledger = dict(ledgers.read_ledger(folder / paths.LEDGER))
     strays = [Path(n) for n in ledger if Path(n).is_file() and Path(n).parent not in planned]
     for path in strays:
         set_aside(path)
+        del ledger[path.as_posix()]
     if strays:
+        ledgers.write_ledger(folder / paths.LEDGER, ledger)
         count = f"{len(strays)} files of runs that the settings no longer ask for"
         print(f"memdt: {count} are in {FOLDER / folder} now", file=sys.stderr)

@@ -21,7 +21,6 @@ from memdt.errors import UserError
 VARIABLE = "MEMDT_ORPHANS"  # refuse, wait or cancel
 POLL_SECONDS = 10.0
 CANCEL_SECONDS = 180.0  # that cancelled jobs get to end; training saves its state meanwhile
-DRY = {"-n", "-np", "-pn", "--dry-run", "--dryrun"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def cancel(submitted: Sequence[SlurmJob]) -> None:
         time.sleep(1.0)
 
 
-def settle(orphans: Sequence[SlurmJob]) -> str:
+def settle(orphans: Sequence[SlurmJob], dry: bool = False) -> str:
     """Wait for or cancel jobs that have lost their Snakemake, as MEMDT_ORPHANS says.
 
     Returns:
@@ -75,6 +74,9 @@ def settle(orphans: Sequence[SlurmJob]) -> str:
     Raises:
         UserError: if starting now would make the same files a second time.
     """
+    what = f"{count(orphans)} of a Snakemake that is gone still queued or running"
+    if dry:
+        return f"{what}; a dry run may show them as if they were not"
     policy = os.environ.get(VARIABLE) or "refuse"
     if policy == "wait":
         _wait()
@@ -82,9 +84,6 @@ def settle(orphans: Sequence[SlurmJob]) -> str:
     if policy == "cancel":
         cancel(orphans)
         return f"{count(orphans)} of a Snakemake that is gone have been cancelled"
-    what = f"{count(orphans)} of a Snakemake that is gone still queued or running"
-    if DRY & set(sys.argv):
-        return f"{what}; a dry run may show them as if they were not"
     if policy != "refuse":
         raise UserError(f"{policy!r} is unknown", VARIABLE, "allowed: refuse, wait, cancel")
     remedy = f"wait for them ({VARIABLE}=wait), or end them: memdt cancel-jobs"

@@ -26,11 +26,16 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from memdt.errors import UserError
+
 FOLDER = Path(".snakemake")
+TAKE_OVER = "MEMDT_TAKE_OVER"  # set by `memdt restore`: its dry run is there to take files over
+NEEDED_TRIGGERS = ("mtime", "params", "input")
 RECORD_FORMAT = 6  # of Snakemake's records; below it, parameters are not compared
 
 
@@ -146,6 +151,41 @@ def record_outputs_on_nodes() -> None:
     persistence.finished = finished_and_recorded
 
 
+# ---- options that would let a wrong file pass ------------------------------------------------
+
+
+def check_options(workflow: Any, refuse: Callable[..., None], dry: bool) -> None:
+    """Call ``refuse`` once Snakemake has read its options, which is after the Snakefile.
+
+    It gets the names of the active triggers, and whether files are only touched. A dry run plans
+    unfinished outputs anew; other runs have removed them by then (`guard.clear_up`).
+
+    Upstream: no issue known. A Snakefile sees none of these options while it is read.
+    """
+    execute = workflow.execute
+
+    def checked(executor_plugin: Any, *arguments: Any, **options: Any) -> Any:
+        triggers = tuple(sorted(one.name.lower() for one in workflow.dag_settings.rerun_triggers))
+        refuse(triggers, executor_plugin.common_settings.touch_exec)
+        if dry and hasattr(workflow.dag_settings, "force_incomplete"):
+            workflow.dag_settings.force_incomplete = True
+        return execute(executor_plugin, *arguments, **options)
+
+    workflow.execute = checked
+
+
+def refuse_options(triggers: tuple[str, ...], touches: bool) -> None:
+    """Raise UserError for options that would let stale files pass as up to date."""
+    lacking = [name for name in NEEDED_TRIGGERS if name not in triggers]
+    if lacking:
+        what = f"without {', '.join(lacking)} a changed setting would rerun nothing"
+        where = "rerun-triggers (command line or Snakemake profile)"
+        raise UserError(what, where, "leave it out: file times alone rerun nothing here")
+    if touches:
+        what = "it would vouch for files that other settings or code have made"
+        raise UserError(what, "--touch", "leave it out: file times alone rerun nothing here")
+
+
 # ---- Snakemake's records ---------------------------------------------------------------------
 # The files of its `FilePersistence`. They are read and written without that class: importing
 # Snakemake takes half a second, too long for `memdt status`, and its functions for single records
@@ -163,6 +203,77 @@ def record_path(output: Path | str, kind: str = "metadata") -> Path:
     return FOLDER.joinpath(kind, *(f"@{piece}" for piece in pieces[:-1]), pieces[-1])
 
 
+class Records:
+    """Snakemake's records of files, and the file times that it compares.
+
+    A dry run keeps what it writes in memory, where its Snakemake reads it, because showing a plan
+    must not change what the next run relies on.
+    """
+
+    def __init__(self, dry: bool = False) -> None:
+        self.dry = dry
+        self._records: dict[str, dict[str, Any]] = {}
+        self._times: dict[str, float] = {}
+
+    def read(self, output: Path) -> dict[str, Any] | None:
+        """The record of a file; None if there is none, or if it is incomplete."""
+        return self._records.get(output.as_posix()) or read_record(output)
+
+    def write(self, output: Path, record: dict[str, Any]) -> None:
+        """Write Snakemake's record of a file as it is now."""
+        content = _whole_record(record, self.time(output))
+        if self.dry:
+            self._records[output.as_posix()] = content
+        else:
+            _write_record(output, content)
+
+    def time(self, path: Path | str) -> float:
+        """When a file was changed, as Snakemake sees it: for a link, the link's own time."""
+        return self._times.get(Path(path).as_posix()) or os.lstat(path).st_mtime
+
+    def set_time(self, path: Path, seconds: float) -> None:
+        """Change the time of a file and of its record."""
+        record = self.read(path)
+        if self.dry:
+            self._times[path.as_posix()] = seconds
+        else:
+            # A link may lead into a shared cache, whose files are not ours to change.
+            os.utime(path, (seconds, seconds), follow_symlinks=False)
+        if record is not None:
+            self.write(path, record)
+
+    def show_snakemake(self) -> None:
+        """Let this process's Snakemake plan with what a dry run keeps in memory."""
+        if self.dry:
+            _read_records_from(self._records)
+            _read_times_from(self._times)
+
+
+def _read_records_from(records: dict[str, dict[str, Any]]) -> None:
+    module: Any = importlib.import_module("snakemake.persistence")
+    files: Any = importlib.import_module("snakemake.persistence.file").FilePersistence
+    read = files._read_record
+
+    def read_kept(self: Any, key: str) -> Any:
+        kept = records.get(key)
+        return read(self, key) if kept is None else module.MetadataRecord.model_validate(kept)
+
+    files._read_record = read_kept
+
+
+def _read_times_from(times: dict[str, float]) -> None:
+    module: Any = importlib.import_module("snakemake.io")
+    own = module._IOFile.mtime_uncached
+
+    async def kept_time(self: Any, *arguments: Any, **options: Any) -> Any:
+        kept = times.get(Path(str(self.file)).as_posix())
+        if kept is None:
+            return await own(self, *arguments, **options)
+        return module.Mtime(local=kept)
+
+    module._IOFile.mtime_uncached = kept_time
+
+
 def read_record(output: Path) -> dict[str, Any] | None:
     """Snakemake's record of a file; None if there is none, or if it is incomplete."""
     try:
@@ -175,14 +286,20 @@ def read_record(output: Path) -> dict[str, Any] | None:
 
 def write_record(output: Path, record: dict[str, Any]) -> None:
     """Write Snakemake's record of a file as it is now."""
+    Records().write(output, record)
+
+
+def _whole_record(record: dict[str, Any], modified: float) -> dict[str, Any]:
     # Outputs of one job share a number; Snakemake's own differs from process to process.
     job = hashlib.sha256(json.dumps([record.get("rule"), record.get("log")]).encode())
-    modified = output.stat().st_mtime
-    content = {
+    return {
         "input": [], "input_checksums": {}, "record_format_version": RECORD_FORMAT,
         "job_hash": int(job.hexdigest()[:12], 16), **record,
         "starttime": modified, "endtime": modified, "incomplete": False, "external_jobid": None,
     }  # fmt: skip
+
+
+def _write_record(output: Path, content: dict[str, Any]) -> None:
     path = record_path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")

@@ -53,8 +53,9 @@ class BehaviourCloning:
         """Every episode of the stage once an epoch, as segments."""
         shown = Demonstrations.of(episodes, self.demonstration)
         batches = Batches.of_stage(
-            episodes, stage, self.segment_length, self.training.start, self.seed, shown
-        )
+            episodes, stage, self.segment_length, self.training.start, self.seed, shown,
+            self.training.window_draw,
+        )  # fmt: skip
         whole, idle = self.policy.whole_episodes, self.training.idle_segments
         sampler = SegmentSampler(batches, whole, idle, self.seed, stage.number)
         self.updates = stage.updates or sampler.updates(stage.epochs or 1)
