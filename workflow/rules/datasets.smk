@@ -8,9 +8,9 @@ rule fetch:
         "data/raw/fetched/{file}",
     log:
         "data/logs/fetch/{file}.log",
+    localrule: True  # nodes of a cluster may have no way out
     conda:
         "../../environment.yml"
-    localrule: True  # nodes of a cluster may have no way out
     params:
         wanted=fetched_digest,
     shell:
@@ -28,7 +28,7 @@ rule dataset:
         "data/logs/dataset/{scale}/{environment}.log",
     benchmark:
         "data/benchmarks/dataset/{scale}/{environment}.tsv"
-    priority: 1_000_000  # every training on it, chains of hours, waits
+    priority: 1_000_000  # hours of training wait for it
     conda:
         "../../environment.yml"
     threads: 1
