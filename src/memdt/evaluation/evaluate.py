@@ -48,8 +48,14 @@ def evaluate_run(job: EvaluationJob) -> None:
     """
     started = (time.perf_counter(), time.process_time())
     policy = load_policy(job.settings, job.checkpoint)
-    shown = load_demonstrations(job.settings, job.dataset, policy)
-    rows = [row for case in _cases(job.settings) for row in _rows(job, policy, shown, *case)]
+    demonstrations = load_demonstrations(job.settings, job.dataset, policy)
+    evaluation = job.settings.evaluation
+    rows = [
+        row
+        for name, condition in evaluation.conditions.items()
+        for segments in condition.segments or evaluation.segments
+        for row in _rows(job, policy, demonstrations, name, condition, segments)
+    ]
     task = Task.of(job.settings.environment)
     write_text(job.out, episode_table.text(rows, task.outcomes, task.measures))
     content = manifest(
@@ -74,22 +80,16 @@ def load_policy(settings: RunSettings, checkpoint: Path) -> Policy:
 def load_demonstrations(
     settings: RunSettings, dataset: Path | None, policy: Policy
 ) -> Demonstrations | None:
-    """What the policy can be shown of the environment's dataset; None where it wants nothing."""
-    wanted = slices.demonstration(settings)
-    if wanted is None:
+    """Load demonstrations from the environment's dataset; None for a model that uses none."""
+    demonstration = slices.demonstration(settings)
+    if demonstration is None:
         return None
     assert dataset is not None
     remedy = f"snakemake --cores all {dataset} --force"
     episodes = open_episodes(dataset, digest(slices.dataset(settings)), remedy, default_device())
     if policy.inputs is not None:
         episodes = policy.inputs.episodes(episodes)
-    return Demonstrations.of(episodes, wanted)
-
-
-def _cases(settings: RunSettings) -> Iterator[tuple[str, Condition, int]]:
-    for name, condition in settings.evaluation.conditions.items():
-        for segments in condition.segments or settings.evaluation.segments:
-            yield name, condition, segments
+    return Demonstrations.of(episodes, demonstration)
 
 
 def _rows(

@@ -97,7 +97,7 @@ def episodes(
     seed, done = FIRST_SEED + settings.seed * SEEDS_PER_COLLECTION, 0
     for length in settings.lengths:
         player = _Player(task.lengthened(length), settings, seed, record.attempts)
-        for store in player.collect(wanted):
+        for store in player.collect(count):
             done += len(store)
             progress.update(done)
             yield store
