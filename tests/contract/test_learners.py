@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
@@ -18,6 +17,7 @@ from memdt import discovery
 from memdt.data.episodes import concatenate
 from memdt.data.segments import EpisodeTensors
 from memdt.data.sources import played
+from memdt.data.sources.record import Record
 from memdt.environments.task import Task
 from memdt.errors import UserError
 from memdt.models.building import build_policy
@@ -88,7 +88,7 @@ def settings(learner: str) -> RunSettings:
 @pytest.fixture(scope="module")
 def mazes() -> EpisodeTensors:
     task = Task.named("tmaze", {})
-    parts = played.episodes(task, played.Settings(**DATASET), [], Counter())
+    parts = played.episodes(task, played.Settings(**DATASET), [], Record())
     return EpisodeTensors.from_store(concatenate(parts))
 
 

@@ -124,8 +124,28 @@ def dataset_source(scale, environment):
 
 @by_wildcards
 def raw_files_of(scale, environment):
-    """The files that a dataset is made from, if it is not played here."""
-    return [str(path) for path in plan.raw_files(resolve_dataset(environment, scale))]
+    """The files that a dataset is made from, if it is not played here by the environment's policy."""
+    return [str(path) for path in plan.dataset_inputs(scale, environment)]
+
+
+@by_wildcards
+def agent_settings(scale, environment):
+    found = plan.agent(scale, environment)
+    return None if found is None else settings_digest(found[1])
+
+
+@by_wildcards
+def agent_source(scale, environment):
+    return digests.source_digest(
+        "agent", environment=resolve_dataset(environment, scale).environment.module
+    )
+
+
+@by_wildcards
+def fetched_digest(file):
+    """What is fetched: another digest is another file."""
+    found = plan.fetched(Path("data/raw/fetched") / file)
+    return [found.size, found.sha256]
 
 
 @by_wildcards
@@ -339,6 +359,11 @@ def minutes_by(estimate):
 @minutes_by
 def collection_minutes(scale, environment):
     return costs.collection_minutes(scale, environment)
+
+
+@minutes_by
+def agent_minutes(scale, environment):
+    return costs.agent_minutes(scale, environment)
 
 
 @minutes_by

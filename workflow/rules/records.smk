@@ -6,7 +6,8 @@ KEPT = {}
 def look_at_records(mend):
     """Bring ledgers and records together; a full disk is told, and is no reason to stop here."""
     try:
-        summary = ledgers.synchronise(ledgers.outputs_of(workflow.rules), mend)
+        made = [one for one in workflow.rules if one.name != "fetch"]
+        summary = ledgers.synchronise(ledgers.outputs_of(made), mend)
     except OSError as error:
         print(f"memdt: records of files are not up to date: {error}", file=sys.stderr)
     else:

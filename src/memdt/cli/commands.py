@@ -190,6 +190,8 @@ class CancelJobs:
 
 
 VERBS: dict[str, Any] = {
+    "fetch": steps.Fetch,
+    "agent": steps.Agent,
     "dataset": steps.Dataset,
     "export": Export,
     "train": steps.Train,

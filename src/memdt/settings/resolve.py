@@ -123,6 +123,7 @@ def variants_of(experiment: str, scale: str) -> tuple[str, ...]:
 
 
 SOURCES = "memdt.data.sources"
+SOURCE_KEY = "dataset.source"
 # Of RunSettings: filled in here, never set by a file.
 DERIVED = ("start", "played", "non_default")
 OF_MODEL = ("model", "inputs")  # what a checkpoint brings along wherever it goes on
@@ -247,14 +248,27 @@ def environment_layers(environment: str) -> Layered:
     names = {
         "environment.name": environment,
         "environment.module": line[0],
-        "dataset.source": "played",
+        SOURCE_KEY: "played",
     }
     layers = Layered().over(names, str(environment_place(environment)))
     for name in line:
         place = environment_place(name)
         content = {key: value for key, value in read_yaml(place).items() if key != EXTENDS}
+        source = layers.values[SOURCE_KEY]
+        if flatten(content).get(SOURCE_KEY, source) != source:  # the keys are those of another one
+            layers = layers.with_parts_of(Layered(), ["dataset"])
         layers = layers.over(content, str(place))
     return layers
+
+
+def _for_source(block: dict[str, Any], name: str, source: str) -> dict[str, Any]:
+    """What a scale says of an environment, for one that extends it.
+
+    Without the dataset where that comes from another source: its keys would be unknown there.
+    """
+    if environment_layers(name).values[SOURCE_KEY] == source:
+        return block
+    return {k: v for k, v in flatten(block).items() if k.split(".")[0] != "dataset"}
 
 
 def _base_layers(environment: str, entry: Variant) -> Layered:
@@ -298,11 +312,11 @@ def _apply_scale(
     """
     place = str(paths.CONFIG / "scales" / f"{scale}.yaml")
     content = scale_file(scale)
-    line = family(environment)
+    line, source = family(environment), layers.values[SOURCE_KEY]
     blocks = [
         content.defaults,
         content.models.get(model, {}),
-        *(content.environments.get(name, {}) for name in line),
+        *(_for_source(content.environments.get(name, {}), name, source) for name in line),
         *(content.models_by_environment.get(name, {}).get(model, {}) for name in line),
     ]
     for block in blocks:
@@ -330,7 +344,7 @@ def _checked_components(layers: Layered, settings: RunSettings | DatasetSettings
     """The parts that modules check, defaults filled in, and what of each differs from these."""
     environment = settings.environment
     module = _module_name(layers, "environment.module", "memdt.environments")
-    source = _module_name(layers, "dataset.source", SOURCES)
+    source = _module_name(layers, SOURCE_KEY, SOURCES)
     parts = [
         ("environment.parameters", "memdt.environments", module, environment.parameters),
         ("dataset", SOURCES, source, settings.dataset),

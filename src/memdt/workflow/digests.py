@@ -48,6 +48,7 @@ KINDS = {
 # Where each step begins; with components that it is given it begins there too. So no entry imports
 # what is found by name.
 ENTRIES = {
+    "agent": "memdt.training.online.agent",
     "dataset": "memdt.data.make",
     "train": "memdt.training.train",
     "evaluate": "memdt.evaluation.evaluate",

@@ -3,4 +3,4 @@
 See ``interface`` for what a source must offer.
 """
 
-INFRASTRUCTURE = ("interface", "size")
+INFRASTRUCTURE = ("hdf5", "interface", "record", "size")

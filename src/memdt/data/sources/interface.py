@@ -12,13 +12,13 @@ the file that ``memdt dataset`` writes and does not know where its episodes come
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 from memdt import discovery
 from memdt.data.episodes import EpisodeStore
+from memdt.data.sources.record import Record
 from memdt.data.sources.size import RawFile, Size
 from memdt.environments.task import Task
 from memdt.settings.schema import Frozen
@@ -37,7 +37,12 @@ class Source(Protocol):
 
     - ``NEEDS``: names that the environment's module must define;
     - ``check(task, settings)``: a UserError where the files are not what the task needs, as far as
-      that can be seen in a moment.
+      that can be seen in a moment;
+    - ``agent(settings) -> dict | None``: what shapes an agent that is trained before (None: none
+      is), whose files (``data/agents.py``) follow the raw ones. The datasets of environments that
+      extend each other share one, where this is the same;
+    - ``origin(settings) -> str``: whose data these are, where the same task has several; results on
+      data of different origin never share a column.
     """
 
     Settings: type[Frozen]  # the keys of `dataset:`, `source` among them
@@ -46,7 +51,7 @@ class Source(Protocol):
         """How much it will be."""
 
     def episodes(
-        self, task: Task, settings: Any, files: Sequence[Path], attempts: Counter[str]
+        self, task: Task, settings: Any, files: Sequence[Path], record: Record
     ) -> Iterator[EpisodeStore]:
         """The episodes in parts, as they come: all of them may not fit in memory.
 
@@ -54,7 +59,7 @@ class Source(Protocol):
             task: what they are episodes of.
             settings: checked by ``Settings``.
             files: the raw files, in the order of ``raw_files``; none where it has none.
-            attempts: filled with how many episodes of each group were tried, if not all are kept.
+            record: filled with what there is to tell beside the episodes.
         """
 
 
@@ -73,6 +78,20 @@ def check(task: Task, dataset: dict[str, Any]) -> None:
     """UserError where a checked ``dataset:`` block names files that are none of this task."""
     source, settings = settings_of(dataset)
     getattr(source, "check", lambda task, settings: None)(task, settings)
+
+
+def origin(dataset: dict[str, Any]) -> str | None:
+    """Whose data a checked ``dataset:`` block names; None where the source has one kind only."""
+    source, settings = settings_of(dataset)
+    named: str | None = getattr(source, "origin", lambda settings: None)(settings)
+    return named
+
+
+def agent(dataset: dict[str, Any]) -> dict[str, Any] | None:
+    """What shapes the agent that a checked ``dataset:`` block is made with; None: there is none."""
+    source, settings = settings_of(dataset)
+    named: dict[str, Any] | None = getattr(source, "agent", lambda settings: None)(settings)
+    return named
 
 
 def raw_files(dataset: dict[str, Any]) -> list[RawFile]:

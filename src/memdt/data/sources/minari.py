@@ -22,6 +22,7 @@ from jaxtyping import Shaped
 from pydantic import Field
 
 from memdt.data.episodes import NO_SEED, EpisodeStore, concatenate
+from memdt.data.sources.hdf5 import opened
 from memdt.data.sources.minari_parts import arrays
 from memdt.data.sources.minari_parts.metadata import (
     MAIN,
@@ -31,6 +32,7 @@ from memdt.data.sources.minari_parts.metadata import (
     read_metadata,
 )
 from memdt.data.sources.minari_parts.spaces import chosen, flattened, flattened_shape
+from memdt.data.sources.record import Record
 from memdt.data.sources.size import RawFile, Size
 from memdt.environments.task import ALL, Task
 from memdt.errors import UserError
@@ -80,12 +82,12 @@ def expected(settings: Settings) -> Size:
 def check(task: Task, settings: Settings) -> None:
     """UserError where the set is not one of this task, as far as its first episode tells."""
     reader = _Reader(task, settings)
-    with arrays.opened(reader.path) as file:
+    with opened(reader.path) as file:
         reader.episode(file["episode_0"])
 
 
 def episodes(
-    task: Task, settings: Settings, files: Sequence[Path], attempts: Counter[str]
+    task: Task, settings: Settings, files: Sequence[Path], record: Record
 ) -> Iterator[EpisodeStore]:
     """All episodes, in the order of their numbers.
 
@@ -93,7 +95,7 @@ def episodes(
         UserError: the set is damaged, or is not one of this task.
     """
     reader = _Reader(task, settings)
-    with arrays.opened(reader.path) as file:
+    with opened(reader.path) as file:
         count = arrays.episode_count(file)
         progress = Progress(f"read {settings.id}", count, unit="episodes")
         part: list[EpisodeStore] = []

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field, model_validator
 
 from memdt.data.episodes import NOT_PLAYED, EpisodeStore
+from memdt.data.sources.record import Record
 from memdt.data.sources.size import Size
 from memdt.environments.interface import CollectionPolicy
 from memdt.environments.task import Task
@@ -75,7 +76,7 @@ def expected(settings: Settings) -> Size:
 
 
 def episodes(
-    task: Task, settings: Settings, files: Sequence[Path], attempts: Counter[str]
+    task: Task, settings: Settings, files: Sequence[Path], record: Record
 ) -> Iterator[EpisodeStore]:
     """Play ``episodes_per_length`` episodes of each length.
 
@@ -95,7 +96,7 @@ def episodes(
     progress = Progress(f"play {task.name}", wanted * len(settings.lengths), unit="episodes")
     seed, done = FIRST_SEED + settings.seed * SEEDS_PER_COLLECTION, 0
     for length in settings.lengths:
-        player = _Player(task.lengthened(length), settings, seed, attempts)
+        player = _Player(task.lengthened(length), settings, seed, record.attempts)
         for store in player.collect(wanted):
             done += len(store)
             progress.update(done)

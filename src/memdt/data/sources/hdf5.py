@@ -1,0 +1,27 @@
+"""Opening HDF5 files that others have written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from memdt.errors import UserError
+
+AGAIN = "download or record the set again"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """The file, to read; UserError where it is missing or damaged, also while it is being read."""
+    if not path.is_file():
+        raise UserError("there is no such file", str(path), AGAIN)
+    if not h5py.is_hdf5(path):
+        raise UserError("not an HDF5 file, or cut off", str(path), AGAIN)
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:
+        raise UserError(f"damaged ({error})", str(path), AGAIN) from None
