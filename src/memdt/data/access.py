@@ -46,7 +46,7 @@ class ObservationsOnDisk:
 
     def __init__(self, path: Path, chosen: Int[np.ndarray, " steps"] | None = None) -> None:
         """``chosen``: numbers of the steps that count, ascending; None: all."""
-        self._dataset = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)["observations"]
+        self._dataset = h5py.File(path, "r", locking=False, rdcc_nbytes=CHUNK_CACHE)["observations"]
         self._chosen = chosen
         self.dtype = self._dataset.dtype
         self.shape = (
@@ -92,7 +92,7 @@ def open_episodes(
     lean, size = read_all_but_observations(path, settings_digest, remedy)
     chosen = lean.share_of_each_group(fraction)
     if size <= in_memory_bytes():
-        store = read_episodes(path, settings_digest, remedy)
+        store = read_episodes(path, settings_digest, remedy, looked_at=True)
         store = store if chosen.all() else store.select(chosen)
         return EpisodeTensors.from_store(store, device, frame_stack=frame_stack)
     steps = None if chosen.all() else np.flatnonzero(np.repeat(chosen, lean.lengths))

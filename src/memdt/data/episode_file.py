@@ -20,6 +20,14 @@ import h5py
 import numpy as np
 from jaxtyping import Shaped
 
+from memdt.data.episode_checks import (
+    CONTENT_DIGEST,
+    NotAllowed,
+    check_numbers,
+    check_spaces,
+    content_digest,
+    is_as_written,
+)
 from memdt.data.episodes import EpisodeStore, concatenate
 from memdt.errors import UserError
 from memdt.files import atomic_path
@@ -39,11 +47,17 @@ def write_episodes(
     The same episodes are the same bytes, however they are dealt out to parts.
 
     ``metadata`` becomes attributes: ``settings_digest`` and ``source_digest`` (of what made the
-    episodes) and ``settings``; what is not a string is written as JSON.
+    episodes), ``settings`` and ``spaces``; what is not a string is written as JSON.
+
+    Raises:
+        UserError: a part holds what is no finite number, or what its spaces do not allow.
     """
+    parts = _checked(parts, path, metadata.get("spaces"))
     with (
         atomic_path(path) as temporary,
-        h5py.File(temporary, "w", libver=("v110", "v110"), track_order=False) as file,
+        h5py.File(
+            temporary, "w", libver=("v110", "v110"), track_order=False, locking=False
+        ) as file,
     ):
         # A simulator that is started meanwhile must not hold the file, nor HDF5's lock on it.
         os.set_inheritable(file.id.get_vfd_handle(), False)
@@ -55,16 +69,38 @@ def write_episodes(
             if array is not None:
                 _create(file, name, array, len(array))[...] = array
         made = {**metadata, "group_names": names.tolist(), "statistics": _statistics(file, store)}
-        for key in ("format", "format_version"):  # of a file that metadata was read from
+        for key in (
+            "format",
+            "format_version",
+            CONTENT_DIGEST,
+        ):  # of a file that metadata was read from
             made.pop(key, None)
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
         for key, value in sorted(made.items()):
             text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
             file.attrs[key] = text
+        file.flush()
+        file.attrs[CONTENT_DIGEST] = content_digest(file)
 
 
-def read_episodes(path: Path | str, settings_digest: str | None, remedy: str) -> EpisodeStore:
+def _checked(
+    parts: Iterable[EpisodeStore], path: Path | str, spaces: str | None
+) -> Iterator[EpisodeStore]:
+    """The parts, each looked at before it is written."""
+    for part in parts:
+        try:
+            check_numbers(vars(part))
+            check_spaces(vars(part), spaces)
+        except NotAllowed as error:
+            remedy = "mend the source of the dataset, or its raw files"
+            raise UserError(str(error), str(path), remedy) from None
+        yield part
+
+
+def read_episodes(
+    path: Path | str, settings_digest: str | None, remedy: str, looked_at: bool = False
+) -> EpisodeStore:
     """Read a dataset, refusing any file that is not exactly what is wanted.
 
     Args:
@@ -72,12 +108,13 @@ def read_episodes(path: Path | str, settings_digest: str | None, remedy: str) ->
         settings_digest: of the settings that the dataset must have been made with; None skips
             this check.
         remedy: what a person should do about a file that is refused.
+        looked_at: the content was held against its digest before, by this process.
 
     Raises:
         UserError: the file is missing, damaged, foreign, or was made with other settings.
     """
     with _refusals(path, remedy), _open(path) as file:
-        return _read_store(file, settings_digest, lambda dataset: dataset[()])
+        return _read_store(file, settings_digest, lambda dataset: dataset[()], looked_at)
 
 
 def read_all_but_observations(
@@ -117,15 +154,22 @@ def _refusals(path: Path | str, remedy: str) -> Iterator[None]:
 
 
 def _read_store(
-    file: h5py.File, settings_digest: str | None, observations: Callable[[h5py.Dataset], np.ndarray]
+    file: h5py.File,
+    settings_digest: str | None,
+    observations: Callable[[h5py.Dataset], np.ndarray],
+    looked_at: bool = False,
 ) -> EpisodeStore:
     _check_format(file)
     _check_digest(file, settings_digest)
     names = [name for name in _NAMES if name in file or name not in _OPTIONAL]
     read = {"observations": observations}
-    arrays = {name: read.get(name, _whole)(_numbers(file, name)) for name in names}
+    stored = {name: _numbers(file, name) for name in names}
+    arrays = {name: read.get(name, _whole)(dataset) for name, dataset in stored.items()}
     _check_arrays(arrays)
-    return EpisodeStore(**{**arrays, "groups": _named(file, arrays["groups"])})
+    arrays["groups"] = _named(file, arrays["groups"])
+    if not looked_at:
+        _check_content(file, stored)
+    return EpisodeStore(**arrays)
 
 
 def _whole(dataset: h5py.Dataset) -> Shaped[np.ndarray, "rows ..."]:
@@ -138,7 +182,8 @@ def _open(path: Path | str) -> h5py.File:
         raise _Refused("there is no dataset")
     if not h5py.is_hdf5(path):
         raise _Refused("not an HDF5 file")
-    return h5py.File(path, "r")
+    # Files are renamed into place when they are whole, and some file systems have no locks.
+    return h5py.File(path, "r", locking=False)
 
 
 def _write_observations(file: h5py.File, parts: Iterable[EpisodeStore]) -> Iterator[EpisodeStore]:
@@ -255,6 +300,19 @@ def _check_digest(file: h5py.File, wanted: str | None) -> None:
     found = file.attrs.get("settings_digest", "none")
     if wanted is not None and found != wanted:
         raise _Refused(f"made with settings {found}, this run asks for {wanted}")
+
+
+def _check_content(file: h5py.File, stored: dict[str, h5py.Dataset]) -> None:
+    """That the content is what was written; one without a digest is looked at number by number."""
+    as_written = is_as_written(file)
+    if as_written is False:
+        raise _Refused("damaged dataset (its content is not what was written)")
+    try:
+        if as_written is None:
+            check_numbers(stored)
+        check_spaces(stored, file.attrs.get("spaces"))
+    except NotAllowed as error:
+        raise _Refused(str(error)) from None
 
 
 def _check_arrays(store: dict[str, Shaped[np.ndarray, "rows ..."]]) -> None:
