@@ -213,6 +213,8 @@ def _episodes_of(run: RunFiles, late: Mapping[str, tuple[str, int]]) -> pd.DataF
     frame = _numbers(path, episode_table.FIRST, episode_table.FIRST, further=True)
     _refuse(episode_table.GROUP not in frame, path, "there is no column 'group'")
     _refuse(bool(frame.isna().any(axis=None)), path, "a value is missing")
+    real = frame.select_dtypes("number")
+    _refuse(not np.isfinite(real).all(axis=None), path, "a value is no finite number")
     if "success" in frame:
         _refuse(not frame["success"].isin((0, 1)).all(), path, "success must be 0 or 1")
     twice = frame.duplicated(["condition", "segments", "episode"]).any()

@@ -13,9 +13,9 @@ from pydantic.json_schema import SkipJsonSchema
 
 
 class Frozen(BaseModel):
-    """Base of all settings: immutable, and a misspelt key is an error."""
+    """Base of all settings: immutable, numbers finite, and a misspelt key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DemonstrationSettings(Frozen):

@@ -45,7 +45,7 @@ class Curve:
 
     def add_row(self, fixed: Sequence[int], columns: Sequence[str]) -> dict[str, float]:
         """Write a row; returns what it shows of ``columns``."""
-        values = {name: _value(self.figures[name]) for name in columns}
+        values = {name: figure_value(self.figures[name]) for name in columns}
         cells = [str(number) for number in fixed] + [f"{value:.6g}" for value in values.values()]
         self.rows.append(",".join(cells) + "\n")
         self.figures = {}
@@ -56,5 +56,6 @@ class Curve:
         return ",".join((*FIXED_COLUMNS, *columns)) + "\n" + "".join(self.rows)
 
 
-def _value(figure: Tensor) -> float:
+def figure_value(figure: Tensor) -> float:
+    """What a figure shows: itself, or its mean."""
     return float(figure[0] / figure[1]) if figure.dim() else float(figure)
