@@ -53,7 +53,8 @@ class Learner(Protocol[Batch]):
         """Train on a batch; returns a figure for each column (see ``curve``).
 
         A column ``gradient_norm``, or whose name ends in ``loss``, ends the stage where its figure
-        is NaN or infinite. Must not wait for the device: the course reads figures when it writes a row.
+        is NaN or infinite. Must not wait for the device: the course reads figures when it writes a
+        row.
         """
 
     def state(self) -> dict[str, Tensor]:
