@@ -4,6 +4,7 @@ import functools
 import gc
 import inspect
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -92,13 +93,13 @@ else:
 
 
 wildcard_constraints:
-    scale="|".join(available("scales")),
-    environment="|".join(available("environments")),
-    experiment="|".join(available("experiments")),
+    scale="|".join(map(re.escape, available("scales"))),
+    environment="|".join(map(re.escape, available("environments"))),
+    experiment="|".join(map(re.escape, available("experiments"))),
     variant=r"[^/]+",
     seed=r"\d+",
     stage=r"[1-9]\d*",
-    figure="|".join(figures()),
+    figure="|".join(map(re.escape, figures())),
 
 
 def run_of(wildcards):

@@ -48,10 +48,10 @@ def in_memory_bytes() -> int:
 class ObservationsOnDisk:
     """The observations of a dataset in its file, indexed like a tensor of all steps."""
 
-    def __init__(self, path: Path, selected: Int[np.ndarray, " steps"] | None = None) -> None:
-        """Open the file; ``selected``: ascending numbers of the steps to use; None: all."""
-        self._dataset = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)["observations"]
-        self._selected = selected
+    def __init__(self, path: Path, chosen: Int[np.ndarray, " steps"] | None = None) -> None:
+        """``chosen``: numbers of the steps that count, ascending; None: all."""
+        self._dataset = h5py.File(path, "r", locking=False, rdcc_nbytes=CHUNK_CACHE)["observations"]
+        self._chosen = chosen
         self.dtype = self._dataset.dtype
         self.shape = (
             len(self._dataset) if selected is None else len(selected),
@@ -102,8 +102,8 @@ def open_episodes(
     if best_fraction < 1:
         selected = lean.best(best_fraction, selected)
     if size <= in_memory_bytes():
-        store = read_episodes(path, settings_digest, remedy)
-        store = store if selected.all() else store.select(selected)
+        store = read_episodes(path, settings_digest, remedy, looked_at=True)
+        store = store if chosen.all() else store.select(chosen)
         return EpisodeTensors.from_store(store, device, frame_stack=frame_stack)
     steps = None if selected.all() else np.flatnonzero(np.repeat(selected, lean.lengths))
     lean = lean if selected.all() else lean.select(selected)

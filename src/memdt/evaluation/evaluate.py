@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from memdt.data.access import open_episodes
 from memdt.data.demonstrations import Demonstrations
 from memdt.device import default_device
 from memdt.environments.task import Task
+from memdt.errors import UserError
 from memdt.evaluation import episode_table
 from memdt.evaluation.rollout import Outcomes, Protocol, Rollout
 from memdt.files import write_text
@@ -102,9 +105,10 @@ def _rows(
 ) -> list[episode_table.Row]:
     """The rows of one condition at one length."""
     task, seeds = Task.of(job.settings.environment), evaluation_seeds(job.settings)
-    results = play(
-        job.settings, policy, condition, segments, job.seed, job.label, demonstrations
-    )  # fmt: skip
+    ends = play(job.settings, policy, condition, segments, job.seed, job.label, shown)
+    if not np.isfinite(ends.returns).all():
+        place = f"{job.label} {name} {segments} segments"
+        raise UserError("a return is no finite number", place, "look at the environment's rewards")
     groups = task.groups(seeds)
     outcomes = task.judge(results.returns, results.terminated, groups)
     return [

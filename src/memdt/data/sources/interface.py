@@ -36,6 +36,7 @@ class Source(Protocol):
     Optional, and used before any job starts:
 
     - ``NEEDS``: names that the environment's module must define;
+    - ``seeds(settings) -> range``: environment seeds of its episodes, where no evaluation may play;
     - ``check(task, settings)``: a UserError where the files are not what the task needs, as far as
       that can be seen in a moment;
     - ``agent(settings) -> dict | None``: what shapes an agent that is trained before (None: none
