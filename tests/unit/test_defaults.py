@@ -15,7 +15,7 @@ from memdt.data.sources import played
 from memdt.environments import tmaze
 from memdt.errors import UserError
 from memdt.models import rate
-from memdt.settings import defaults, pages, resolve, schema, slices
+from memdt.settings import defaults, files, pages, resolve, schema, slices
 from memdt.settings.layers import available
 from memdt.settings.resolve import digest
 from memdt.workflow import plan
@@ -171,7 +171,7 @@ def every_digest() -> dict[str, dict[str, str]]:
     return {
         f"{experiment}/{variant}": digests(experiment, variant)
         for experiment in ("tmaze_table_2", "tmaze_figure_5", "metaworld_table_4")
-        for variant in resolve.variants_of(experiment, "quick")
+        for variant in files.variants_of(experiment, "quick")
     }
 
 

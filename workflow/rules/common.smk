@@ -19,7 +19,9 @@ from memdt.settings import slices
 from memdt.settings.layers import available
 from memdt.settings.remembered import resolve
 from memdt.settings.resolve import digest as settings_digest
-from memdt.settings.resolve import experiment_file, figures, resolve_dataset, selection
+from memdt.settings.files import experiment_file, selection
+from memdt.settings.pages import figures
+from memdt.settings.resolve import resolve_dataset
 from memdt.settings.runs import Run, seeds_of
 from memdt.workflow import costs, digests, guard, ledgers, plan, slurm, upstream
 

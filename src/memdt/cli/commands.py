@@ -35,7 +35,8 @@ class Settings:
     def run(self) -> None:
         """Print."""
         from memdt.cli.settings_table import show, show_sources
-        from memdt.settings.resolve import resolve, selection
+        from memdt.settings.files import selection
+        from memdt.settings.resolve import resolve
 
         resolved = resolve(self.experiment, self.variant, self.scale or selection().scale)
         if self.sources:
@@ -88,7 +89,7 @@ class Status:
     def run(self) -> None:
         """Look and print."""
         from memdt.cli.status import show
-        from memdt.settings.resolve import selection
+        from memdt.settings.files import selection
         from memdt.workflow import plan
 
         scale = self.scale or selection().scale
@@ -107,7 +108,7 @@ class Plan:
     def run(self) -> None:
         """Count, estimate and print."""
         from memdt.cli.forecast_table import all_experiments, show
-        from memdt.settings.resolve import selection
+        from memdt.settings.files import selection
 
         overrides = {"scale": self.scale} if self.scale else {}
         asked = selection({**overrides, "experiments": self.experiments or all_experiments()})
@@ -128,7 +129,7 @@ class Publish:
     def run(self) -> None:
         """Write or check."""
         from memdt.report import publish
-        from memdt.settings.resolve import selection
+        from memdt.settings.files import selection
         from memdt.workflow import plan
 
         if self.check:
@@ -180,7 +181,7 @@ class Tidy:
 
     def run(self) -> None:
         """Move and tell."""
-        from memdt.settings.resolve import selection
+        from memdt.settings.files import selection
         from memdt.workflow.restore import tidy
 
         tidy(self.scale or selection().scale, self.experiment)

@@ -35,7 +35,7 @@ class FileStep:
     @property
     def scale_name(self) -> str:
         """The scale, or that of config.yaml."""
-        from memdt.settings.resolve import selection
+        from memdt.settings.files import selection
 
         return self.scale or selection().scale
 

@@ -48,10 +48,10 @@ def in_memory_bytes() -> int:
 class ObservationsOnDisk:
     """The observations of a dataset in its file, indexed like a tensor of all steps."""
 
-    def __init__(self, path: Path, chosen: Int[np.ndarray, " steps"] | None = None) -> None:
-        """``chosen``: numbers of the steps that count, ascending; None: all."""
+    def __init__(self, path: Path, selected: Int[np.ndarray, " steps"] | None = None) -> None:
+        """Open the file; ``selected``: ascending numbers of the steps to use; None: all."""
         self._dataset = h5py.File(path, "r", locking=False, rdcc_nbytes=CHUNK_CACHE)["observations"]
-        self._chosen = chosen
+        self._selected = selected
         self.dtype = self._dataset.dtype
         self.shape = (
             len(self._dataset) if selected is None else len(selected),
@@ -103,7 +103,7 @@ def open_episodes(
         selected = lean.best(best_fraction, selected)
     if size <= in_memory_bytes():
         store = read_episodes(path, settings_digest, remedy, looked_at=True)
-        store = store if chosen.all() else store.select(chosen)
+        store = store if selected.all() else store.select(selected)
         return EpisodeTensors.from_store(store, device, frame_stack=frame_stack)
     steps = None if selected.all() else np.flatnonzero(np.repeat(selected, lean.lengths))
     lean = lean if selected.all() else lean.select(selected)

@@ -105,8 +105,10 @@ def _rows(
 ) -> list[episode_table.Row]:
     """The rows of one condition at one length."""
     task, seeds = Task.of(job.settings.environment), evaluation_seeds(job.settings)
-    ends = play(job.settings, policy, condition, segments, job.seed, job.label, shown)
-    if not np.isfinite(ends.returns).all():
+    results = play(
+        job.settings, policy, condition, segments, job.seed, job.label, demonstrations
+    )  # fmt: skip
+    if not np.isfinite(results.returns).all():
         place = f"{job.label} {name} {segments} segments"
         raise UserError("a return is no finite number", place, "look at the environment's rewards")
     groups = task.groups(seeds)

@@ -28,9 +28,9 @@ from memdt.report.cost import newest_commit, with_measured
 from memdt.report.report_view import FigureView, TableView
 from memdt.report.scoreboard import OURS, PAPERS, with_places
 from memdt.results.claims import read_claims
+from memdt.settings.files import scale_file
 from memdt.settings.layers import environment_title
 from memdt.settings.pages import findings
-from memdt.settings.resolve import scale_file
 
 FOLDER = Path("docs/results")
 RECORD = FOLDER / "record.json"

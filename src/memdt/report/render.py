@@ -26,7 +26,7 @@ from memdt.report.deviations import read_deviations
 from memdt.report.scale_comparison import published_scale
 from memdt.report.scoreboard import STATES
 from memdt.results.verdicts import RULES
-from memdt.settings.resolve import scale_file
+from memdt.settings.files import scale_file
 
 HERE = Path(__file__).parent
 _CODE = re.compile(r"`([^`]+)`")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from memdt.settings.files import experiment_file, scale_file, variants_of
 from memdt.settings.layers import available, flatten
-from memdt.settings.resolve import DERIVED, experiment_file, resolve, scale_file, variants_of
+from memdt.settings.resolve import DERIVED, resolve
 
 MOST_NAMED = 3  # variants that a short sentence names
 MOST_LISTED = 6  # entries of a list that a short sentence tells one by one

@@ -17,8 +17,8 @@ import pandas as pd
 
 from memdt.results.claims import by_sentence
 from memdt.results.outcomes import FAILS, HOLDS, NOT_RUN
+from memdt.settings.files import experiment_file
 from memdt.settings.layers import available, environment_title
-from memdt.settings.resolve import experiment_file
 
 # The four states that a reader asks for; every other verdict is one of "undecided".
 STATES = {"holds": "holds", "fails": "does not hold", "undecided": "undecided", "waits": "not run"}

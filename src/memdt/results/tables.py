@@ -18,7 +18,7 @@ from memdt.results.published import Cell, Key, in_scope
 from memdt.results.results import CELL_KEYS, per_seed, read_csv
 from memdt.results.statistics import Interval, interval
 from memdt.results.verdicts import Metric, metric_settings, verdict
-from memdt.settings.schema import TableSettings
+from memdt.settings.files import TableSettings
 
 DIMENSIONS = ("variant", "condition", "segments", "metric")
 AS_PUBLISHED = "as_published"

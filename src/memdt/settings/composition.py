@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memdt.settings.files import experiment_file, variant_of
 from memdt.settings.layers import family
-from memdt.settings.resolve import (
-    environment_layers,
-    environment_of,
-    experiment_file,
-    lineage,
-    model_module,
-    variant_of,
-)
+from memdt.settings.resolve import environment_layers, environment_of, lineage, model_module
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from pydantic import BaseModel, TypeAdapter
 from memdt import discovery
 from memdt.errors import UserError
 from memdt.files import write_text
+from memdt.settings.files import ExperimentFile, ModelFile, ScaleFile, Selection
 from memdt.settings.layers import EXTENDS, TITLE
 from memdt.settings.pages import FigureSettings, FindingsFile
-from memdt.settings.schema import ExperimentFile, ModelFile, RunSettings, ScaleFile, Selection
+from memdt.settings.schema import RunSettings
 
 FOLDER = Path("workflow/schemas")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

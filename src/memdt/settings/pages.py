@@ -8,8 +8,11 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from memdt import paths
+from memdt.errors import UserError
+from memdt.settings.files import Answers
 from memdt.settings.layers import explain, read_file, read_yaml
-from memdt.settings.schema import Answers, Frozen
+from memdt.settings.names import fault
+from memdt.settings.schema import Frozen
 
 
 class FigureSettings(Frozen):
@@ -45,6 +48,9 @@ class FindingsFile(Frozen):
 def figures() -> dict[str, FigureSettings]:
     """All figures of workflow/config/figures.yaml by name."""
     path = paths.CONFIG / "figures.yaml"
+    for name in read_yaml(path):
+        if why := fault(name, dots=False):
+            raise UserError(why, str(path), "rename the figure")
     try:
         return {k: FigureSettings.model_validate(v) for k, v in read_yaml(path).items()}
     except ValidationError as error:

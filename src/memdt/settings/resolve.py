@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,6 +15,13 @@ from pydantic import BaseModel, ValidationError
 from memdt import discovery, paths
 from memdt.errors import UserError, closest
 from memdt.settings import slices
+from memdt.settings.files import (
+    Variant,
+    experiment_file,
+    model_file,
+    scale_file,
+    variant_of,
+)
 from memdt.settings.layers import (
     EXTENDS,
     TITLE,
@@ -24,21 +31,11 @@ from memdt.settings.layers import (
     explain,
     family,
     flatten,
-    read_file,
     read_yaml,
 )
 from memdt.settings.learners import PACKAGE as LEARNERS
 from memdt.settings.learners import learner_of
-from memdt.settings.names import fault
-from memdt.settings.schema import (
-    DatasetSettings,
-    ExperimentFile,
-    ModelFile,
-    RunSettings,
-    ScaleFile,
-    Selection,
-    Variant,
-)
+from memdt.settings.schema import DatasetSettings, RunSettings
 
 
 @dataclass(frozen=True)
@@ -50,119 +47,6 @@ class Resolved:
     experiment: str  # of the run that is trained: the one named by checkpoint_of, else its own
     variant: str
     start: tuple[str, str] | None = None  # experiment and variant that training starts from
-
-
-@cache
-def experiment_file(name: str) -> ExperimentFile:
-    """The checked file of an experiment."""
-    return read_file("experiments", name, ExperimentFile)
-
-
-@cache
-def scale_file(name: str) -> ScaleFile:
-    """The checked file of a scale; UserError where it names what is not there."""
-    content = read_file("scales", name, ScaleFile)
-    place = str(paths.CONFIG / "scales" / f"{name}.yaml")
-    pairs = content.models_by_environment
-    named = {
-        "environments": [*content.environments, *pairs],
-        "models": [*content.models, *(model for block in pairs.values() for model in block)],
-        "experiments": [*content.experiments, *content.only],
-    }
-    for kind, names in named.items():
-        _check_named(kind, names, place)
-    for experiment, variants in content.only.items():
-        for variant in variants:
-            variant_of(experiment, variant)
-    return content
-
-
-@cache
-def model_file(name: str) -> ModelFile:
-    """The checked file of a model; UserError where it names an environment that is not there."""
-    content = read_file("models", name, ModelFile)
-    place = str(paths.CONFIG / "models" / f"{name}.yaml")
-    _check_named("environments", content.environments, place)
-    return content
-
-
-def _check_named(kind: str, names: Iterable[str], place: str) -> None:
-    """UserError for a name without a file: what is said of it would never count."""
-    known = available(kind)
-    for name in names:
-        if name not in known:
-            raise UserError(
-                f"unknown {kind.removesuffix('s')} {name!r}", place, closest(name, known)
-            )
-
-
-@cache
-def figures() -> dict[str, FigureSettings]:
-    """All figures of workflow/config/figures.yaml by name."""
-    path = paths.CONFIG / "figures.yaml"
-    for name in read_yaml(path):
-        if why := fault(name, dots=False):
-            raise UserError(why, str(path), "rename the figure")
-    try:
-        return {k: FigureSettings.model_validate(v) for k, v in read_yaml(path).items()}
-    except ValidationError as error:
-        raise explain(error, FigureSettings, lambda key: str(path)) from None
-
-
-def selection(overrides: dict[str, Any] | None = None) -> Selection:
-    """What to run: workflow/config/config.yaml, with ``snakemake --config`` values over it."""
-    path = paths.CONFIG / "config.yaml"
-    saved = read_yaml(path)
-    content = {**saved, **(overrides or {})}
-    if content.get(discovery.KEY) != saved.get(discovery.KEY):
-        # Every job of the workflow is a process of its own and reads the file, not the command.
-        raise UserError("set it in the file itself", f"{path}: {discovery.KEY}")
-    try:
-        chosen = Selection.model_validate(content)
-    except ValidationError as error:
-        given = set(overrides or {})
-
-        def origin(key: str) -> str:
-            return "--config" if key.split(".")[0] in given else str(path)
-
-        raise explain(error, Selection, origin) from None
-    names = chosen.experiments
-    if names == "all":
-        names = tuple(available("experiments"))
-    elif isinstance(names, str):
-        names = tuple(name.strip() for name in names.strip("[]").split(","))
-    if len(set(names)) < len(names):
-        raise UserError("an experiment stands twice", f"{path}: experiments", "name each once")
-    _check_names(names, chosen.scale, str(path))
-    return chosen.model_copy(update={"experiments": names})
-
-
-def _check_names(names: tuple[str, ...], scale: str, where: str) -> None:
-    known = {"experiments": (names, "unknown experiment"), "scales": ((scale,), "unknown scale")}
-    for kind, (asked, message) in known.items():
-        for name in asked:
-            if name not in available(kind):
-                remedy = closest(name, available(kind))
-                raise UserError(f"{message} {name!r}", where, remedy)
-
-
-def variant_of(experiment: str, variant: str) -> Variant:
-    """The variant's entry in the experiment's file."""
-    variants = experiment_file(experiment).variants
-    if variant not in variants:
-        place = str(paths.CONFIG / "experiments" / f"{experiment}.yaml")
-        raise UserError(f"unknown variant {variant!r}", place, closest(variant, variants))
-    return variants[variant]
-
-
-def variants_of(experiment: str, scale: str) -> tuple[str, ...]:
-    """The variants of an experiment that a scale runs, in the order of the experiment's file."""
-    only = scale_file(scale).only.get(experiment)
-    if only is None:
-        return tuple(experiment_file(experiment).variants)
-    for name in only:
-        variant_of(experiment, name)  # a misspelt name is told, not dropped
-    return tuple(name for name in experiment_file(experiment).variants if name in only)
 
 
 SOURCES = "memdt.data.sources"

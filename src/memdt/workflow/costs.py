@@ -20,8 +20,9 @@ from typing import Any
 from memdt import discovery
 from memdt.models.parts import convolutions
 from memdt.settings import slices
+from memdt.settings.files import scale_file
 from memdt.settings.remembered import resolve
-from memdt.settings.resolve import resolve_dataset, scale_file
+from memdt.settings.resolve import resolve_dataset
 from memdt.settings.schema import Condition, DatasetSettings, RunSettings
 from memdt.workflow import disk
 from memdt.workflow.observations import Observation, observation, size, size_of

@@ -17,10 +17,10 @@ from memdt import paths
 from memdt.errors import UserError
 from memdt.files import write_text
 from memdt.settings.composition import components
+from memdt.settings.files import selection
 from memdt.settings.layers import available
 from memdt.settings.learners import learner_of
 from memdt.settings.pages import figures
-from memdt.settings.resolve import selection
 from memdt.workflow import digests, plan
 
 FILE = Path("dvc.yaml")
