@@ -15,7 +15,7 @@ from memdt.errors import UserError, closest
 from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.composition import components
-from memdt.settings.layers import available, environment_place
+from memdt.settings.layers import available, environment_path
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import (
     SOURCES,
@@ -261,7 +261,7 @@ def _check_dataset(settings: DatasetSettings) -> None:
     for name in discovery.constant(SOURCES, source, "NEEDS"):
         if not discovery.defines("memdt.environments", module, name):
             what = f"the source {source!r} needs {name} in the environment {module!r}"
-            where = f"{environment_place(settings.environment.name)}: dataset.source"
+            where = f"{environment_path(settings.environment.name)}: dataset.source"
             raise UserError(what, where, f"name another source, or define {name} there")
     raw_files(settings)
     if discovery.defines(SOURCES, source, "check"):
