@@ -13,6 +13,7 @@ from made_up.episodes import played as block
 from memdt.data.episode_file import write_episodes
 from memdt.data.episodes import EpisodeStore, concatenate
 from memdt.data.sources import played
+from memdt.data.sources.record import Record
 from memdt.environments import tmaze
 from memdt.environments.task import Task
 from memdt.environments.tmaze import HINT, RIGHT, UP, Settings
@@ -27,8 +28,8 @@ def wanted(lengths=LENGTHS, episodes=12, **more) -> played.Settings:
 
 def parts(module, asked, settings=None, attempts=None) -> Iterator[EpisodeStore]:
     """What is collected, as it comes."""
-    tried = Counter[str]() if attempts is None else attempts
-    return played.episodes(Task(module, settings or Settings()), asked, (), tried)
+    record = Record() if attempts is None else Record(attempts)
+    return played.episodes(Task(module, settings or Settings()), asked, (), record)
 
 
 def collect(*arguments) -> EpisodeStore:

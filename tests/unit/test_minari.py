@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections import Counter
 from types import SimpleNamespace
 
 import h5py
@@ -17,6 +16,7 @@ from made_up.minari_sets import MinariSet, box
 from memdt.data.episodes import concatenate
 from memdt.data.sources import minari
 from memdt.data.sources.minari_parts.spaces import flattened, flattened_shape, from_json
+from memdt.data.sources.record import Record
 from memdt.environments.spaces import Spaces
 from memdt.environments.task import Task
 from memdt.errors import UserError
@@ -36,7 +36,7 @@ def settings_of(made, **further):
 def read(made, task=None, **further):
     settings = settings_of(made, **further)
     files = [file.path for file in minari.raw_files(settings)]
-    return concatenate(minari.episodes(task or lab(), settings, files, Counter()))
+    return concatenate(minari.episodes(task or lab(), settings, files, Record()))
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_parts_are_small_and_together_the_whole(tmp_path, monkeypatch):
     whole = read(made)
     monkeypatch.setattr(minari, "PART_BYTES", 100)  # 3 x 3 x 4 an episode: three of them
     settings = settings_of(made)
-    parts = list(minari.episodes(lab(), settings, [], Counter()))
+    parts = list(minari.episodes(lab(), settings, [], Record()))
     assert [len(part) for part in parts] == [3, 3, 3, 1]
     np.testing.assert_array_equal(concatenate(parts).observations, whole.observations)
 

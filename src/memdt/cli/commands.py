@@ -115,6 +115,32 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Publish:
+    """Write docs/results and the README's table of findings from a finished report."""
+
+    scale: str = ""
+    """A file under workflow/config/scales; that of config.yaml if not given."""
+    experiments: tuple[str, ...] = ()
+    """Those that the report is about if not given."""
+    check: bool = False
+    """Write nothing; fail where a page is not what was published."""
+
+    def run(self) -> None:
+        """Write or check."""
+        from memdt.report import publish
+        from memdt.settings.resolve import selection
+        from memdt.workflow import plan
+
+        if self.check:
+            publish.check()
+            return
+        scale = self.scale or selection().scale
+        experiments = self.experiments or tuple(plan.default_experiments(scale))
+        for page in publish.publish(scale, experiments):
+            print(f"written: {page}")
+
+
+@dataclass(frozen=True)
 class Verify:
     """Name every file that is not what was written; exit status 1 where there is one."""
 
@@ -190,6 +216,8 @@ class CancelJobs:
 
 
 VERBS: dict[str, Any] = {
+    "fetch": steps.Fetch,
+    "agent": steps.Agent,
     "dataset": steps.Dataset,
     "export": Export,
     "train": steps.Train,
@@ -207,6 +235,7 @@ VERBS: dict[str, Any] = {
     "doctor": Doctor,
     "plan": Plan,
     "status": Status,
+    "publish": Publish,
     "verify": Verify,
     "pipeline": Pipeline,
     "tidy": Tidy,

@@ -48,10 +48,10 @@ def in_memory_bytes() -> int:
 class ObservationsOnDisk:
     """The observations of a dataset in its file, indexed like a tensor of all steps."""
 
-    def __init__(self, path: Path, selected: Int[np.ndarray, " steps"] | None = None) -> None:
-        """Open the file; ``selected``: ascending numbers of the steps to use; None: all."""
-        self._dataset = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)["observations"]
-        self._selected = selected
+    def __init__(self, path: Path, chosen: Int[np.ndarray, " steps"] | None = None) -> None:
+        """``chosen``: numbers of the steps that count, ascending; None: all."""
+        self._dataset = h5py.File(path, "r", locking=False, rdcc_nbytes=CHUNK_CACHE)["observations"]
+        self._chosen = chosen
         self.dtype = self._dataset.dtype
         self.shape = (
             len(self._dataset) if selected is None else len(selected),
@@ -80,6 +80,7 @@ def open_episodes(
     device: torch.device | str = "cpu",
     fraction: float = 1.0,
     frame_stack: int = 1,
+    best_fraction: float = 1.0,
 ) -> EpisodeTensors:
     """Open the episodes of a dataset, or a share of each of its groups.
 
@@ -90,6 +91,7 @@ def open_episodes(
         device: of the batches.
         fraction: share of each group's episodes, from 0 to 1. A larger share includes every
             smaller one.
+        best_fraction: of these, the episodes of the highest returns that hold this share of steps.
         frame_stack: number of consecutive frames, the newest last, that form one observation.
 
     Raises:
@@ -97,9 +99,11 @@ def open_episodes(
     """
     lean, size = read_all_but_observations(path, settings_digest, remedy)
     selected = lean.share_of_each_group(fraction)
+    if best_fraction < 1:
+        selected = lean.best(best_fraction, selected)
     if size <= in_memory_bytes():
-        store = read_episodes(path, settings_digest, remedy)
-        store = store if selected.all() else store.select(selected)
+        store = read_episodes(path, settings_digest, remedy, looked_at=True)
+        store = store if chosen.all() else store.select(chosen)
         return EpisodeTensors.from_store(store, device, frame_stack=frame_stack)
     steps = None if selected.all() else np.flatnonzero(np.repeat(selected, lean.lengths))
     lean = lean if selected.all() else lean.select(selected)

@@ -29,6 +29,8 @@ from memdt.errors import UserError
 from memdt.seeding import stream
 from memdt.settings.slices import Stage
 
+WindowDraw = Literal["by_episode", "by_length"]
+
 
 class Batches:
     """The batches of one training stage: every episode once per epoch, each time in a new order.
@@ -47,6 +49,7 @@ class Batches:
         seed: int = 0,
         horizon: int | None = None,
         demonstrations: Demonstrations | None = None,
+        draw: WindowDraw = "by_episode",
     ) -> None:
         """Select the episodes of a stage.
 
@@ -57,11 +60,13 @@ class Batches:
             minimum_segments: episodes with fewer segments are left out.
             maximum_segments: longest episode (``beginning``) or length of the window (``random``).
             start: ``beginning`` takes whole episodes of at most ``maximum_segments`` segments, as
-                RATE's Q_k does. ``random`` takes a window of that length from every episode, with a
-                uniform start, or the whole episode if it is shorter.
-            horizon: with ``beginning``, only this number of first steps of every episode is used.
-            seed: of the order of episodes and of the windows, together with the epoch's number.
-            demonstrations: from these tensors; if given, each segment has one for every row.
+                RATE's Q_k does; ``random`` a window of that length from every episode, uniform
+                over its possible starts, and the whole episode where it is shorter.
+            horizon: ``beginning`` takes only the first so many steps of every episode.
+            seed: names the order of episodes and the windows, together with the epoch's number.
+            demonstrations: of these same tensors; each segment then holds one for every row.
+            draw: ``by_length`` takes the windows of ``random`` from each episode in proportion to
+                its steps, as Decision Transformer does; an epoch has as many windows as before.
 
         Raises:
             UserError: the dataset has no such episodes.
@@ -70,6 +75,7 @@ class Batches:
         self.maximum_segments, self.start, self.seed = maximum_segments, start, seed
         self.horizon = horizon
         self.demonstrations = demonstrations
+        self.draw = draw
         self._episodes = self._select(minimum_segments)
         self._epoch = lru_cache(maxsize=4)(self._draw_epoch)
 
@@ -82,6 +88,7 @@ class Batches:
         start: Literal["beginning", "random"],
         seed: int,
         demonstrations: Demonstrations | None = None,
+        draw: WindowDraw = "by_episode",
     ) -> Batches:
         """Return the batches of a training stage, in the run with this seed."""
         return cls(
@@ -94,6 +101,7 @@ class Batches:
             start=start,
             seed=stream(seed, "batches", stage.number),
             demonstrations=demonstrations,
+            draw=draw,
         )
 
     @property
@@ -170,7 +178,13 @@ class Batches:
     ) -> tuple[Int[np.ndarray, " episodes"], Float[np.ndarray, " episodes"]]:
         """The order of an epoch, and a number in [0, 1) for the start of each window."""
         generator = np.random.default_rng([self.seed, epoch])
-        return generator.permutation(self.episodes), generator.random(self.episodes)
+        order, shares = generator.permutation(self.episodes), generator.random(self.episodes)
+        if self.draw == "by_length":
+            # One draw from each of as many equal stretches of all steps as there are episodes.
+            ends = np.cumsum(self.tensors.lengths[self._episodes])
+            marks = (np.arange(self.episodes) + generator.random(self.episodes)) / self.episodes
+            order = np.searchsorted(ends, marks * ends[-1], side="right")[order]
+        return order, shares
 
     def _windows(
         self, episodes: Int[np.ndarray, " batch"], shares: Float[np.ndarray, " batch"]
@@ -179,7 +193,8 @@ class Batches:
         if self.start == "beginning":
             horizon = ends - begins if self.horizon is None else self.horizon
             return begins, np.minimum(ends, begins + horizon)
-        # Deviation D8: all episodes are equally likely; Decision Transformer weighs them by length.
+        # Deviation D8: unless ``draw`` says otherwise, episodes are drawn alike; Decision
+        # Transformer draws them by their length.
         window = self.maximum_segments * self.segment_length
         starts = np.maximum(ends - begins - window, 0) + 1
         first = begins + (shares * starts).astype(np.int64)

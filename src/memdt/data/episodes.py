@@ -129,8 +129,21 @@ class EpisodeStore:
             selected[order[: int(np.ceil(fraction * len(order)))]] = True
         return selected
 
+    def best(
+        self, fraction: float, among: Bool[np.ndarray, " episodes"]
+    ) -> Bool[np.ndarray, " episodes"]:
+        """Mark the episodes of the highest returns that hold a share of the steps, at least one.
+
+        Only the episodes that ``among`` marks count. Source: %BC, Chen et al. 2021, section 5.1.
+        """
+        ranked = np.flatnonzero(among)[np.argsort(-self.returns[among], kind="stable")]
+        before = np.cumsum(self.lengths[ranked]) - self.lengths[ranked]
+        selected = np.zeros(len(self), dtype=bool)
+        selected[ranked[before < fraction * self.lengths[among].sum()]] = True
+        return selected
+
     def select(self, selected: Bool[np.ndarray, " episodes"]) -> EpisodeStore:
-        """Return the episodes marked true, in the same order."""
+        """The episodes marked true, in the same order."""
         steps = np.repeat(selected, self.lengths)
         of_steps = ("observations", "actions", "rewards", "labels")
         arrays = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from memdt.data.episode_file import write_episodes
 from memdt.data.sources import interface as sources
+from memdt.data.sources.record import Record
 from memdt.environments.task import Task
 from memdt.files import remove_temporaries
 from memdt.provenance import versions
@@ -33,15 +33,15 @@ def make_dataset(
     task = Task.of(settings.environment)
     source, source_settings = sources.settings_of(settings.dataset)
     remove_temporaries(out.parent, out.name)  # of a process that was killed
-    # The source counts attempts while the episodes are written; attributes are written later.
-    attempts: Counter[str] = Counter()
+    record = Record()  # filled while the episodes are written; attributes are written after them
     metadata = {
         "settings": slices.dataset(settings, full=True),
         "settings_digest": digest(slices.dataset(settings)),
         "source_digest": source_digest,
         "spaces": task.spaces.as_json(),
         "versions": versions(task.module.REQUIRES),
-        "attempts": attempts,
+        "attempts": record.attempts,
+        "notes": record.notes,
     }
     files = raw or [file.path for file in sources.raw_files(settings.dataset)]
-    write_episodes(source.episodes(task, source_settings, files, attempts), out, metadata)
+    write_episodes(source.episodes(task, source_settings, files, record), out, metadata)

@@ -98,12 +98,12 @@ def make(settings: Settings) -> gymnasium.Env[Any, Any]:
 
 
 def make_vector(settings: Settings, count: int) -> SerialVector:
-    """Make ``count`` environments that are stepped one after the other."""
-    return _Rows([make(settings) for _ in range(count)])
+    """``count`` environments, one after the other."""
+    return Rows([make(settings) for _ in range(count)])
 
 
-class _Rows(SerialVector):
-    """A SerialVector without ``info``, whose names may differ between steps and rows."""
+class Rows(SerialVector):
+    """Without ``info``: its names may differ from step to step and from row to row."""
 
     def _info(self) -> dict[str, Any]:
         return {}

@@ -43,7 +43,7 @@ def record_attention(job: AttentionJob) -> None:
     Raises UserError for a model without attention.
     """
     policy = load_policy(job.settings, job.checkpoint)
-    demonstrations = load_demonstrations(job.settings, job.dataset)
+    demonstrations = load_demonstrations(job.settings, job.dataset, policy)
     segments = play_episode(job.settings, policy, job.seed, demonstrations)
     maps = attention_of(policy, segments) if isinstance(policy, SequencePolicy) else []
     if not maps:
@@ -77,20 +77,23 @@ def play_episode(
         settings, policy, Condition(), length, seed, environment_seeds,
         demonstrations=demonstrations,
     )  # fmt: skip
-    observer = rollout.observer = _Steps()
+    observer = rollout.observer = _Steps(policy)
     rollout.play(environment_seeds)
     rollout.environment.close()
-    segments = _as_segments(observer.steps, settings.segment_length)
+    steps = observer.steps[: length * settings.segment_length]  # not every task can be shortened
+    segments = _as_segments(steps, settings.segment_length)
     return [replace(segment, demonstration=rollout.demonstration) for segment in segments]
 
 
 class _Steps(Observer):
-    """Records observation, action and return-to-go of every step."""
+    """Records observation, action and return-to-go of every step, as the policy sees them."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
         self.steps: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_step(self, alive: Any, step: Step, actions: Tensor, info: dict[str, Any]) -> None:
+        step = self.policy.scaled(step)
         self.steps.append((step.observation, actions, step.return_to_go))
 
 

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from memdt.data.access import open_episodes
 from memdt.data.demonstrations import Demonstrations
 from memdt.device import default_device
 from memdt.environments.task import Task
+from memdt.errors import UserError
 from memdt.evaluation import episode_table
 from memdt.evaluation.rollout import Outcomes, Protocol, Rollout
 from memdt.files import write_text
@@ -48,7 +51,7 @@ def evaluate_run(job: EvaluationJob) -> None:
     """
     started = (time.perf_counter(), time.process_time())
     policy = load_policy(job.settings, job.checkpoint)
-    demonstrations = load_demonstrations(job.settings, job.dataset)
+    demonstrations = load_demonstrations(job.settings, job.dataset, policy)
     evaluation = job.settings.evaluation
     rows = [
         row
@@ -77,7 +80,9 @@ def load_policy(settings: RunSettings, checkpoint: Path) -> Policy:
     return policy.to(default_device()).eval()
 
 
-def load_demonstrations(settings: RunSettings, dataset: Path | None) -> Demonstrations | None:
+def load_demonstrations(
+    settings: RunSettings, dataset: Path | None, policy: Policy
+) -> Demonstrations | None:
     """Load demonstrations from the environment's dataset; None for a model that uses none."""
     demonstration = slices.demonstration(settings)
     if demonstration is None:
@@ -85,6 +90,8 @@ def load_demonstrations(settings: RunSettings, dataset: Path | None) -> Demonstr
     assert dataset is not None
     remedy = f"snakemake --cores all {dataset} --force"
     episodes = open_episodes(dataset, digest(slices.dataset(settings)), remedy, default_device())
+    if policy.inputs is not None:
+        episodes = policy.inputs.episodes(episodes)
     return Demonstrations.of(episodes, demonstration)
 
 
@@ -98,9 +105,10 @@ def _rows(
 ) -> list[episode_table.Row]:
     """The rows of one condition at one length."""
     task, seeds = Task.of(job.settings.environment), evaluation_seeds(job.settings)
-    results = play(
-        job.settings, policy, condition, segments, job.seed, job.label, demonstrations
-    )  # fmt: skip
+    ends = play(job.settings, policy, condition, segments, job.seed, job.label, shown)
+    if not np.isfinite(ends.returns).all():
+        place = f"{job.label} {name} {segments} segments"
+        raise UserError("a return is no finite number", place, "look at the environment's rewards")
     groups = task.groups(seeds)
     outcomes = task.judge(results.returns, results.terminated, groups)
     return [

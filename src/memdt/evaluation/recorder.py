@@ -51,8 +51,8 @@ class RecordingJob:
 def record_run(job: RecordingJob) -> None:
     """Play some evaluation episodes of a checkpoint, and write recording.npz."""
     policy = load_policy(job.settings, job.checkpoint)
-    demonstrations = load_demonstrations(job.settings, job.dataset)
-    write_recording(record(job.settings, policy, job.seed, job.label, demonstrations), job.out)
+    shown = load_demonstrations(job.settings, job.dataset, policy)
+    write_recording(record(job.settings, policy, job.seed, job.label, shown), job.out)
 
 
 def record(

@@ -97,6 +97,7 @@ class Rollout:
         """
         count = len(seeds)
         returns, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
+        earlier = np.zeros(count)  # received before the target return counts from
         space = self.environment.single_action_space
         actions = np.zeros((count, *(space.shape or ())), dtype=space.dtype)
         observations, info = self.environment.reset(seed=list(seeds))  # type: ignore[arg-type]
@@ -108,8 +109,10 @@ class Rollout:
         state = self.policy.begin(count, self.demonstration, segmentation)
         time = 0
         while alive.size:
-            step = self._step(observations, returns, alive)
-            chosen, state = self.policy.act(step, state, self.choice)
+            if protocol.condition.return_to_go_restarts and time % protocol.segment_length == 0:
+                earlier = returns.copy()
+            step = self._step(observations, returns - earlier, alive)
+            chosen, state = self.policy.act(self.policy.scaled(step), state, self.choice)
             self.observer.on_step(alive, step, chosen, info)
             actions[alive] = chosen.cpu().numpy()
             observations, rewards, terminated, truncated, info = self.environment.step(actions)
@@ -138,7 +141,7 @@ class Rollout:
         returns: NDArray[np.float64],
         alive: NDArray[np.int64],
     ) -> Step:
-        """The policy's inputs. The return-to-go is the target minus the rewards so far."""
+        """What the environment shows; the target return falls by what has been received."""
         received = 0.0 if self.protocol.condition.return_to_go_held else returns[alive]
         target = self.protocol.condition.target_return
         target = self.protocol.target_return if target is None else target

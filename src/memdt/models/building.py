@@ -7,7 +7,8 @@ import torch
 from memdt import discovery
 from memdt.environments.task import Task
 from memdt.models.interface import Policy
-from memdt.settings.schema import RunSettings
+from memdt.models.parts.input_scaling import InputScaling
+from memdt.settings.schema import InputSettings, RunSettings
 
 
 def build_policy(settings: RunSettings, weights_seed: int) -> Policy:
@@ -16,4 +17,6 @@ def build_policy(settings: RunSettings, weights_seed: int) -> Policy:
     spaces = Task.of(settings.environment).spaces
     torch.manual_seed(weights_seed)
     policy: Policy = module.build(module.Settings(**settings.model), spaces)
+    if settings.inputs != InputSettings():
+        policy.inputs = InputScaling(settings.inputs, spaces)
     return policy

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from memdt.data.segments import Segment
 from memdt.environments.spaces import Spaces as Spaces  # what every model imports from here
+from memdt.models.parts.input_scaling import InputScaling
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,16 @@ class Policy(nn.Module, ABC):
     def __init__(self, spaces: Spaces) -> None:
         super().__init__()
         self.spaces = spaces
+        self.inputs: InputScaling | None = None  # None: as they are
+
+    def scaled(self, step: Step) -> Step:
+        """What the policy is trained to see in place of what the environment shows."""
+        if self.inputs is None:
+            return step
+        observation = self.inputs.observations(step.observation)
+        return replace(
+            step, observation=observation, return_to_go=self.inputs.returns(step.return_to_go)
+        )
 
     @abstractmethod
     def begin(
@@ -158,7 +169,7 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def act(self, step: Step, state: State, choice: Choice) -> tuple[Tensor, State]:
-        """Return the action of each episode (batch ...), and the state after it."""
+        """Return the action of each episode (batch ...), and the state after it; see ``scaled``."""
 
 
 @dataclass(frozen=True)

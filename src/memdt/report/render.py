@@ -1,4 +1,4 @@
-"""Write the report: one HTML file that opens anywhere, offline, without a script.
+"""Write the report: one HTML file that opens anywhere, offline, and needs no script.
 
 Last step of the flow. It only reads what the steps before have written (tables, claims, figures,
 manifests, datasets, docs/deviations.md); `report_view.py` turns that into values, the template
@@ -24,6 +24,7 @@ from memdt.files import write_text
 from memdt.report import cost, job_manifests, report_view
 from memdt.report.deviations import read_deviations
 from memdt.report.scale_comparison import published_scale
+from memdt.report.scoreboard import STATES
 from memdt.results.verdicts import RULES
 from memdt.settings.resolve import scale_file
 
@@ -63,6 +64,7 @@ def environment(path: Path) -> jinja2.Environment:
     found.filters |= {
         "prose": lambda text: prose(text, known),
         "tone": report_view.TONES.__getitem__,
+        "mark": lambda word: report_view.MARKS.get(word, report_view.UNDECIDED_MARK),
         "words": words,
         "link": _linker(path),
     }
@@ -72,7 +74,8 @@ def environment(path: Path) -> jinja2.Environment:
 def _frame(scale: str, path: Path) -> dict[str, Any]:
     """What both pages show."""
     return {
-        "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),  # noqa: S704
+        "style": _asset("style.css"),
+        "script": _asset("copy.js"),
         "scale": scale,
         "settings": scale_file(scale),
         "paths": {
@@ -83,6 +86,11 @@ def _frame(scale: str, path: Path) -> dict[str, Any]:
             "metrics": metrics if (metrics := paths.metrics(scale)).is_file() else None,
         },
     }
+
+
+def _asset(name: str) -> Markup:
+    """A file of this project that goes into the page as it is."""
+    return Markup((HERE / name).read_text(encoding="utf-8"))  # noqa: S704
 
 
 def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> dict[str, Any]:
@@ -96,8 +104,11 @@ def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> di
         "cell_counts": _sum(table.counts for table in tables),
         "cells_of_sentences": sum(table.of_sentences for table in tables),
         "rules": RULES,
+        "states": STATES,
         "tables": tables,
-        "figures": {kind: [one for one in figures if one.settings.inputs == kind]
+        "headlines": [one for one in figures if one.headline],
+        "figures": {kind: [one for one in figures
+                           if one.settings.inputs == kind and not one.headline]
                     for kind in ("episodes", "recordings", "attention", "curves")},
         "cards": report_view.dataset_cards(scale, experiments),
         "deviations": read_deviations(),

@@ -20,22 +20,29 @@ from memdt.report.dataset_card import DatasetCard, dataset_card
 from memdt.report.inline_clip import Moving, inline_clip
 from memdt.report.inline_svg import Drawing, inline
 from memdt.report.scale_comparison import Difference, differences
+from memdt.report.scoreboard import (
+    EnvironmentClaims,
+    Standing,
+    by_environment,
+    standings,
+    with_places,
+)
 from memdt.report.table_view import BlockView, blocks, run_views
 from memdt.results import tables
 from memdt.results.claims import by_sentence, count_tested, read_claims
 from memdt.results.outcomes import FAILS
 from memdt.settings.layers import available
+from memdt.settings.pages import FigureSettings, figures
 from memdt.settings.resolve import (
     environment_of,
     experiment_file,
-    figures,
     lineage,
     resolve,
     resolve_dataset,
     variants_of,
 )
 from memdt.settings.runs import seeds_of
-from memdt.settings.schema import ExperimentFile, FigureSettings
+from memdt.settings.schema import ExperimentFile
 
 # How a verdict looks; a test holds the words against those that can occur.
 TONES = {
@@ -55,7 +62,18 @@ TONES = {
     "not run": "none",
     "no published number": "none",
 }
-ORIGINS = {"paper": "What the papers claim", "ours": "Questions of this project"}
+# What stands in a table's cell: read at a glance, in colour and without it.
+MARKS = {
+    "holds": "✓",
+    "reproduced": "✓",
+    "most seeds agree": "≈",
+    "higher": "▲",
+    "lower": "▼",
+    "does not hold": "✗",
+    "not run": "·",
+    "no published number": "·",
+}
+UNDECIDED_MARK = "?"
 
 
 @dataclass(frozen=True)
@@ -90,6 +108,11 @@ class FigureView:
     clip: Moving | None
     differences: list[Difference]
 
+    @property
+    def headline(self) -> bool:
+        """Whether it stands at the top of the page: it is marked so, and it is drawn."""
+        return self.settings.headline and self.drawing is not None
+
 
 def load_records(scale: str, experiments: Iterable[str]) -> pd.DataFrame:
     """The manifests of the experiments, and of those whose checkpoints they evaluate."""
@@ -108,29 +131,28 @@ def trained_as(experiment: str, scale: str) -> dict[str, tuple[str, str]]:
 
 @dataclass(frozen=True)
 class ClaimsView:
-    """The decided claims by origin, and in numbers."""
+    """The decided claims by environment, and in numbers."""
 
-    groups: list[tuple[str, list[dict[str, str]]]]
+    environments: list[EnvironmentClaims]
+    standings: list[Standing]
     counts: list[tuple[str, int]]  # by sentence, each once
     tested: int  # how many claims had results
-
-    @property
-    def refuted(self) -> int:
-        """How many claims do not hold."""
-        return sum(one["verdict"] == FAILS for _, some in self.groups for one in some)
+    refuted: int  # how many claims do not hold
 
 
 def claims(scale: str) -> ClaimsView:
     """The decided claims; no file, no claims."""
     path = paths.claims(scale)
     if not path.is_file():
-        return ClaimsView([], [], 0)
-    frame = read_claims(path)
-    groups = [
-        (ORIGINS.get(str(origin), str(origin)), group.to_dict("records"))
-        for origin, group in frame.groupby("origin", sort=False)
-    ]
-    return ClaimsView(groups, counted(by_sentence(frame)), count_tested(frame))
+        return ClaimsView([], [], [], 0, 0)
+    frame = with_places(read_claims(path))
+    return ClaimsView(
+        by_environment(frame),
+        standings(frame),
+        counted(by_sentence(frame)),
+        tested=count_tested(frame),
+        refuted=int((frame["verdict"] == FAILS).sum()),
+    )
 
 
 def counted(verdicts: Iterable[str]) -> list[tuple[str, int]]:

@@ -22,7 +22,12 @@ from memdt.figures.parts.style import words
 from memdt.results.tables import AS_PUBLISHED, DIMENSIONS
 from memdt.settings.schema import TableSettings
 
-SPREADS = {"std": "standard deviation", "sem": "standard error", "ci95": "95 % interval"}
+SPREADS = {
+    "std": "standard deviation",
+    "sem": "standard error",
+    "ci95": "95 % interval",
+    "unstated": "a spread of a kind that is not said",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class CellView:
     """One cell; texts are empty where there is nothing to say."""
 
     published: str
+    published_mean: str  # the same without its spread
     spread: str  # what the ± is, over how many runs
     reproduced: str
     interval: str
@@ -113,6 +119,7 @@ def _cell(cell: Mapping[str, object], runs: Runs) -> CellView:
     published, ours = _number(cell["published_mean"]), _number(cell["reproduced_mean"])
     return CellView(
         published=published + _signed(cell["published_spread"], " ± "),
+        published_mean=published,
         spread=_spread(cell),
         reproduced=ours,
         interval=_interval(cell),

@@ -16,15 +16,9 @@ from pydantic import BaseModel, TypeAdapter
 from memdt import discovery
 from memdt.errors import UserError
 from memdt.files import write_text
-from memdt.settings.layers import EXTENDS
-from memdt.settings.schema import (
-    ExperimentFile,
-    FigureSettings,
-    ModelFile,
-    RunSettings,
-    ScaleFile,
-    Selection,
-)
+from memdt.settings.layers import EXTENDS, TITLE
+from memdt.settings.pages import FigureSettings, FindingsFile
+from memdt.settings.schema import ExperimentFile, ModelFile, RunSettings, ScaleFile, Selection
 
 FOLDER = Path("workflow/schemas")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -35,6 +29,7 @@ FILES: dict[str, type[BaseModel]] = {
     "model": ModelFile,
     "scale": ScaleFile,
     "config": Selection,
+    "findings": FindingsFile,
 }
 
 Schema = dict[str, Any]
@@ -64,6 +59,10 @@ def texts() -> dict[str, str]:
     schemas["environment"]["properties"][EXTENDS] = {
         "type": "string",
         "description": "the environment whose settings this file changes",
+    }
+    schemas["environment"]["properties"][TITLE] = {
+        "type": "string",
+        "description": "its name for readers; that of the environment it extends where not given",
     }
     figure = _inlined(TypeAdapter(FigureSettings).json_schema())
     schemas["figures"] = {"type": "object", "additionalProperties": figure}

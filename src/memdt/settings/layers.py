@@ -7,19 +7,23 @@ the experiment.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from memdt import paths
 from memdt.errors import UserError, closest
+from memdt.settings import yaml_files
+from memdt.settings.names import fault
 
-EXTENDS = "extends"  # the key of an environment's file that names another one
+# Keys of an environment's file that are no settings: another one that it is like, and its name for
+# readers.
+EXTENDS, TITLE = "extends", "title"
 FileModel = TypeVar("FileModel", bound=BaseModel)
 
 
@@ -36,7 +40,7 @@ class Layered:
         A mapping and another kind of value under the same key replace each other as a whole.
         """
         values, origins = dict(self.values), dict(self.origins)
-        for key, value in flatten(block).items():
+        for key, value in flatten(block, where=origin).items():
             for old in [k for k in values if k.startswith(f"{key}.") or key.startswith(f"{k}.")]:
                 del values[old], origins[old]
             values[key], origins[key] = value, origin
@@ -68,8 +72,10 @@ class Layered:
         return "default"
 
 
-def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(block: Mapping[str, Any], prefix: str = "", where: str = "") -> dict[str, Any]:
     """Turn nested or dotted mappings into one mapping of dotted keys.
+
+    UserError, about the file ``where``, for a key that stands there twice in different forms.
 
     >>> flatten({"model": {"layers": 2}, "training.segments": 3, "empty": {}})
     {'model.layers': 2, 'training.segments': 3, 'empty': {}}
@@ -77,30 +83,46 @@ def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in block.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{name}."))
-        else:
-            flat[name] = value
+        below = isinstance(value, Mapping) and value
+        found = flatten(value, f"{name}.", where) if below else {name: value}
+        for one in found:
+            other = _same_setting(one, flat)
+            if other:
+                what = f"{one} stands twice" if one == other else f"{one} stands beside {other}"
+                raise UserError(what, where, "remove one of them")
+        flat.update(found)
     return flat
 
 
+def _same_setting(key: str, flat: Mapping[str, Any]) -> str:
+    """A key that says something of the same setting, or of one around it; empty if none."""
+    parts = key.split(".")
+    around = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return next((one for one in around if one in flat), "")
+
+
 def available(kind: str) -> list[str]:
-    """Return the names of all environments, models, experiments or scales."""
-    return sorted(path.stem for path in (paths.CONFIG / kind).glob("*.yaml"))
+    """Return the names of all environments, models, experiments or scales.
+
+    Raises UserError for a file whose name is not a valid name. Hidden files are ignored.
+    """
+    files = [path for path in (paths.CONFIG / kind).glob("*.yaml") if path.name[0] != "."]
+    for path in files:
+        if why := fault(path.stem, dots=False):
+            raise UserError(why, str(path), "rename the file")
+    return sorted(path.stem for path in files)
 
 
 @cache
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file. Raises UserError if it is missing or not a mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml_files.read(path)
     except FileNotFoundError:
-        allowed = closest(path.stem, [p.stem for p in path.parent.glob("*.yaml")])
-        raise UserError(f"there is no {path.stem!r}", str(path), allowed) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError("not valid YAML", line, str(getattr(error, "problem", error))) from None
+        names = [p.stem for p in path.parent.glob("*.yaml") if p.name[0] != "."]
+        raise UserError(
+            f"there is no {path.stem!r}", str(path), closest(path.stem, names)
+        ) from None
     if not isinstance(content, dict):
         raise UserError("expected keys and values", str(path), "see docs/add_your_own.md")
     return content
@@ -121,6 +143,12 @@ def family(environment: str) -> tuple[str, ...]:
             raise UserError(f"{base!r} leads back to itself", key)
         members.append(base)
     return tuple(reversed(members))
+
+
+def environment_title(environment: str) -> str:
+    """Return the title of an environment for readers, or that of the one it extends."""
+    titles = (read_yaml(environment_path(name)).get(TITLE) for name in family(environment)[::-1])
+    return next((str(title) for title in titles if title), environment.replace("_", " "))
 
 
 def environment_path(environment: str) -> Path:
@@ -152,7 +180,7 @@ def explain(
     # A misspelt key often explains why another one is missing, so it comes first.
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda details: details["type"] != "extra_forbidden")
-    location = [str(part) for part in first["loc"]]
+    location = [str(part) for part in first["loc"] if part != "[key]"]
     key = ".".join([prefix, *location] if prefix else location)
     where = f"{origin(key)}: {key}" if key else str(origin(key))
     if first["type"] == "extra_forbidden":
@@ -160,7 +188,11 @@ def explain(
         return UserError("unknown key", where, closest(location[-1], owner.model_fields))
     message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")
-    given = f" (given: {value!r})" if location and not isinstance(value, (dict, BaseModel)) else ""
+    given = (
+        f" (given: {reprlib.repr(value)})"
+        if location and not isinstance(value, (dict, BaseModel))
+        else ""
+    )
     return UserError(f"{message}{given}", where)
 
 

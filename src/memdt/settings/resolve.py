@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,6 +17,7 @@ from memdt.errors import UserError, closest
 from memdt.settings import slices
 from memdt.settings.layers import (
     EXTENDS,
+    TITLE,
     Layered,
     available,
     environment_path,
@@ -28,10 +29,10 @@ from memdt.settings.layers import (
 )
 from memdt.settings.learners import PACKAGE as LEARNERS
 from memdt.settings.learners import learner_of
+from memdt.settings.names import fault
 from memdt.settings.schema import (
     DatasetSettings,
     ExperimentFile,
-    FigureSettings,
     ModelFile,
     RunSettings,
     ScaleFile,
@@ -59,14 +60,49 @@ def experiment_file(name: str) -> ExperimentFile:
 
 @cache
 def scale_file(name: str) -> ScaleFile:
-    """Read and check the file of a scale."""
-    return read_file("scales", name, ScaleFile)
+    """Read and check the file of a scale. Raises UserError if it names anything unknown."""
+    content = read_file("scales", name, ScaleFile)
+    path = str(paths.CONFIG / "scales" / f"{name}.yaml")
+    pairs = content.models_by_environment
+    named = {
+        "environments": [*content.environments, *pairs],
+        "models": [*content.models, *(model for block in pairs.values() for model in block)],
+        "experiments": [*content.experiments, *content.only],
+    }
+    for kind, names in named.items():
+        _check_named(kind, names, path)
+    for experiment, variants in content.only.items():
+        for variant in variants:
+            variant_of(experiment, variant)
+    return content
+
+
+@cache
+def model_file(name: str) -> ModelFile:
+    """Read and check the file of a model. Raises UserError if it names an unknown environment."""
+    content = read_file("models", name, ModelFile)
+    path = str(paths.CONFIG / "models" / f"{name}.yaml")
+    _check_named("environments", content.environments, path)
+    return content
+
+
+def _check_named(kind: str, names: Iterable[str], path: str) -> None:
+    """Raise UserError for a name without a file, whose settings would have no effect."""
+    known = available(kind)
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"unknown {kind.removesuffix('s')} {name!r}", path, closest(name, known)
+            )
 
 
 @cache
 def figures() -> dict[str, FigureSettings]:
     """Return all figures of workflow/config/figures.yaml, by name."""
     path = paths.CONFIG / "figures.yaml"
+    for name in read_yaml(path):
+        if why := fault(name, dots=False):
+            raise UserError(why, str(path), "rename the figure")
     try:
         return {k: FigureSettings.model_validate(v) for k, v in read_yaml(path).items()}
     except ValidationError as error:
@@ -87,12 +123,19 @@ def selection(overrides: dict[str, Any] | None = None) -> Selection:
     try:
         selected = Selection.model_validate(content)
     except ValidationError as error:
-        raise explain(error, Selection, lambda key: str(path)) from None
+        overridden = set(overrides or {})
+
+        def origin(key: str) -> str:
+            return "--config" if key.split(".")[0] in overridden else str(path)
+
+        raise explain(error, Selection, origin) from None
     names = selected.experiments
     if names == "all":
         names = tuple(available("experiments"))
     elif isinstance(names, str):
         names = tuple(name.strip() for name in names.strip("[]").split(","))
+    if len(set(names)) < len(names):
+        raise UserError("an experiment stands twice", f"{path}: experiments", "name each once")
     for kind, name in [*(("experiment", name) for name in names), ("scale", selected.scale)]:
         if name not in available(f"{kind}s"):
             remedy = closest(name, available(f"{kind}s"))
@@ -120,8 +163,10 @@ def variants_of(experiment: str, scale: str) -> tuple[str, ...]:
 
 
 SOURCES = "memdt.data.sources"
+SOURCE_KEY = "dataset.source"
 # Fields of RunSettings that `resolve` fills in, and that no file may set.
 DERIVED = ("start", "played", "non_default")
+OF_MODEL = ("model", "inputs")  # what a checkpoint brings along wherever it goes on
 DATASET_KEYS = tuple(name for name in DatasetSettings.model_fields if name not in DERIVED)
 
 
@@ -156,6 +201,8 @@ def resolve(experiment: str, variant: str, scale: str) -> Resolved:
         layers = _as_trained(layers, source, experiment, entry)
     settings = _validate(layers)
     _check_dataset_untouched(settings, layers, scale)
+    for trained in (settings, *([] if source is None else [source.settings])):
+        _check_seeds(settings, trained.dataset, layers)
     if source is None:
         return Resolved(settings, layers, experiment, variant)
     shaped = slices.train(source.settings, source.settings.stages)
@@ -164,6 +211,22 @@ def resolve(experiment: str, variant: str, scale: str) -> Resolved:
         return Resolved(played, layers, *ancestors[1], source.start)
     started = settings.model_copy(update={"start": shaped})
     return Resolved(started, layers, experiment, variant, ancestors[1])
+
+
+def _check_seeds(settings: RunSettings, dataset: dict[str, Any], layers: Layered) -> None:
+    """UserError where a policy would be evaluated on episodes that it was trained on."""
+    source = discovery.load(SOURCES, dataset["source"])
+    if not hasattr(source, "seeds"):
+        return
+    trained, asked = source.seeds(source.Settings(**dataset)), settings.evaluation
+    last = asked.first_seed + asked.episodes - 1
+    if asked.first_seed < trained.stop and last >= trained.start:
+        what = (
+            f"evaluation.first_seed is {asked.first_seed}: episodes up to seed {last} would be "
+            f"among those of the dataset, {trained.start} to {trained.stop - 1}"
+        )
+        remedy = f"stay below {trained.start}, or begin at {trained.stop}"
+        raise UserError(what, layers.origin("evaluation.first_seed"), remedy)
 
 
 def _check_dataset_untouched(settings: RunSettings, layers: Layered, scale: str) -> None:
@@ -229,9 +292,9 @@ def _as_trained(layers: Layered, source: Resolved, experiment: str, entry: Varia
     If they are only evaluated, the training settings are replaced too. Raises UserError if the
     experiment or the variant sets other values, which could have no effect.
     """
-    parts = {"model"} if entry.checkpoint_of is None else {"model", "training", "learner"}
+    parts = {*OF_MODEL} if entry.checkpoint_of is None else {*OF_MODEL, "training", "learner"}
     experiment_values = flatten(experiment_file(experiment).set)
-    values = {k: v for k, v in experiment_values.items() if k.split(".")[0] == "model"}
+    values = {k: v for k, v in experiment_values.items() if k.split(".")[0] in OF_MODEL}
     values |= {k: v for k, v in flatten(entry.set).items() if k.split(".")[0] in parts}
     trained = flatten(source.settings.model_dump(mode="json"))
     for key, value in values.items():
@@ -249,21 +312,37 @@ def environment_layers(environment: str) -> Layered:
     names = {
         "environment.name": environment,
         "environment.module": members[0],
-        "dataset.source": "played",
+        SOURCE_KEY: "played",
     }
     layers = Layered().over(names, str(environment_path(environment)))
     for name in members:
         path = environment_path(name)
-        content = {key: value for key, value in read_yaml(path).items() if key != EXTENDS}
+        content = {
+            key: value for key, value in read_yaml(path).items() if key not in (EXTENDS, TITLE)
+        }
+        source = layers.values[SOURCE_KEY]
+        # Another source has other keys, so none of the old ones may remain.
+        if flatten(content).get(SOURCE_KEY, source) != source:
+            layers = layers.with_parts_of(Layered(), ["dataset"])
         layers = layers.over(content, str(path))
     return layers
+
+
+def _for_source(block: dict[str, Any], name: str, source: str) -> dict[str, Any]:
+    """What a scale says of an environment, for one that extends it.
+
+    Without the dataset where that comes from another source: its keys would be unknown there.
+    """
+    if environment_layers(name).values[SOURCE_KEY] == source:
+        return block
+    return {k: v for k, v in flatten(block).items() if k.split(".")[0] != "dataset"}
 
 
 def _base_layers(environment: str, entry: Variant) -> Layered:
     assert entry.model is not None
     layers = environment_layers(environment)
     path = str(paths.CONFIG / "models" / f"{entry.model}.yaml")
-    model = read_file("models", entry.model, ModelFile)
+    model = model_file(entry.model)
     layers = layers.over({"model.name": model_module(entry.model)}, path)
     layers = layers.over(model.defaults, path)
     for name in family(environment):
@@ -273,7 +352,7 @@ def _base_layers(environment: str, entry: Variant) -> Layered:
 
 def model_module(name: str) -> str:
     """Return the module under src/memdt/models of a configured model."""
-    return read_file("models", name, ModelFile).module or name
+    return model_file(name).module or name
 
 
 def _experiment_path(experiment: str) -> str:
@@ -295,11 +374,11 @@ def _apply_scale(
     """
     path = str(paths.CONFIG / "scales" / f"{scale}.yaml")
     content = scale_file(scale)
-    environments = family(environment)
+    environments, source = family(environment), layers.values[SOURCE_KEY]
     blocks = [
         content.defaults,
         content.models.get(model, {}),
-        *(content.environments.get(name, {}) for name in environments),
+        *(_for_source(content.environments.get(name, {}), name, source) for name in environments),
         *(content.models_by_environment.get(name, {}).get(model, {}) for name in environments),
     ]
     for block in blocks:
@@ -327,7 +406,7 @@ def _checked_components(layers: Layered, settings: RunSettings | DatasetSettings
     """The parts that modules check: their values with defaults, and without them."""
     environment = settings.environment
     module = _module_name(layers, "environment.module", "memdt.environments")
-    source = _module_name(layers, "dataset.source", SOURCES)
+    source = _module_name(layers, SOURCE_KEY, SOURCES)
     parts = [
         ("environment.parameters", "memdt.environments", module, environment.parameters),
         ("dataset", SOURCES, source, settings.dataset),
@@ -337,7 +416,7 @@ def _checked_components(layers: Layered, settings: RunSettings | DatasetSettings
         parts.append(("model", "memdt.models", name, settings.model))
         parts.append(("learner", LEARNERS, learner_of(name), settings.learner))
     checked = {
-        key: _check_part(layers, key, _settings_class(package, name), values)
+        key: _check_part(layers, key, discovery.load(package, name).Settings, values)
         for key, package, name, values in parts
     }
     full = {key: part.model_dump(mode="json") for key, part in checked.items()}
@@ -369,11 +448,6 @@ def _module_name(layers: Layered, key: str, package: str) -> str:
         remedy = closest(str(name), discovery.names(package))
         raise UserError(f"unknown module {name!r}", f"{layers.origin(key)}: {key}", remedy)
     return str(name)
-
-
-def _settings_class(package: str, name: str) -> type[BaseModel]:
-    settings_class: type[BaseModel] = discovery.load(package, name).Settings
-    return settings_class
 
 
 def _check_part(

@@ -76,6 +76,7 @@ def train(settings: RunSettings, number: int, *, full: bool = False) -> dict[str
         "dataset": dataset(settings, full=full),
         "segment_length": settings.segment_length,
         "model": _model(settings, full),
+        **_inputs(settings, full),
         "training": settings.training.model_dump(
             mode="json", exclude=_OF_STAGES, exclude_defaults=not full
         ),
@@ -110,6 +111,7 @@ def evaluate(settings: RunSettings, *, full: bool = False) -> dict[str, Any]:
         "parameters": _parameters(settings, full),
         "segment_length": settings.segment_length,
         "model": _model(settings, full),
+        **_inputs(settings, full),
         "evaluation": settings.evaluation.model_dump(mode="json", exclude_defaults=not full),
         "trained_segments": settings.training.segments,
     }
@@ -133,6 +135,11 @@ def _model(settings: RunSettings, full: bool) -> dict[str, Any]:
     """The model's settings, which always include its name, even if that is a default."""
     name = {"name": settings.model["name"]}
     return {**name, **_component(settings, "model", settings.model, full)}
+
+
+def _inputs(settings: RunSettings, full: bool) -> dict[str, Any]:
+    content = settings.inputs.model_dump(mode="json", exclude_defaults=not full)
+    return {"inputs": content} if content else {}
 
 
 def _parameters(settings: RunSettings | DatasetSettings, full: bool) -> dict[str, Any]:

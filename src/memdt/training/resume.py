@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,7 +31,7 @@ from memdt.errors import UserError
 from memdt.files import atomic_path
 from memdt.set_aside import set_aside
 from memdt.training.curve import Curve
-from memdt.training.learner import Learner, part
+from memdt.training.learner import part
 
 NAME = "resume.safetensors"
 FORMAT = "memdt resume state 2"
@@ -82,13 +82,24 @@ class _Generator:
     set: Callable[[Tensor], object]
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """What a state is saved of: a learner, or all of an agent that learns by playing."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that change, by names."""
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Continue from what ``state`` gave, bit for bit."""
+
+
 @dataclass(frozen=True)
 class ResumeFile:
     """The resume file of one stage, and the learner whose state it holds."""
 
     path: Path
     belongs_to: dict[str, Any]  # what shapes the result; a state with other values is set aside
-    learner: Learner[Any]
+    learner: Resumable
     device: torch.device
 
     def save(self, point: ResumePoint) -> None:

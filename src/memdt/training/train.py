@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from memdt.data.access import open_episodes, read_ahead
-from memdt.data.episode_file import read_metadata
+from memdt.data.episode_file import read_metadata, read_statistics
 from memdt.device import default_device
 from memdt.files import remove_temporaries, sha256, write_text
 from memdt.models.building import build_policy
@@ -32,6 +32,9 @@ from memdt.training.freezing import freeze
 from memdt.training.learner import StageContext, build_learner
 from memdt.training.resume import NAME, ResumeFile
 from memdt.training.stage_lock import hold_stage
+
+# The attributes of a dataset that say which one it is.
+OF_DATASET = ("settings_digest", "source_digest", "content_digest")
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,16 @@ def train_stage(job: TrainingJob) -> None:
     stage, training = slices.stage(job.settings, job.stage), job.settings.training
     episodes = open_episodes(
         job.dataset, digest(slices.dataset(job.settings)), _remedy(job.dataset), device,
-        training.data_fraction,
+        training.data_fraction, best_fraction=training.best_fraction,
     )  # fmt: skip
     policy = build_policy(job.settings, stream(job.seed, "weights")).to(device)
     if job.start is not None:
         start_digest = digest(slices.started(job.settings, job.stage))
         load_checkpoint(policy, job.start, start_digest, _remedy(job.start))
+    if policy.inputs is not None:
+        if job.start is None:
+            policy.inputs.fit(read_statistics(job.dataset, _remedy(job.dataset)))
+        episodes = policy.inputs.episodes(episodes)
     # Each use of torch's generator has a seed of its own, so that one cannot shift another.
     torch.manual_seed(stream(job.seed, "adapters", stage.number))
     trained = freeze(policy, training)
@@ -135,6 +142,6 @@ def _belongs_to(job: TrainingJob, device: torch.device) -> dict[str, Any]:
         "seed": job.seed,
         "stage": job.stage,
         "start": None if job.start is None else sha256(job.start),
-        "dataset": [dataset.get("settings_digest"), dataset.get("source_digest")],
+        "dataset": [dataset.get(name) for name in OF_DATASET],
         "device": device.type,
     }

@@ -3,4 +3,4 @@
 ``interface`` says what a source must define.
 """
 
-INFRASTRUCTURE = ("interface", "size")
+INFRASTRUCTURE = ("hdf5", "interface", "record", "size")

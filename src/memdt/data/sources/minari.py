@@ -23,6 +23,7 @@ from jaxtyping import Shaped
 from pydantic import Field
 
 from memdt.data.episodes import NO_SEED, EpisodeStore, concatenate
+from memdt.data.sources.hdf5 import opened
 from memdt.data.sources.minari_parts import arrays
 from memdt.data.sources.minari_parts.metadata import (
     MAIN,
@@ -32,6 +33,7 @@ from memdt.data.sources.minari_parts.metadata import (
     read_metadata,
 )
 from memdt.data.sources.minari_parts.spaces import flattened, flattened_shape, selected
+from memdt.data.sources.record import Record
 from memdt.data.sources.size import RawFile, Size
 from memdt.environments.task import ALL, Task
 from memdt.errors import UserError
@@ -81,12 +83,12 @@ def expected(settings: Settings) -> Size:
 def check(task: Task, settings: Settings) -> None:
     """Raise UserError if the first episode of the set does not fit the task."""
     reader = _Reader(task, settings)
-    with arrays.opened(reader.path) as file:
+    with opened(reader.path) as file:
         reader.episode(file["episode_0"])
 
 
 def episodes(
-    task: Task, settings: Settings, files: Sequence[Path], attempts: Counter[str]
+    task: Task, settings: Settings, files: Sequence[Path], record: Record
 ) -> Iterator[EpisodeStore]:
     """Yield all episodes, in the order of their numbers.
 
@@ -94,7 +96,7 @@ def episodes(
         UserError: the set is damaged or does not fit the task.
     """
     reader = _Reader(task, settings)
-    with arrays.opened(reader.path) as file:
+    with opened(reader.path) as file:
         count = arrays.episode_count(file)
         progress = Progress(f"read {settings.id}", count, unit="episodes")
         part: list[EpisodeStore] = []

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -16,12 +17,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field, model_validator
 
 from memdt.data.episodes import NOT_PLAYED, EpisodeStore
+from memdt.data.sources.record import Record
 from memdt.data.sources.size import Size
 from memdt.environments.interface import CollectionPolicy
 from memdt.environments.task import Task
 from memdt.errors import UserError
 from memdt.progress import Progress
-from memdt.settings.schema import Frozen
+from memdt.settings.schema import Frozen, Seed
 
 NEEDS = ("collection_policy",)  # of the environment's module
 FIRST_SEED = 1_000_000  # evaluation seeds count up from 0 and stay below
@@ -33,8 +35,12 @@ class Settings(Frozen):
     """The episodes of a dataset, and how they are collected."""
 
     source: str
-    lengths: tuple[int, ...] = Field(min_length=1, description="lengths of the episodes, in steps")
-    episodes_per_length: int = Field(gt=0, description="number of episodes of each length")
+    lengths: tuple[Annotated[int, Field(gt=0, le=10_000_000)], ...] = Field(
+        min_length=1, description="lengths of the episodes, in steps"
+    )
+    episodes_per_length: int = Field(
+        gt=0, le=10_000_000, description="number of episodes of each length"
+    )
     only_successful: bool = Field(default=True, description="keep only episodes that succeed")
     keep_steps: int | None = Field(
         default=None,
@@ -48,7 +54,7 @@ class Settings(Frozen):
         description="smallest number of episodes that are played to their end; the others stop "
         "after the kept steps, and their later return is the mean of the former; null: all",
     )
-    seed: int = Field(default=0, ge=0, description="seed of the collection")
+    seed: Seed = Field(default=0, description="seed of the collection")
 
     @model_validator(mode="after")
     def _something_is_kept(self) -> Settings:
@@ -73,8 +79,15 @@ def expected(settings: Settings) -> Size:
     )
 
 
+def seeds(settings: Settings) -> range:
+    """The environment seeds that may be played, however many episodes fail."""
+    first = FIRST_SEED + settings.seed * SEEDS_PER_COLLECTION
+    tries = (ATTEMPTS_PER_EPISODE + 1) * settings.episodes_per_length
+    return range(first, first + tries * len(settings.lengths))
+
+
 def episodes(
-    task: Task, settings: Settings, files: Sequence[Path], attempts: Counter[str]
+    task: Task, settings: Settings, files: Sequence[Path], record: Record
 ) -> Iterator[EpisodeStore]:
     """Play ``episodes_per_length`` episodes of each length, and yield them in batches.
 
@@ -94,7 +107,7 @@ def episodes(
     progress = Progress(f"play {task.name}", count * len(settings.lengths), unit="episodes")
     seed, done = FIRST_SEED + settings.seed * SEEDS_PER_COLLECTION, 0
     for length in settings.lengths:
-        player = _Player(task.lengthened(length), settings, seed, attempts)
+        player = _Player(task.lengthened(length), settings, seed, record.attempts)
         for store in player.collect(count):
             done += len(store)
             progress.update(done)

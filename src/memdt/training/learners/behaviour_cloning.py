@@ -54,8 +54,9 @@ class BehaviourCloning:
         """Return batches that go through every episode of the stage once an epoch, as segments."""
         demonstrations = Demonstrations.of(episodes, self.demonstration)
         batches = Batches.of_stage(
-            episodes, stage, self.segment_length, self.training.start, self.seed, demonstrations
-        )
+            episodes, stage, self.segment_length, self.training.start, self.seed, demonstrations,
+            self.training.window_draw,
+        )  # fmt: skip
         whole, idle = self.policy.whole_episodes, self.training.idle_segments
         sampler = SegmentSampler(batches, whole, idle, self.seed, stage.number)
         self.updates = stage.updates or sampler.updates(stage.epochs or 1)

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,29 +22,11 @@ from gymnasium import spaces
 from jaxtyping import Shaped
 from PIL import Image
 
-from memdt.data.sources.minari_parts.metadata import AGAIN
+from memdt.data.sources.hdf5 import AGAIN, opened
 from memdt.data.sources.minari_parts.spaces import Values, is_image
 from memdt.errors import UserError
 
 _EPISODE = re.compile(r"episode_(\d+)")
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
-    """Open the file for reading.
-
-    Raises UserError if the file is missing or damaged, even if that only shows inside the ``with``
-    block.
-    """
-    if not path.is_file():
-        raise UserError("there is no such file", str(path), AGAIN)
-    if not h5py.is_hdf5(path):
-        raise UserError("not an HDF5 file, or cut off", str(path), AGAIN)
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        raise UserError(f"damaged ({error})", str(path), AGAIN) from None
 
 
 def episode_count(file: h5py.File) -> int:

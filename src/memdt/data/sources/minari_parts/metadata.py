@@ -15,6 +15,7 @@ from typing import Any
 
 from gymnasium import spaces
 
+from memdt.data.sources.hdf5 import AGAIN
 from memdt.data.sources.minari_parts.spaces import from_json
 from memdt.errors import UserError
 
@@ -22,7 +23,6 @@ METADATA = "metadata.json"
 MAIN = "main_data.hdf5"
 WRITTEN_VERSION = "0.5.4"  # `export.py` writes the layout of this version
 READ_VERSIONS = ("0.4", "0.5")
-AGAIN = "download or record the set again"
 
 
 @dataclass(frozen=True)
