@@ -69,13 +69,11 @@ def write_episodes(
             array = getattr(store, name)
             if array is not None:
                 _create(file, name, array, len(array))[...] = array
-        made = {**metadata, "group_names": names.tolist(), "statistics": _statistics(file, store)}
-        for key in (
-            "format",
-            "format_version",
-            CONTENT_DIGEST,
-        ):  # of a file that metadata was read from
-            made.pop(key, None)
+        statistics = _statistics(file, store)
+        attributes = {**metadata, "group_names": names.tolist(), "statistics": statistics}
+        # Metadata may have been read from another file.
+        for key in ("format", "format_version", CONTENT_DIGEST):
+            attributes.pop(key, None)
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
         for key, value in sorted(attributes.items()):
@@ -183,7 +181,10 @@ def _read_store(
     stored = {name: _numbers(file, name) for name in names}
     arrays = {name: read.get(name, _whole)(dataset) for name, dataset in stored.items()}
     _check_arrays(arrays)
-    arrays["groups"] = _named(file, arrays["groups"])
+    codes, group_names = arrays["groups"], names_of(file)
+    if codes.dtype.kind != "i" or not set(np.unique(codes)) <= set(range(len(group_names))):
+        raise _Refused("damaged dataset (a group without a name)")
+    arrays["groups"] = group_names[codes]
     if not looked_at:
         _check_content(file, stored)
     return EpisodeStore(**arrays)

@@ -105,10 +105,12 @@ def _rows(
 ) -> list[episode_table.Row]:
     """The rows of one condition at one length."""
     task, seeds = Task.of(job.settings.environment), evaluation_seeds(job.settings)
-    ends = play(job.settings, policy, condition, segments, job.seed, job.label, shown)
-    if not np.isfinite(ends.returns).all():
-        place = f"{job.label} {name} {segments} segments"
-        raise UserError("a return is no finite number", place, "look at the environment's rewards")
+    results = play(
+        job.settings, policy, condition, segments, job.seed, job.label, demonstrations
+    )  # fmt: skip
+    if not np.isfinite(results.returns).all():
+        where = f"{job.label} {name} {segments} segments"
+        raise UserError("a return is no finite number", where, "look at the environment's rewards")
     groups = task.groups(seeds)
     outcomes = task.judge(results.returns, results.terminated, groups)
     return [

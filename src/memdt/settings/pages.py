@@ -8,7 +8,9 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from memdt import paths
+from memdt.errors import UserError
 from memdt.settings.layers import explain, read_file, read_yaml
+from memdt.settings.names import fault
 from memdt.settings.schema import Answers, Frozen
 
 
@@ -21,7 +23,7 @@ class FigureSettings(Frozen):
     experiments: tuple[str, ...] = Field(min_length=1)
     answers: Answers | None = None
     inputs: Literal["episodes", "curves", "attention", "recordings"] = "episodes"
-    clip: bool = Field(default=False, description="make an animated picture of it as well")
+    clip: bool = Field(default=False, description="also make an animation of it")
     headline: bool = Field(
         default=False, description="the figure that tells most: at the top of the report"
     )
@@ -45,6 +47,9 @@ class FindingsFile(Frozen):
 def figures() -> dict[str, FigureSettings]:
     """All figures of workflow/config/figures.yaml by name."""
     path = paths.CONFIG / "figures.yaml"
+    for name in read_yaml(path):
+        if why := fault(name, dots=False):
+            raise UserError(why, str(path), "rename the figure")
     try:
         return {k: FigureSettings.model_validate(v) for k, v in read_yaml(path).items()}
     except ValidationError as error:

@@ -29,7 +29,6 @@ from memdt.settings.layers import (
 )
 from memdt.settings.learners import PACKAGE as LEARNERS
 from memdt.settings.learners import learner_of
-from memdt.settings.names import fault
 from memdt.settings.schema import (
     DatasetSettings,
     ExperimentFile,
@@ -94,19 +93,6 @@ def _check_named(kind: str, names: Iterable[str], path: str) -> None:
             raise UserError(
                 f"unknown {kind.removesuffix('s')} {name!r}", path, closest(name, known)
             )
-
-
-@cache
-def figures() -> dict[str, FigureSettings]:
-    """Return all figures of workflow/config/figures.yaml, by name."""
-    path = paths.CONFIG / "figures.yaml"
-    for name in read_yaml(path):
-        if why := fault(name, dots=False):
-            raise UserError(why, str(path), "rename the figure")
-    try:
-        return {k: FigureSettings.model_validate(v) for k, v in read_yaml(path).items()}
-    except ValidationError as error:
-        raise explain(error, FigureSettings, lambda key: str(path)) from None
 
 
 def selection(overrides: dict[str, Any] | None = None) -> Selection:
