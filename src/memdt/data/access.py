@@ -48,10 +48,10 @@ def in_memory_bytes() -> int:
 class ObservationsOnDisk:
     """The observations of a dataset in its file, indexed like a tensor of all steps."""
 
-    def __init__(self, path: Path, chosen: Int[np.ndarray, " steps"] | None = None) -> None:
-        """``chosen``: numbers of the steps that count, ascending; None: all."""
+    def __init__(self, path: Path, selected: Int[np.ndarray, " steps"] | None = None) -> None:
+        """Open the file; ``selected``: ascending numbers of the steps to use; None: all."""
         self._dataset = h5py.File(path, "r", locking=False, rdcc_nbytes=CHUNK_CACHE)["observations"]
-        self._chosen = chosen
+        self._selected = selected
         self.dtype = self._dataset.dtype
         self.shape = (
             len(self._dataset) if selected is None else len(selected),
