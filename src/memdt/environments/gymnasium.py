@@ -45,7 +45,7 @@ class Settings(BaseModel):
         default=None,
         min_length=1,
         description="arrays of a dict observation that are joined to one vector, in the order of "
-        "their names; null where observations are no dict",
+        "their names; null if observations are not a dict",
     )
 
     @field_validator("id")

@@ -54,30 +54,30 @@ class Settings(BaseModel):
     tasks: tuple[str, ...] = Field(
         default=("button-press-topdown-v3", "drawer-close-v3"),
         min_length=1,
-        description="played in turn: an episode's is tasks[seed % how many there are]",
+        description="names of the tasks; an episode plays tasks[seed % number of tasks]",
     )
-    goal_hidden: bool = Field(default=True, description="zeros in place of the goal, as in ML45")
+    goal_hidden: bool = Field(default=True, description="show zeros instead of the goal, as ML45")
     # Deviation D61: the paper does not say what success is.
     success: Literal["any_step", "last_step"] = Field(
         default="any_step",
         description="any_step: the first success ends the episode; "
-        "last_step: it runs to the time limit and is judged there",
+        "last_step: it runs to the time limit, and only the last step counts",
     )
-    time_limit: int = Field(default=500, gt=0, description="steps after which an episode is cut")
+    time_limit: int = Field(default=500, gt=0, description="steps after which an episode ends")
     # Deviation D62: the paper does not say which rewards are summed.
     reward: Literal["sparse", "dense"] = Field(
         default="sparse",
-        description="sparse: 1 for success and nothing else; dense: Meta-World's own, divided so "
-        "that no return is above 1",
+        description="sparse: 1 for success, else 0; dense: Meta-World's own, divided so that no "
+        "return exceeds 1",
     )
     # Deviation D63: the package gives metres.
     units: Literal["decimetres", "metres"] = Field(
         default="decimetres",
-        description="of places in observations; decimetres count from the middle of the workspace",
+        description="units of positions; decimetres count from the middle of the workspace",
     )
     # Deviation D64: the paper's episodes come from the scripted policies as they are.
     noise: float = Field(
-        default=0.1, ge=0, description="deviation of what is added to the collector's actions"
+        default=0.1, ge=0, description="standard deviation of the noise on the collector's actions"
     )
 
     @field_validator("tasks")

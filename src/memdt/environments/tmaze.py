@@ -52,7 +52,7 @@ class Settings(BaseModel):
     corridor_length: int = Field(default=28, ge=1, description="steps to the junction, L")
     # Deviation D1: the paper shows the flag one step before the junction, the public code at it.
     flag: Literal["at_junction", "before_junction"] = Field(
-        default="at_junction", description="where the flag is 1, in the first observation there"
+        default="at_junction", description="where the flag is 1, in the first observation only"
     )
     # Deviation D2: the paper and its code use one length, the later code draws lengths.
     corridor: Literal["fixed", "random"] = Field(
@@ -60,7 +60,7 @@ class Settings(BaseModel):
     )
     # Deviation D3: T = L + 2 as published leaves one step more than a solution needs.
     spare_steps: int = Field(
-        default=1, ge=0, description="steps that the time limit leaves beyond the shortest solution"
+        default=1, ge=0, description="steps of the time limit beyond the shortest solution"
     )
 
     mistakes: float = Field(

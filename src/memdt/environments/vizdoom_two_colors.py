@@ -50,14 +50,14 @@ class Settings(BaseModel):
     # Deviation D29: the paper says 5, the released scenario takes 8.
     acid_health: Literal[5, 8] = Field(default=8, description="health lost every 32 tics")
     # Deviation D30: 45 steps of two tics; a text in the released scenario says 45 tics.
-    pillar_tics: int = Field(default=90, ge=2, description="tics until the pillar is gone")
+    pillar_tics: int = Field(default=90, ge=2, description="tics until the pillar disappears")
     # Deviation D31: 2,100 in the paper; the released configuration says 10,000.
-    time_limit: int = Field(default=2100, ge=2, description="tics after which an episode is cut")
+    time_limit: int = Field(default=2100, ge=2, description="tics after which an episode ends")
     # More than the acid takes at once, so that the damage shows which items were touched.
     item_health: int = Field(default=25, ge=9, description="health that an item gives or takes")
     items: int = Field(default=10, ge=0, description="items of each colour at the start")
     item_tics: int = Field(
-        default=30, ge=1, description="tics between two new items, the colours in turn"
+        default=30, ge=1, description="tics between two new items; the colours take turns"
     )
     living_reward: float = Field(default=0.01, description="reward for each tic alive")
     frame_skip: int = Field(default=2, ge=1, description="tics that an action is held")
@@ -66,16 +66,16 @@ class Settings(BaseModel):
         default=0.10,
         ge=0,
         lt=1,
-        description="chance at each step that a lapse of the collector begins",
+        description="probability at each step that a lapse of the collector begins",
     )
     lapse_steps: int | None = Field(
-        default=90, ge=0, description="lapses begin in the first so many steps; null: in all"
+        default=90, ge=0, description="number of first steps in which lapses begin; null: all"
     )
     screen: Literal["320x180", "256x144"] = Field(
-        default="320x180", description="what the engine draws, width x height"
+        default="320x180", description="size of the engine's screen, width x height"
     )
-    width: int = Field(default=112, ge=8, description="of an observation, pixels")
-    height: int = Field(default=64, ge=8, description="of an observation, pixels")
+    width: int = Field(default=112, ge=8, description="width of an observation in pixels")
+    height: int = Field(default=64, ge=8, description="height of an observation in pixels")
 
 
 def make(settings: Settings) -> TwoColors:

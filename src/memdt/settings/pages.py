@@ -24,7 +24,7 @@ class FigureSettings(Frozen):
     experiments: tuple[str, ...] = Field(min_length=1)
     answers: Answers | None = None
     inputs: Literal["episodes", "curves", "attention", "recordings"] = "episodes"
-    clip: bool = Field(default=False, description="make an animated picture of it as well")
+    clip: bool = Field(default=False, description="also make an animation of it")
     headline: bool = Field(
         default=False, description="the figure that tells most: at the top of the report"
     )

@@ -1,6 +1,6 @@
-"""What a run may be told: frozen models that refuse unknown keys; JSON Schemas are made from them.
+"""The settings of a run, as frozen models that refuse unknown keys. They also define JSON Schemas.
 
-Settings say what shapes a result. Threads, memory, partitions and output folders are not settings;
+Settings are what shapes a result. Threads, memory, partitions and output folders are not settings;
 they belong to Snakemake's resources and profiles.
 """
 
@@ -65,16 +65,18 @@ def _types(annotation: Any) -> set[Any]:
 
 
 class DemonstrationSettings(Frozen):
-    """Base of the settings of a model that wants a demonstration of the same task or group."""
+    """Base of the settings of a model that reads a demonstration of the same task or group."""
 
-    demonstration_steps: int = Field(default=0, ge=0, description="steps of it; 0: none is shown")
+    demonstration_steps: int = Field(
+        default=0, ge=0, description="steps of the demonstration; 0: no demonstration"
+    )
     demonstration_part: Literal["first", "last"] = Field(
-        default="last", description="from the beginning of an episode, or to its end"
+        default="last", description="which steps of an episode it consists of"
     )
 
 
 class EnvironmentSettings(Frozen):
-    """Which environment, and how it is configured."""
+    """An environment and its configuration."""
 
     name: str = Field(description="the file under workflow/config/environments")
     module: str = Field(description="the module under src/memdt/environments")
@@ -85,12 +87,12 @@ class AdapterSettings(Frozen):
     """Which layers LoRA adapts, and how. Source: Hu et al. 2022; DT-Mem section 4.4."""
 
     layers: tuple[str, ...] = Field(
-        min_length=1, description="names of linear layers; * stands for anything, dots too"
+        min_length=1, description="names of linear layers; * matches anything, including dots"
     )
     # Deviation D47: DT-Mem prints neither alpha nor dropout; its public code has 1 and none.
-    rank: int = Field(default=4, gt=0, description="of the matrix that is added to a weight")
-    alpha: float = Field(default=16.0, gt=0, description="it is multiplied by alpha / rank")
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="of a layer's inputs to it")
+    rank: int = Field(default=4, gt=0, description="rank of the matrix added to a weight")
+    alpha: float = Field(default=16.0, gt=0, description="the matrix is scaled by alpha / rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout of the adapter's inputs")
 
 
 class TrainingSettings(Frozen):
@@ -103,18 +105,18 @@ class TrainingSettings(Frozen):
     updates_per_stage: tuple[Updates, ...] | None = Field(
         default=None,
         min_length=1,
-        description="updates of stage 1, 2, ...; the last value serves the rest",
+        description="updates of stage 1, 2, ...; later stages use the last value",
     )
     horizons: tuple[Count, ...] | None = Field(
         default=None,
         min_length=1,
-        description="a curriculum of horizons: stage k trains on the first so many steps of every "
-        "episode; null: on all of them",
+        description="a curriculum of horizons: number of first steps of every episode that stage "
+        "1, 2, ... trains on; null: all steps",
     )
     batch_size_per_stage: tuple[Count, ...] | None = Field(
         default=None,
         min_length=1,
-        description="episodes in a batch of stage 1, 2, ...; the last value serves the rest; "
+        description="episodes in a batch of stage 1, 2, ...; later stages use the last value; "
         "null: batch_size",
     )
     epochs_per_stage: Count | None = Field(default=None, description="instead of updates")
@@ -129,8 +131,8 @@ class TrainingSettings(Frozen):
     gradient_clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
     gradient_through_memory: Literal["full", "detached"] = Field(
         default="full",
-        description="full: one update a batch, gradient through all its segments; "
-        "detached: memory is cut and the optimiser steps after every segment",
+        description="full: one update per batch, with gradient through all its segments; "
+        "detached: memory is detached and weights are updated after every segment",
     )
     start: Literal["beginning", "random"] = Field(
         default="beginning", description="where in an episode training starts"
@@ -147,27 +149,27 @@ class TrainingSettings(Frozen):
         default=0,
         ge=0,
         le=10_000,
-        description="up to so many copies of a middle segment are inserted at random",
+        description="largest number of copies of a middle segment that are inserted at random",
     )
     write_cost: float = Field(
         default=0.0,
         ge=0,
-        description="charge for overwriting memory, times the mean openness of its gates; the "
-        "first segment writes for nothing",
+        description="cost of overwriting memory, times the mean openness of its gates; the "
+        "write of the first segment is free",
     )
     trainable: tuple[str, ...] = Field(
         default=("*",),
         min_length=1,
-        description="names of the parameters that are trained, * for anything; the rest is frozen",
+        description="names of trained parameters; * matches anything; the others are frozen",
     )
     adapter: AdapterSettings | None = Field(
-        default=None, description="LoRA: train adapters alone, merged at the end; null: none"
+        default=None, description="LoRA: train adapters only, and merge them at the end; null: none"
     )
     data_fraction: float = Field(
         default=1.0,
         gt=0,
         le=1,
-        description="share of each group's episodes to train on; a larger one holds a smaller one",
+        description="share of each group's episodes to train on; a larger share includes a smaller",
     )
     best_fraction: float = Field(
         default=1.0,
@@ -191,15 +193,17 @@ class TrainingSettings(Frozen):
     @model_validator(mode="after")
     def _one_way_of_freezing(self) -> TrainingSettings:
         if self.adapter is not None and self.trainable != ("*",):
-            raise ValueError("training.adapter freezes all else: leave training.trainable out")
+            raise ValueError(
+                "training.adapter freezes everything else: leave training.trainable out"
+            )
         return self
 
     @model_validator(mode="after")
     def _one_curriculum(self) -> TrainingSettings:
         if self.horizons is not None and (self.curriculum or self.start != "beginning"):
             raise ValueError(
-                "training.horizons is a curriculum of its own, from the beginning of episodes: it "
-                "needs training.curriculum: false and training.start: beginning"
+                "training.horizons is a curriculum of its own, and starts with the first steps of "
+                "episodes: it needs training.curriculum: false and training.start: beginning"
             )
         return self
 
@@ -236,8 +240,8 @@ class Condition(Frozen):
 
     memory_edit: Literal["none", "first_segment", "added_noise", "noise"] = Field(
         default="none",
-        description="what is done to the memory at every segment border: nothing; the memory of "
-        "the first segment is kept; white noise is added; memory is replaced by white noise",
+        description="what happens to the memory after every segment: nothing; it is replaced by "
+        "that of the first segment; white noise is added; it is replaced by white noise",
     )
     noise_scale: float = Field(default=1.0, ge=0, description="standard deviation of the noise")
     return_to_go_held: bool = Field(default=False, description="feed the target return throughout")
@@ -247,7 +251,7 @@ class Condition(Frozen):
         "before it is forgotten (RATE section 4.4)",
     )
     target_return: float | None = Field(
-        default=None, description="asked for at the first step; null: that of the evaluation"
+        default=None, description="return-to-go at the first step; null: that of the evaluation"
     )
     context_segments: Count | None = Field(
         default=None,
@@ -258,7 +262,7 @@ class Condition(Frozen):
         default=None, description="lengths of this condition; null: those of the evaluation"
     )
     full_context: bool = Field(
-        default=False, description="look back at as many segments as training did"
+        default=False, description="look back as many segments as training does"
     )
 
     @model_validator(mode="after")
@@ -274,7 +278,7 @@ class EvaluationSettings(Frozen):
     segments: Lengths = Field(description="lengths of the evaluation episodes in segments")
     episodes: Count = Field(description="episodes at each length")
     first_seed: Seed = Field(default=0, description="environment seeds count from here")
-    target_return: float = Field(description="return-to-go asked for at the first step")
+    target_return: float = Field(description="return-to-go at the first step")
     action_selection: Literal["greedy", "sampled"] = "greedy"
     conditions: dict[Word, Condition] = Field(default={"as_published": Condition()}, min_length=1)
     seed: Seed = Field(default=0, description="seed of sampled actions and memory noise")
@@ -283,8 +287,8 @@ class EvaluationSettings(Frozen):
 class ResolvedSettings(Frozen):
     """Base of settings that are whole: parts that belong to modules are checked by these."""
 
-    # Kept beside the full values, because only the modules know their defaults, and importing a
-    # model takes torch. Whoever replaces such a part must replace this as well.
+    # Stored with the full values, because only the modules know their defaults, and importing a
+    # model takes torch. Code that replaces such a part must replace this too.
     non_default: SkipJsonSchema[dict[str, dict[str, Any]] | None] = Field(
         default=None,
         description="by dotted key, what of such a part differs from its defaults; null: unknown, "
@@ -293,7 +297,7 @@ class ResolvedSettings(Frozen):
 
 
 class DatasetSettings(ResolvedSettings):
-    """What shapes the dataset of a configured environment; no experiment may change it."""
+    """The settings that shape the dataset of an environment; no experiment may change them."""
 
     environment: EnvironmentSettings
     dataset: dict[str, Any] = Field(description="checked by the Settings of the source's module")
@@ -325,7 +329,7 @@ class RunSettings(ResolvedSettings):
 
     @property
     def stages(self) -> int:
-        """Number of training stages, each a job of its own."""
+        """Number of training stages, each of which is a job."""
         if self.training.horizons is not None:
             return len(self.training.horizons)
         return self.training.segments if self.training.curriculum else 1

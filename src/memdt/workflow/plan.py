@@ -311,7 +311,7 @@ def _check_dataset(settings: DatasetSettings) -> None:
     for name in discovery.constant(SOURCES, source, "NEEDS"):
         if not discovery.defines("memdt.environments", module, name):
             what = f"the source {source!r} needs {name} in the environment {module!r}"
-            where = f"{environment_place(settings.environment.name)}: dataset.source"
+            where = f"{environment_path(settings.environment.name)}: dataset.source"
             raise UserError(what, where, f"name another source, or define {name} there")
     raw_files(settings)
     if discovery.defines(SOURCES, source, "check"):

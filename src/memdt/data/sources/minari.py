@@ -47,7 +47,7 @@ class Settings(Frozen):
     """The data set and the arrays to read."""
 
     source: str
-    id: str = Field(description="of the data set, such as cartpole/scripted-v0")
+    id: str = Field(description="id of the data set, such as cartpole/scripted-v0")
     root: str = Field(
         default="data/raw/minari",
         description="the folder that holds it; MINARI_DATASETS_PATH of the package minari",
@@ -56,11 +56,11 @@ class Settings(Frozen):
         default=None,
         min_length=1,
         description="arrays of a dict observation that are joined to one vector, in the order of "
-        "their names; null where observations are no dict",
+        "their names; null if observations are not a dict",
     )
     labels: str | None = Field(
         default=None,
-        description="an array under infos that is learnt instead of the actions; null: none",
+        description="array under infos to learn instead of the actions; null: none",
     )
 
 

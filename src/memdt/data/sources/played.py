@@ -36,22 +36,23 @@ class Settings(Frozen):
 
     source: str
     lengths: tuple[Annotated[int, Field(gt=0, le=10_000_000)], ...] = Field(
-        min_length=1, description="steps that the episodes are made to last; so many of each length"
+        min_length=1, description="lengths of the episodes, in steps"
     )
     episodes_per_length: int = Field(
-        gt=0, le=10_000_000, description="episodes of each of these lengths"
+        gt=0, le=10_000_000, description="number of episodes of each length"
     )
     only_successful: bool = Field(default=True, description="keep only episodes that succeed")
     keep_steps: int | None = Field(
         default=None,
         gt=0,
-        description="keep the first steps of an episode, which is played to its end; null: all",
+        description="number of first steps to keep of each episode; it is still played to its end "
+        "unless played_to_end is set; null: all",
     )
     played_to_end: int | None = Field(
         default=None,
         gt=0,
-        description="so many episodes are, at least; the others stop after the steps kept, and "
-        "are taken to earn later what those did in the mean; null: all are",
+        description="smallest number of episodes that are played to their end; the others stop "
+        "after the kept steps, and their later return is the mean of the former; null: all",
     )
     seed: Seed = Field(default=0, description="seed of the collection")
 
@@ -61,8 +62,8 @@ class Settings(Frozen):
             raise ValueError("dataset.played_to_end needs dataset.keep_steps")
         if self.played_to_end is not None and self.only_successful:
             raise ValueError(
-                "dataset.played_to_end needs dataset.only_successful: false, since success is "
-                "known at the end alone"
+                "dataset.played_to_end needs dataset.only_successful: false, since success is only "
+                "known at the end"
             )
         return self
 
