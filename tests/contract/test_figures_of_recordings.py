@@ -16,7 +16,7 @@ from memdt.errors import UserError
 from memdt.figures import clips
 from memdt.figures.interface import Clip, VariantFacts
 from memdt.figures.parts import films
-from memdt.settings.schema import FigureSettings
+from memdt.settings.pages import FigureSettings
 
 
 def test_choices_are_counted_in_pieces_of_time_by_group() -> None:

@@ -22,7 +22,7 @@ from memdt.results.metrics import write_metrics
 from memdt.results.published import published_cells
 from memdt.results.results import load_episodes
 from memdt.results.tables import build_table, write_table
-from memdt.settings import layers, resolve
+from memdt.settings import layers, pages, resolve
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ("walk", "later")
@@ -119,7 +119,7 @@ def forget_settings() -> None:
         layers.read_yaml,
         resolve.experiment_file,
         resolve.scale_file,
-        resolve.figures,
+        pages.figures,
         resolve.resolve,
         resolve.resolve_dataset,
         scale_comparison.published_scale,

@@ -1,9 +1,9 @@
-"""The columns of ``episodes.csv``, one row an evaluation episode.
+"""The columns of ``episodes.csv``, which has one row for each evaluation episode.
 
     condition,segments,episode,environment_seed,return,steps[,success][,score],group[,measures]
 
-``success`` (0 or 1) and ``score`` stand there where the environment knows them
-(`environments/task.py`), measures are what it counts.
+``success`` (0 or 1) and ``score`` are present if the environment defines them
+(`environments/task.py`). Measures are numbers that the environment counts.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 FIRST = ("condition", "segments", "episode", "environment_seed", "return", "steps")
 GROUP = "group"  # after the outcomes, before the measures
 TEXTS = ("condition", GROUP)
-REAL = ("return", "score")  # six digits; all else are whole numbers
+REAL = ("return", "score")  # written with six digits; other numbers are integers
 
 Row = Mapping[str, Any]
 
 
 def columns(outcomes: Sequence[str], measures: Sequence[str]) -> tuple[str, ...]:
-    """All columns, in their order."""
+    """Return all columns, in order."""
     return (*FIRST, *outcomes, GROUP, *measures)
 
 
 def text(rows: Sequence[Row], outcomes: Sequence[str], measures: Sequence[str]) -> str:
-    """The table as CSV; the same rows give the same bytes."""
+    """Return the table as CSV; the same rows give the same bytes."""
     names = columns(outcomes, measures)
     lines = [",".join(names), *(",".join(_cell(name, row[name]) for name in names) for row in rows)]
     return "".join(f"{line}\n" for line in lines)

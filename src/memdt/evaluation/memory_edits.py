@@ -1,7 +1,7 @@
-"""What may be done to a memory at a segment border during a rollout.
+"""Edits of the memory between two segments of a rollout.
 
-Source: RATE section 5.2 (Figure 5) and Table 6: the first segment's memory kept, noise added to the
-memory, memory replaced by noise. An edit is part of the condition, not a second rollout.
+Source: RATE section 5.2 (Figure 5) and Table 6: memory is replaced by that of the first segment, or
+by noise, or noise is added to it. An edit is part of the evaluation condition.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from memdt.settings.schema import Condition
 
 @dataclass
 class MemoryEdit:
-    """Applied to the memory at each segment border, in order."""
+    """Applies the edit of a condition to the memory of each segment, in order."""
 
     condition: Condition
     generator: torch.Generator
     first: Memory | None = None  # the memory after the first segment
 
     def __call__(self, memory: Memory) -> Memory:
-        """The memory that the next segment starts from."""
+        """Return the memory that the next segment starts from."""
         kind = self.condition.memory_edit
         if kind == "first_segment":
             self.first = memory if self.first is None else self.first
@@ -42,5 +42,5 @@ class MemoryEdit:
             self.first = self.first.rows(rows)
 
     def _noise(self, tensor: Tensor) -> Tensor:
-        drawn = torch.randn(tensor.shape, generator=self.generator, device=tensor.device)
-        return self.condition.noise_scale * drawn
+        noise = torch.randn(tensor.shape, generator=self.generator, device=tensor.device)
+        return self.condition.noise_scale * noise

@@ -15,7 +15,7 @@ from memdt.errors import UserError
 from memdt.figures.drawing import gather
 from memdt.figures.interface import Clip
 from memdt.files import atomic_path
-from memdt.settings.resolve import figures
+from memdt.settings.pages import figures
 
 MOST_BYTES = 2_000_000
 LAST = 2000  # milliseconds for which the end stays

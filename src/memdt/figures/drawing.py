@@ -29,9 +29,9 @@ from memdt.files import atomic_path
 from memdt.results.published import published_cells
 from memdt.results.results import load_curves, load_episodes
 from memdt.settings.layers import flatten
-from memdt.settings.resolve import figures, resolve
+from memdt.settings.pages import FigureSettings, figures
+from memdt.settings.resolve import resolve
 from memdt.settings.runs import recorded_for, seeds_of
-from memdt.settings.schema import FigureSettings
 
 ATTENTION_KEYS = (
     "memory_tokens", "cache", "segment_length", "hint_start", "hint_stop", "decision_step",

@@ -33,7 +33,8 @@ from memdt.errors import UserError
 from memdt.evaluation.recordings import Recording
 from memdt.results.published import Cell
 from memdt.settings.layers import explain
-from memdt.settings.schema import FigureSettings, Frozen
+from memdt.settings.pages import FigureSettings
+from memdt.settings.schema import Frozen
 
 OptionsModel = TypeVar("OptionsModel", bound=Frozen)
 

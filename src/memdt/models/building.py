@@ -12,7 +12,7 @@ from memdt.settings.schema import InputSettings, RunSettings
 
 
 def build_policy(settings: RunSettings, weights_seed: int) -> Policy:
-    """The model named in the settings, its weights drawn from the seed."""
+    """Build the model named in the settings, with weights drawn from ``weights_seed``."""
     module = discovery.load("memdt.models", settings.model["name"])
     spaces = Task.of(settings.environment).spaces
     torch.manual_seed(weights_seed)

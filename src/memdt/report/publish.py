@@ -28,9 +28,9 @@ from memdt.report.cost import newest_commit, with_measured
 from memdt.report.report_view import FigureView, TableView
 from memdt.report.scoreboard import OURS, PAPERS, with_places
 from memdt.results.claims import read_claims
-from memdt.settings.layers import environment_title, read_file
+from memdt.settings.layers import environment_title
+from memdt.settings.pages import findings
 from memdt.settings.resolve import scale_file
-from memdt.settings.schema import FindingsFile
 
 FOLDER = Path("docs/results")
 RECORD = FOLDER / "record.json"
@@ -176,14 +176,14 @@ def _findings(claims: pd.DataFrame) -> list[dict[str, str]]:
             "verdict": str(decided.loc[one.claim, "verdict"]),
             "seeds": str(decided.loc[one.claim, "seeds"]),
         }
-        for one in read_file("", "findings", FindingsFile).findings
+        for one in findings()
         if one.claim in decided.index
     ]
 
 
 def _readme_block(record: dict[str, Any]) -> str:
     """What stands between the marks of the README: one figure and the table of findings."""
-    order = [one.claim for one in read_file("", "findings", FindingsFile).findings]
+    order = [one.claim for one in findings()]
     rows = [
         (order.index(one["claim"]), one, stem, page)
         for stem, page in record["pages"].items()

@@ -32,17 +32,17 @@ from memdt.results import tables
 from memdt.results.claims import by_sentence, count_tested, read_claims
 from memdt.results.outcomes import FAILS
 from memdt.settings.layers import available
+from memdt.settings.pages import FigureSettings, figures
 from memdt.settings.resolve import (
     environment_of,
     experiment_file,
-    figures,
     lineage,
     resolve,
     resolve_dataset,
     variants_of,
 )
 from memdt.settings.runs import seeds_of
-from memdt.settings.schema import ExperimentFile, FigureSettings
+from memdt.settings.schema import ExperimentFile
 
 # How a verdict looks; a test holds the words against those that can occur.
 TONES = {

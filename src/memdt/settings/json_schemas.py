@@ -16,15 +16,8 @@ from memdt import discovery
 from memdt.errors import UserError
 from memdt.files import write_text
 from memdt.settings.layers import EXTENDS, TITLE
-from memdt.settings.schema import (
-    ExperimentFile,
-    FigureSettings,
-    FindingsFile,
-    ModelFile,
-    RunSettings,
-    ScaleFile,
-    Selection,
-)
+from memdt.settings.pages import FigureSettings, FindingsFile
+from memdt.settings.schema import ExperimentFile, ModelFile, RunSettings, ScaleFile, Selection
 
 FOLDER = Path("workflow/schemas")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from memdt import paths
+from memdt.settings.pages import FigureSettings
 from memdt.settings.remembered import resolve
 from memdt.settings.resolve import variants_of
-from memdt.settings.schema import FigureSettings
 
 RECORDED = {"attention": paths.attention, "recordings": paths.recording}
 

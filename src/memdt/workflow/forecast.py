@@ -16,8 +16,9 @@ from typing import Any
 
 from memdt import paths
 from memdt.provenance import read_manifest, read_measured
+from memdt.settings.pages import figures
 from memdt.settings.remembered import resolve
-from memdt.settings.resolve import figures, resolve_dataset
+from memdt.settings.resolve import resolve_dataset
 from memdt.settings.runs import Run, recorded_for, runs
 from memdt.workflow import costs, disk, plan
 from memdt.workflow.observations import observation_of, size_of

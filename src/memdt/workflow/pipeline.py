@@ -19,7 +19,8 @@ from memdt.files import write_text
 from memdt.settings.composition import components
 from memdt.settings.layers import available
 from memdt.settings.learners import learner_of
-from memdt.settings.resolve import figures, selection
+from memdt.settings.pages import figures
+from memdt.settings.resolve import selection
 from memdt.workflow import digests, plan
 
 FILE = Path("dvc.yaml")
@@ -122,7 +123,7 @@ def _runs(experiment: str) -> dict[str, Any]:
 
 def _report(experiments: Sequence[str]) -> dict[str, Any]:
     drawn = plan.figures_of(experiments)
-    of_runs = ("dataset", *RUN_STEPS, *RECORDING_STEPS.values())
+    of_runs = ("agent", "dataset", *RUN_STEPS, *RECORDING_STEPS.values())
     steps = [step for step in digests.ENTRIES if step not in of_runs]
     named = {"figure": tuple(plan.figure_module(name) for name in drawn)}
     data = [_of(paths.experiment_folder(SCALE, name)) for name in experiments]
