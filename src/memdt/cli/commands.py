@@ -206,14 +206,14 @@ class CancelJobs:
         """Cancel, wait until they are gone, and tell how many there were."""
         from memdt.workflow import guard, slurm
 
-        found = slurm.jobs()
-        if found is None:
+        submitted = slurm.jobs()
+        if submitted is None:
             raise UserError("squeue gives no answer here", "SLURM", "go to a login node")
         if guard.is_anyone_here():
             what = "Snakemake is at work in this folder and would submit them again"
             raise UserError(what, "", "stop it by Ctrl-C: it cancels its jobs")
-        slurm.cancel(found)
-        print(f"{slurm.count(found)} cancelled")
+        slurm.cancel(submitted)
+        print(f"{slurm.count(submitted)} cancelled")
 
 
 VERBS: dict[str, Any] = {

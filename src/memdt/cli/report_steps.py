@@ -70,9 +70,9 @@ class Claims(ReportStep):
         from memdt.results import claims, published, sequential
 
         scale = self.scale_name
-        found = {name: _episodes_for_table(scale, name) for name in self.counted}
+        episodes = {name: _episodes_for_table(scale, name) for name in self.counted}
         verdicts = claims.evaluate_claims(
-            claims.load_claims(), found, published.published_cells(), sequential.load_looks()
+            claims.load_claims(), episodes, published.published_cells(), sequential.load_looks()
         )
         claims.write_claims(verdicts, self.out or paths.claims(scale))
 

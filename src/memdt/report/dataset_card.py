@@ -157,8 +157,8 @@ def _lines(store: EpisodeStore, task: Task, path: Path, metadata: dict[str, str]
 def _simulators(metadata: dict[str, str]) -> dict[str, str]:
     """With which releases the episodes were played, where the environment has a simulator."""
     versions = json.loads(metadata.get("versions", "{}"))
-    told = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return {"simulator": told} if told else {}
+    simulators = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return {"simulator": simulators} if simulators else {}
 
 
 def _behaviour_policy(task: Task, dataset: Mapping[str, Any]) -> dict[str, str]:

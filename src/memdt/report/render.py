@@ -53,7 +53,7 @@ def render(scale: str, experiments: Sequence[str], out: Path | None = None) -> P
 
 def environment(path: Path) -> jinja2.Environment:
     """The template's environment: everything is escaped, and a misspelt name is an error."""
-    found = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -61,14 +61,14 @@ def environment(path: Path) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     known = {one.id for one in read_deviations()}
-    found.filters |= {
+    templates.filters |= {
         "prose": lambda text: prose(text, known),
         "tone": report_view.TONES.__getitem__,
         "mark": lambda word: report_view.MARKS.get(word, report_view.UNDECIDED_MARK),
         "words": words,
         "link": _linker(path),
     }
-    return found
+    return templates
 
 
 def _frame(scale: str, path: Path) -> dict[str, Any]:
@@ -120,8 +120,8 @@ def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> di
 
 def prose(text: str, deviations: set[str]) -> Markup:
     """A sentence of ours as HTML: escaped, with `code` in backticks, and D7 linked to its entry."""
-    told = _CODE.sub(r"<code>\1</code>", str(escape(text)))
-    return Markup(_DEVIATION.sub(lambda found: _entry(found[1], deviations), told))  # noqa: S704
+    html = _CODE.sub(r"<code>\1</code>", str(escape(text)))
+    return Markup(_DEVIATION.sub(lambda match: _entry(match[1], deviations), html))  # noqa: S704
 
 
 def _entry(name: str, deviations: set[str]) -> str:

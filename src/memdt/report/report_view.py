@@ -1,6 +1,6 @@
 """What the report says, as plain values: one function a section, each from files that are there.
 
-Between everything that was written before and the template. What has not run is told as such and
+Between everything that was written before and the template. What has not run is marked as such and
 never left out; nothing here asks a clock or counts on an order that files do not have.
 """
 
@@ -109,17 +109,17 @@ class FigureView:
 
 def load_records(scale: str, experiments: Iterable[str]) -> pd.DataFrame:
     """The manifests of the experiments, and of those whose checkpoints they evaluate."""
-    wanted = {name: None for name in experiments}
-    for name in list(wanted):
-        wanted.update(dict.fromkeys(source for source, _ in trained_as(name, scale).values()))
-    return job_manifests.load_records(scale, {name: seeds_of(scale, name) for name in wanted})
+    trained = {name: None for name in experiments}
+    for name in list(trained):
+        trained.update(dict.fromkeys(source for source, _ in trained_as(name, scale).values()))
+    return job_manifests.load_records(scale, {name: seeds_of(scale, name) for name in trained})
 
 
 def trained_as(experiment: str, scale: str) -> dict[str, tuple[str, str]]:
     """The experiment and variant whose checkpoints each variant is evaluated with."""
     variants = variants_of(experiment, scale)
-    found = {variant: resolve(experiment, variant, scale) for variant in variants}
-    return {variant: (one.experiment, one.variant) for variant, one in found.items()}
+    resolved = {variant: resolve(experiment, variant, scale) for variant in variants}
+    return {variant: (one.experiment, one.variant) for variant, one in resolved.items()}
 
 
 @dataclass(frozen=True)
@@ -173,9 +173,9 @@ def _table_view(scale: str, name: str, records: pd.DataFrame | None) -> TableVie
         laid_out = blocks(table, settings.table, runs)
         counts = counted(table.loc[tables.printed_cells(table), "verdict"])
         spread = int(tables.cells_of_sentences(table).sum())
-    told = differences(name, scale) if laid_out else []
+    changes = differences(name, scale) if laid_out else []
     command = f"snakemake --cores all {path}"
-    return TableView(name, settings, path, command, laid_out, counts, spread, told)
+    return TableView(name, settings, path, command, laid_out, counts, spread, changes)
 
 
 def figure_views(scale: str, experiments: Sequence[str]) -> list[FigureView]:
@@ -191,11 +191,13 @@ def _figure_view(scale: str, name: str, settings: FigureSettings, shown: bool) -
     drawing = None
     if shown and path.is_file():
         drawing = inline(path.read_text(encoding="utf-8"), name, settings.title)
-    told = [one for e in settings.experiments for one in differences(e, scale)] if drawing else []
-    told = list(dict.fromkeys(told))
+    changes = (
+        [one for e in settings.experiments for one in differences(e, scale)] if drawing else []
+    )
+    changes = list(dict.fromkeys(changes))
     moving = paths.clip(scale, name)
     clip = inline_clip(moving) if drawing and settings.clip and moving.is_file() else None
-    return FigureView(name, settings, path, f"snakemake --cores all {path}", drawing, clip, told)
+    return FigureView(name, settings, path, f"snakemake --cores all {path}", drawing, clip, changes)
 
 
 def dataset_cards(scale: str, experiments: Iterable[str]) -> list[DatasetCard]:

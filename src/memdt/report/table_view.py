@@ -104,13 +104,13 @@ def _block(cells: pd.DataFrame, title: str, runs: Runs) -> BlockView:
     columns, rows = (list(dict.fromkeys(cells[side])) for side in ("column", "row"))
     if all(row.isdecimal() for row in rows):
         rows.sort(key=int)
-    found = {(one["row"], one["column"]): _cell(one, runs) for one in cells.to_dict("records")}
+    grid = {(one["row"], one["column"]): _cell(one, runs) for one in cells.to_dict("records")}
     return BlockView(
         title,
         ours=bool((cells["origin"] == "ours").all()),
         columns=tuple(words(column) for column in columns),
         rows=tuple(
-            (words(row), tuple(found.get((row, column)) for column in columns)) for row in rows
+            (words(row), tuple(grid.get((row, column)) for column in columns)) for row in rows
         ),
     )
 
@@ -149,10 +149,10 @@ def _seeds(cell: Mapping[str, object], runs: Runs) -> list[SeedView]:
         return []
     numbers, values = (str(cell[name]).split(";") for name in ("seed_numbers", "per_seed"))
     nothing = RunView("", "")
-    found = [runs.get((str(cell["variant"]), number), nothing) for number in numbers]
+    views = [runs.get((str(cell["variant"]), number), nothing) for number in numbers]
     return [
         SeedView(number, _number(float(value)), **vars(run))
-        for number, value, run in zip(numbers, values, found, strict=True)
+        for number, value, run in zip(numbers, values, views, strict=True)
     ]
 
 
