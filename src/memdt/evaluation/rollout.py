@@ -19,7 +19,7 @@ from torch import Tensor
 
 from memdt.data.segments import Segment
 from memdt.evaluation.memory_edits import MemoryEdit
-from memdt.models.interface import Choice, Memory, Policy, Segmentation, Step
+from memdt.models.interface import Choice, Memory, Policy, Segmentation, SequencePolicy, Step
 from memdt.progress import Progress
 from memdt.settings.schema import Condition
 
@@ -97,6 +97,8 @@ class Rollout:
         alive = self.alive = np.arange(count)
         protocol = self.protocol
         cut = Segmentation(protocol.segment_length, protocol.context_steps, self._at_border)
+        if protocol.condition.memory_edit == "initial" and isinstance(self.policy, SequencePolicy):
+            self.edit.initial = self.policy.memory_after(self.demonstration, count)
         state = self.policy.begin(count, self.demonstration, cut)
         step = 0
         while alive.size:

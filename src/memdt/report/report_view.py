@@ -53,6 +53,7 @@ TONES = {
     "print too wide": "open",
     "too few seeds": "open",
     "not run": "none",
+    "waiting": "none",
     "no published number": "none",
 }
 ORIGINS = {"paper": "What the papers claim", "ours": "Questions of this project"}

@@ -84,6 +84,11 @@ class TrainingSettings(Frozen):
     start: Literal["beginning", "random"] = Field(
         default="beginning", description="where in an episode training starts"
     )
+    action_loss: Literal["all", "balanced", "last"] = Field(
+        default="all",
+        description="all: every action counts alike; balanced: inversely to how often it is taken; "
+        "last: only the last action of an episode or window counts",
+    )
     memory_noise: float = Field(
         default=0.0, ge=0, description="deviation of the noise added to memory between segments"
     )
@@ -149,10 +154,14 @@ class TrainingSettings(Frozen):
 class Condition(Frozen):
     """One way of evaluating a checkpoint. Source: RATE section 5.2 and Table 6."""
 
-    memory_edit: Literal["none", "first_segment", "added_noise", "noise"] = Field(
+    memory_edit: Literal["none", "first_segment", "added_noise", "noise", "initial"] = Field(
         default="none",
         description="what is done to the memory at every segment border: nothing; the memory of "
-        "the first segment is kept; white noise is added; memory is replaced by white noise",
+        "the first segment is kept; white noise is added; memory is replaced by white noise; it "
+        "becomes what it is at the start of an episode, cached states included",
+    )
+    erased_tokens: tuple[int, ...] = Field(
+        default=(), description="memory tokens (or slots) made 0 at every segment border, from 0 on"
     )
     noise_scale: float = Field(default=1.0, ge=0, description="standard deviation of the noise")
     return_to_go_held: bool = Field(default=False, description="feed the target return throughout")
@@ -183,6 +192,9 @@ class EvaluationSettings(Frozen):
     action_selection: Literal["greedy", "sampled"] = "greedy"
     conditions: dict[str, Condition] = {"as_published": Condition()}
     seed: int = Field(default=0, ge=0, description="seed of sampled actions and memory noise")
+    attention: bool = Field(
+        default=False, description="keep shares of attention (evaluation/attention_shares.py) too"
+    )
 
 
 class ResolvedSettings(Frozen):
