@@ -2,8 +2,8 @@
 
     condition,segments,episode,environment_seed,return,steps[,success][,score],group[,measures]
 
-``success`` (0 or 1) and ``score`` are present if the environment defines them
-(`environments/task.py`). Measures are numbers that the environment counts.
+``success`` (0 or 1) and ``score`` stand there where the environment knows them
+(`environments/task.py`), measures are what it counts; ATTENTION follows where it is asked for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 FIRST = ("condition", "segments", "episode", "environment_seed", "return", "steps")
 GROUP = "group"  # after the outcomes, before the measures
 TEXTS = ("condition", GROUP)
-REAL = ("return", "score")  # written with six digits; other numbers are integers
+# Of the whole run, the same in each of its rows; where `evaluation.attention` asks for them.
+ATTENTION = ("write_on_steps", "write_on_read", "steps_on_read_gain")
+REAL = ("return", "score", *ATTENTION)  # six digits; all else are whole numbers
 
 Row = Mapping[str, Any]
 

@@ -51,22 +51,30 @@ def evaluate_run(job: EvaluationJob) -> None:
     """
     started = (time.perf_counter(), time.process_time())
     policy = load_policy(job.settings, job.checkpoint)
-    demonstrations = load_demonstrations(job.settings, job.dataset, policy)
-    evaluation = job.settings.evaluation
+    shown = load_demonstrations(job.settings, job.dataset)
+    looks = _attention(job, policy)
     rows = [
-        row
-        for name, condition in evaluation.conditions.items()
-        for segments in condition.segments or evaluation.segments
-        for row in _rows(job, policy, demonstrations, name, condition, segments)
+        {**row, **looks}
+        for case in _cases(job.settings)
+        for row in _rows(job, policy, shown, *case)
     ]
     task = Task.of(job.settings.environment)
-    write_text(job.out, episode_table.text(rows, task.outcomes, task.measures))
-    content = manifest(
+    write_text(job.out, episode_table.text(rows, task.outcomes, (*task.measures, *looks)))
+    made = manifest(
         job.seed, str(default_device()), [job.out],
         settings_digest=digest(slices.evaluate(job.settings)), source_digest=job.source_digest,
         settings=slices.evaluate(job.settings, full=True),
     )  # fmt: skip
     write_manifest(job.out.with_name("evaluation_manifest.json"), content, measured(started))
+
+
+def _attention(job: EvaluationJob, policy: Policy) -> dict[str, float]:
+    """Where the policy looks, as numbers, if the settings ask for them."""
+    if not job.settings.evaluation.attention:
+        return {}
+    from memdt.evaluation.attention_shares import attention_shares  # which plays by this module
+
+    return attention_shares(job.settings, policy, job.seed)
 
 
 def load_policy(settings: RunSettings, checkpoint: Path) -> Policy:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from memdt.data.segments import Segment
 from memdt.evaluation.memory_edits import MemoryEdit
-from memdt.models.interface import Choice, Memory, Policy, Segmentation, Step
+from memdt.models.interface import Choice, Memory, Policy, Segmentation, SequencePolicy, Step
 from memdt.progress import Progress
 from memdt.settings.schema import Condition
 
@@ -103,11 +103,11 @@ class Rollout:
         observations, info = self.environment.reset(seed=list(seeds))  # type: ignore[arg-type]
         alive = self.alive = np.arange(count)
         protocol = self.protocol
-        segmentation = Segmentation(
-            protocol.segment_length, protocol.context_steps, self._at_border
-        )  # fmt: skip
-        state = self.policy.begin(count, self.demonstration, segmentation)
-        time = 0
+        cut = Segmentation(protocol.segment_length, protocol.context_steps, self._at_border)
+        if protocol.condition.memory_edit == "initial" and isinstance(self.policy, SequencePolicy):
+            self.edit.initial = self.policy.memory_after(self.demonstration, count)
+        state = self.policy.begin(count, self.demonstration, cut)
+        step = 0
         while alive.size:
             if protocol.condition.return_to_go_restarts and time % protocol.segment_length == 0:
                 earlier = returns.copy()

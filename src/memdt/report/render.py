@@ -24,7 +24,7 @@ from memdt.files import write_text
 from memdt.report import cost, job_manifests, report_view
 from memdt.report.deviations import read_deviations
 from memdt.report.scale_comparison import published_scale
-from memdt.report.scoreboard import STATES
+from memdt.results.published import published_cells, waiting
 from memdt.results.verdicts import RULES
 from memdt.settings.files import scale_file
 
@@ -103,6 +103,7 @@ def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> di
         "claims": claims,
         "cell_counts": _sum(table.counts for table in tables),
         "cells_of_sentences": sum(table.of_sentences for table in tables),
+        "waiting_numbers": waiting(published_cells()),
         "rules": RULES,
         "states": STATES,
         "tables": tables,

@@ -53,6 +53,7 @@ TONES = {
     "print too wide": "open",
     "too few seeds": "open",
     "not run": "none",
+    "waiting": "none",
     "no published number": "none",
 }
 # What stands in a table's cell: read at a glance, in colour and without it.

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from memdt.errors import UserError, closest
 from memdt.results.evidence import Evidence, Quantity, first_problem
 from memdt.results.outcomes import Outcome, every, some
+from memdt.results.parameter_tests import ParameterDifference
 from memdt.results.quantity_tests import ELEMENTARY, Test
 
 
@@ -103,13 +104,39 @@ class Untested(Test):
         return []
 
 
+class Waiting(Test):
+    """`waiting`: a claim about a system that is not built yet.
+
+    ``for`` names the system; ``test``, where it is given, will decide the claim, and is read now.
+    """
+
+    system: str = Field(alias="for", min_length=1)
+    test: dict[str, Any] | None = None
+
+    @classmethod
+    def parse(cls, data: Any) -> Test:
+        """Read it, and the test to come."""
+        found = cls.model_validate(data)
+        if found.test is not None:
+            parse_test(found.test)
+        return found
+
+    def _judge(self, evidence: Evidence, level: float) -> Outcome:
+        return Outcome(f"waits for {self.system}", missing=True, waits_for=self.system)
+
+    def _quantities(self) -> list[Quantity]:
+        return []
+
+
 VOCABULARY: Mapping[str, type[Test]] = {
     **ELEMENTARY,
     "all": All,
     "any": AnyOf,
     "every": Every,
     "some": Some,
+    "parameters": ParameterDifference,
     "untested": Untested,
+    "waiting": Waiting,
 }
 
 

@@ -29,6 +29,7 @@ from memdt.results.outcomes import (
     NOT_RUN,
     TOO_FEW,
     UNDECIDED,
+    WAITING,
     Outcome,
 )
 from memdt.results.power import Printed, power, printed_cells
@@ -39,7 +40,7 @@ from memdt.results.statistics import holm
 
 CLAIM_COLUMNS = (
     "id", "text", "sentence", "source", "origin", "experiment", "test", "verdict", "seeds",
-    "fewest_seeds", "power", "p_holds", "p_fails", "evidence",
+    "fewest_seeds", "power", "p_holds", "p_fails", "waits_for", "evidence",
 )  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def count_tested(frame: pd.DataFrame) -> int:
 
 def by_sentence(frame: pd.DataFrame) -> list[str]:
     """One verdict a sentence: parts of the same sentence hold together or not at all."""
-    order = (FAILS, NOT_RUN, AT_CEILING, AT_FLOOR, TOO_FEW, UNDECIDED)
+    order = (FAILS, WAITING, NOT_RUN, AT_CEILING, AT_FLOOR, TOO_FEW, UNDECIDED)
     groups = frame.groupby("sentence", sort=False)["verdict"]
     return [next((word for word in order if word in set(parts)), HOLDS) for _, parts in groups]
 
@@ -161,7 +162,7 @@ def _corrected(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _untested(outcome: Outcome) -> bool:
-    return outcome.verdict == NOT_RUN
+    return outcome.verdict in (NOT_RUN, WAITING)
 
 
 def _row(claim: Claim, outcome: Outcome, printed: Printed) -> dict[str, str]:
@@ -177,5 +178,6 @@ def _row(claim: Claim, outcome: Outcome, printed: Printed) -> dict[str, str]:
         "power": power(test, claim.experiment, printed, outcome.fewest),
         "p_holds": f"{outcome.p_holds:.4f}" if known else "",
         "p_fails": f"{outcome.p_fails:.4f}" if known else "",
+        "waits_for": outcome.waits_for,
         "evidence": outcome.evidence,
     }

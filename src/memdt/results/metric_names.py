@@ -1,8 +1,9 @@
 """Parse the names of metrics that a table, a claim or a figure may show.
 
     return, steps                the mean over episodes
-    success, score               the mean of an environment's outcome (environments/task.py)
-    tics                         the mean of anything else that it counts (its MEASURES)
+    success, score               and that of what an environment says of it (environments/task.py)
+    tics                         and that of whatever else it counts (its MEASURES)
+    write_on_steps               where a run's memory tokens look (evaluation/attention_shares.py)
     share of a against b         a / (a + b), each summed over the episodes
     return (red)                 over the episodes of one group (`group` in the environment)
     return imbalance             the difference between the values of the groups
@@ -26,6 +27,7 @@ from pydantic import AfterValidator
 from memdt import discovery
 from memdt.environments.outcomes import OUTCOMES
 from memdt.errors import UserError, closest
+from memdt.evaluation.episode_table import ATTENTION
 
 EVERYWHERE = ("return", "steps")
 _SHAPE = re.compile(
@@ -93,7 +95,7 @@ def parse(name: str) -> MetricName:
     refuse_unknown(
         name,
         metric,
-        _all_measures() if metric.after else (*OUTCOMES, *EVERYWHERE, *_all_measures()),
+        _all_measures() if metric.after else (*OUTCOMES, *EVERYWHERE, *_all_measures(), *ATTENTION),
     )
     return metric
 
@@ -119,7 +121,7 @@ def columns_of(environment: str) -> tuple[str, ...]:
         for name, function in OUTCOMES.items()
         if discovery.defines("memdt.environments", environment, function)
     )
-    return (*outcomes, *EVERYWHERE, *measures_of(environment))
+    return (*outcomes, *EVERYWHERE, *measures_of(environment), *ATTENTION)
 
 
 @cache

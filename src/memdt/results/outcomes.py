@@ -19,17 +19,19 @@ LEVEL = 0.05
 MINIMUM_SEEDS = 3
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
+WAITING = "waiting"
 AT_CEILING, AT_FLOOR, TOO_FEW = "at the ceiling", "at the floor", "cannot be decided"
-VERDICTS = (HOLDS, FAILS, AT_CEILING, AT_FLOOR, UNDECIDED, TOO_FEW, NOT_RUN)
+VERDICTS = (HOLDS, FAILS, AT_CEILING, AT_FLOOR, UNDECIDED, TOO_FEW, NOT_RUN, WAITING)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The p-values of one test, or of several together, and the numbers behind them.
 
-    ``seeds`` is the smallest number of seeds behind any part, ``fewest`` the smallest number with
-    which the test could hold if every run supported it. ``missing`` means that some part has not
-    run. ``limit`` means that a side had no room to move: `at the ceiling`, `at the floor` or blank.
+    ``seeds`` is the smallest number of seeds that stand behind any part, ``fewest`` the smallest
+    with which the test could hold if every run went its way. ``missing`` says that some part has
+    not run, ``waits_for`` what has to be built first, ``limit`` that a side had no room to move:
+    `at the ceiling`, `at the floor` or nothing.
     """
 
     evidence: str
@@ -39,6 +41,7 @@ class Outcome:
     fewest: float = 0
     missing: bool = False
     limit: str = ""
+    waits_for: str = ""
 
     @property
     def verdict(self) -> str:
@@ -47,6 +50,8 @@ class Outcome:
             return HOLDS
         if self.p_fails <= LEVEL:
             return FAILS
+        if self.waits_for:
+            return WAITING
         if self.missing:
             return NOT_RUN
         if self.limit:
@@ -101,6 +106,7 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
         seeds=min(one.seeds for one in outcomes),
         missing=any(one.missing for one in outcomes),
         limit=next((one.limit for one in outcomes if one.limit), ""),
+        waits_for=next((one.waits_for for one in outcomes if one.waits_for), ""),
     )
 
 

@@ -137,10 +137,10 @@ class TrainingSettings(Frozen):
     start: Literal["beginning", "random"] = Field(
         default="beginning", description="where in an episode training starts"
     )
-    window_draw: Literal["by_episode", "by_length"] = Field(
-        default="by_episode",
-        description="start random: windows come from all episodes alike, or from each in "
-        "proportion to its steps",
+    action_loss: Literal["all", "balanced", "last"] = Field(
+        default="all",
+        description="all: every action counts alike; balanced: inversely to how often it is taken; "
+        "last: only the last action of an episode or window counts",
     )
     memory_noise: float = Field(
         default=0.0, ge=0, description="deviation of the noise added to memory between segments"
@@ -238,10 +238,14 @@ class InputSettings(Frozen):
 class Condition(Frozen):
     """One way of evaluating a checkpoint. Source: RATE section 5.2 and Table 6."""
 
-    memory_edit: Literal["none", "first_segment", "added_noise", "noise"] = Field(
+    memory_edit: Literal["none", "first_segment", "added_noise", "noise", "initial"] = Field(
         default="none",
-        description="what happens to the memory after every segment: nothing; it is replaced by "
-        "that of the first segment; white noise is added; it is replaced by white noise",
+        description="what is done to the memory at every segment border: nothing; the memory of "
+        "the first segment is kept; white noise is added; memory is replaced by white noise; it "
+        "becomes what it is at the start of an episode, cached states included",
+    )
+    erased_tokens: tuple[int, ...] = Field(
+        default=(), description="memory tokens (or slots) made 0 at every segment border, from 0 on"
     )
     noise_scale: float = Field(default=1.0, ge=0, description="standard deviation of the noise")
     return_to_go_held: bool = Field(default=False, description="feed the target return throughout")
@@ -280,8 +284,11 @@ class EvaluationSettings(Frozen):
     first_seed: Seed = Field(default=0, description="environment seeds count from here")
     target_return: float = Field(description="return-to-go at the first step")
     action_selection: Literal["greedy", "sampled"] = "greedy"
-    conditions: dict[Word, Condition] = Field(default={"as_published": Condition()}, min_length=1)
-    seed: Seed = Field(default=0, description="seed of sampled actions and memory noise")
+    conditions: dict[str, Condition] = {"as_published": Condition()}
+    seed: int = Field(default=0, ge=0, description="seed of sampled actions and memory noise")
+    attention: bool = Field(
+        default=False, description="keep shares of attention (evaluation/attention_shares.py) too"
+    )
 
 
 class ResolvedSettings(Frozen):

@@ -26,7 +26,7 @@ from memdt.settings import slices
 from memdt.settings.schema import DemonstrationSettings, Frozen, TrainingSettings
 from memdt.training.curve import mean
 from memdt.training.learner import StageContext, part
-from memdt.training.losses import Score, action_score
+from memdt.training.losses import Score, action_score, step_weights
 from memdt.training.optimiser import AdamW, adamw_of
 from memdt.training.schedules import set_learning_rate
 
@@ -106,12 +106,13 @@ class BehaviourCloning:
         memory: Memory | None = None
         total: Score | None = None
         costs: list[Tensor] = []
+        weights = self._weights(segments)
         for index, segment in enumerate(segments):
             # Memory is empty before the first segment, so its first write destroys nothing. A cost
             # on that write would teach the model never to write.
             if self.training.write_cost and memory is not None and index > 1:
                 costs.append(_cost(memory.rows(len(segment))))
-            score, memory = self._segment(segment, memory)
+            score, memory = self._segment(segment, memory, weights[index])
             total = score if total is None else total + score
         assert total is not None
         if not costs:
@@ -119,11 +120,10 @@ class BehaviourCloning:
         cost = self.training.write_cost * torch.cat(costs).mean()
         return replace(total, loss=total.loss + cost * total.steps)
 
-    def _segment(self, segment: Segment, memory: Memory | None) -> tuple[Score, Memory]:
-        """The score of one segment and the memory after it.
-
-        ``memory``: after the segment before. Policies without recurrence start every segment anew.
-        """
+    def _segment(
+        self, segment: Segment, memory: Memory | None, weights: Tensor | None = None
+    ) -> tuple[Score, Memory]:
+        """One segment, from the memory of the one before; without recurrence each stands alone."""
         bfloat16 = self.training.precision == "bfloat16"
         with torch.autocast(segment.mask.device.type, torch.bfloat16, enabled=bfloat16):
             if memory is None or not self.policy.recurrent:
@@ -131,7 +131,10 @@ class BehaviourCloning:
             outputs, memory = self.policy(segment, memory.rows(len(segment)))
         if self.training.memory_noise:
             memory = memory.edit(self._noisy)
-        return action_score(outputs, segment), memory
+        return action_score(outputs, segment, weights), memory
+
+    def _weights(self, segments: Sequence[Segment]) -> list[Tensor | None]:
+        return step_weights(segments, self.training.action_loss, self.policy.whole_episodes)
 
     def _noisy(self, tensor: Tensor) -> Tensor:
         noise = torch.randn(tensor.shape, generator=self.noise, device=tensor.device)
@@ -140,8 +143,9 @@ class BehaviourCloning:
     def _update_detached(self, segments: Sequence[Segment]) -> tuple[Score, Tensor]:
         memory: Memory | None = None
         scores, norm = [], torch.zeros(())
-        for segment in segments:
-            score, memory = self._segment(segment, memory)
+        weights = self._weights(segments)
+        for segment, some in zip(segments, weights, strict=True):
+            score, memory = self._segment(segment, memory, some)
             norm = self._step(score.mean_loss)
             memory = memory.detach()
             scores.append(Score(score.loss.detach(), score.correct, score.steps))
