@@ -170,6 +170,17 @@ def test_a_scale_may_change_what_a_variant_sets_for_its_experiment(config):
     assert found.settings.model["cache_length"] == 7
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("write_cost", "0.1"), ("gradient_through_memory", "detached")]
+)
+def test_what_a_learner_cannot_do_is_refused_before_anything_runs(config, name, value):
+    path = config / "experiments" / "tmaze_q_learning.yaml"
+    edit(path, "\nset:\n", f"\nset:\n  training.{name}: {value}\n")
+    told = refusal("tmaze_q_learning", "conservative_q")
+    assert f"tmaze_q_learning.yaml: training.{name}" in told
+    assert "the learner conservative_q cannot do" in told
+
+
 def test_the_bare_run_is_decided_by_config_yaml(config):
     assert files.selection().scale == "quick"
     assert files.selection().experiments == ("tmaze_table_2", "tmaze_figure_5")

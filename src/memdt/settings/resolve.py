@@ -34,8 +34,17 @@ from memdt.settings.layers import (
     read_yaml,
 )
 from memdt.settings.learners import PACKAGE as LEARNERS
-from memdt.settings.learners import learner_of
-from memdt.settings.schema import DatasetSettings, RunSettings
+from memdt.settings.learners import learner_of, refuse_unused
+from memdt.settings.schema import (
+    DatasetSettings,
+    ExperimentFile,
+    FigureSettings,
+    ModelFile,
+    RunSettings,
+    ScaleFile,
+    Selection,
+    Variant,
+)
 
 
 @dataclass(frozen=True)
@@ -286,6 +295,7 @@ def _validate(layers: Layered) -> RunSettings:
         raise explain(error, RunSettings, layers.origin) from None
     settings = settings.model_copy(update=_checked_components(layers, settings))
     _check_length(layers, settings)
+    refuse_unused(settings.training, settings.model["name"], layers.origin)
     return settings
 
 

@@ -1,8 +1,10 @@
 """The interface between a learner, which trains a policy, and the course of a stage.
 
-A learner is a module under ``training/learners``. Its ``Settings`` are checked when a run's
-settings are resolved (key ``learner``), and its ``build`` makes a learner for a stage. A model
-names its learner in a constant ``LEARNER``. Without one, it is trained by behaviour cloning.
+A learner is a module under ``training/learners``: its ``Settings`` are checked where a run's
+settings are resolved (key ``learner``), and ``build`` makes one for a stage. A model names its
+learner in a constant ``LEARNER``; without one it is trained by behaviour cloning. A learner names
+in a constant ``REFUSES`` the training settings that it has no use for: other values than their
+defaults are refused before anything runs.
 
     sampler(episodes, stage)       batches as a pure function of the update's number
     update(number, batch)          one update; returns its figures as tensors

@@ -106,7 +106,7 @@ def attend_by_library(
     """Return the attended values of the queries, from ``scaled_dot_product_attention``."""
     query, keys = _queries_and_keys(tokens, key, projections, geometry)
     values = value.expand(-1, query.shape[1], -1, -1)
-    mask = None if geometry.mask is None else geometry.mask[:, 0]
+    mask = _mask(geometry)
     attended = functional.scaled_dot_product_attention(
         query, keys, values, attn_mask=mask, dropout_p=dropout, scale=1.0
     )
@@ -119,12 +119,20 @@ def attention_weights(
     projections: Projections,
     geometry: Geometry,
 ) -> Float[Tensor, "batch heads queries keys"]:
-    """Return the attention probabilities, which ``forward`` does not expose."""
-    query, keys = _queries_and_keys(tokens, key, projections, geometry)
-    scores = query @ keys.transpose(-1, -2)
-    if geometry.mask is not None:
-        scores = scores + geometry.mask[:, 0]
-    return torch.softmax(scores, dim=-1)
+    """Attention probabilities, for those who want to look at them."""
+    query, both = _queries_and_keys(tokens, key, projections, geometry)
+    scores = query @ both.transpose(-1, -2)
+    mask = _mask(geometry)
+    return torch.softmax(scores if mask is None else scores + mask, dim=-1)
+
+
+def _mask(geometry: Geometry) -> Float[Tensor, "... queries keys"] | None:
+    """What is added to the scores: for all rows of a batch, or for each where they differ."""
+    mask = None if geometry.mask is None else geometry.mask[:, 0]
+    if geometry.padding is None:
+        return mask
+    padding = geometry.padding[:, None, None]
+    return padding.expand(-1, -1, geometry.queries, -1) if mask is None else padding + mask
 
 
 def _queries_and_keys(

@@ -98,6 +98,9 @@ class Piece:
         if self.geometry.mask is not None:
             mask = self.geometry.mask[self.queries, :, : self.keys]
             scores.view(self.size[0], self.kinds, self.size[1], -1, self.keys).add_(mask)
+        if self.geometry.padding is not None:
+            padding = self.geometry.padding[self.rows, : self.keys]
+            scores.view(self.size[0], -1, self.keys).add_(padding[:, None])
         return torch.softmax(scores, dim=-1, out=scores)
 
 

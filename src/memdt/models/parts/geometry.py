@@ -5,8 +5,8 @@ Source: relative positions of Transformer-XL (Dai et al. 2019), section 3.3; see
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
@@ -15,6 +15,10 @@ from torch import Tensor
 # Queries per stretch. Short stretches skip more of the mask, long ones multiply faster. A multiple
 # of 16, the numbers in a vector register: otherwise the softmax of such rows is a third slower.
 STRETCH = 32
+
+# Added to scores of padding: its weight is 0 beside any real key. A finite number, so that padding
+# that sees nothing but padding does not become NaN, which would spread from there.
+HIDDEN = -1e30
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Geometry:
     rotation: Complex[Tensor, "queries 1 frequencies"]  # e^{-i f position}
     features: Float[Tensor, "keys width"]  # cos(f position), -sin(f position), side by side
     stretches: tuple[tuple[slice, int], ...]  # neighbouring queries, and how many keys they see
+    # Added to the scores as well, where rows of a batch differ in what is padding: 0 or HIDDEN.
+    padding: Float[Tensor, "batch keys"] | None = None
 
     @property
     def queries(self) -> int:
@@ -101,10 +107,19 @@ class Layout:
     top: Geometry
     selected: Int[Tensor, " selected"] | None = None  # queries of the top layer; None: all
 
-    @classmethod
-    def of(cls, every: Geometry, selected: tuple[int, ...] | None) -> Layout:
-        """Build a layout whose top layer computes the ``selected`` queries only; None: all."""
-        if selected is None or selected == tuple(range(every.queries)):
-            return cls(every, every)
-        numbers = torch.tensor(selected, dtype=torch.long)
-        return cls(every, every.of(numbers), numbers.to(every.rotation.device))
+    def hiding(self, absent: Bool[Tensor, "batch first"]) -> Layout:
+        """The same layout, in which nobody sees those of the first keys that are marked."""
+        later = len(self.every.features) - absent.shape[1]
+        marked = torch.nn.functional.pad(absent, (0, later))
+        padding = torch.zeros(marked.shape, device=marked.device).masked_fill(marked, HIDDEN)
+        every = replace(self.every, padding=padding)
+        top = every if self.wanted is None else replace(self.top, padding=padding)
+        return replace(self, every=every, top=top)
+
+
+def layout(every: Geometry, wanted: tuple[int, ...] | None) -> Layout:
+    """A layout in which the top layer computes the ``wanted`` of the queries."""
+    if wanted is None or wanted == tuple(range(every.queries)):
+        return Layout(every, every)
+    chosen = torch.tensor(wanted, dtype=torch.long)
+    return Layout(every, every.of(chosen), chosen.to(every.rotation.device))

@@ -84,15 +84,14 @@ class TaskEncoder(nn.Module):
         )
 
     def forward(self, demonstration: Segment) -> Float[Tensor, "batch task"]:
-        """Return the mean over the real steps of each demonstration."""
+        """The mean over real steps, which see each other and no padding."""
         tokens = self.observation(demonstration.observations)
         tokens = tokens + self.return_to_go(demonstration.returns_to_go[..., None])
         if self.action is not None:
             tokens = tokens + self.action(demonstration.actions)
         steps, device = demonstration.steps, str(tokens.device)
-        top = self.transformer(
-            tokens, layout_of(("read",) * steps, steps, None, self.width, device)
-        )
+        where = layout_of(("read",) * steps, steps, None, self.width, device)
+        top = self.transformer(tokens, where.hiding(~demonstration.mask))
         real = demonstration.mask[..., None].to(top.dtype)
         return (top * real).sum(dim=1) / real.sum(dim=1)
 

@@ -31,8 +31,8 @@ from memdt.training.learner import StageContext, part
 from memdt.training.optimiser import AdamW, adamw_of
 from memdt.training.schedules import set_learning_rate
 
-# Training settings that only make sense with segments and their memory.
-OF_SEGMENTS = ("memory_noise", "idle_segments", "write_cost")
+# Training settings that make no sense without segments; refused where settings are checked.
+REFUSES = ("memory_noise", "idle_segments", "write_cost", "gradient_through_memory")
 
 
 class Settings(Frozen):
@@ -167,10 +167,6 @@ def build(policy: Policy, context: StageContext) -> ConservativeQ:
         remedy = "name another learner in its constant LEARNER"
         what = "conservative_q needs a policy over values"
         raise UserError(what, f"model {settings.model['name']}", remedy)
-    for name in OF_SEGMENTS:
-        if getattr(training, name):
-            remedy = "leave it out: this learner has no segments"
-            raise UserError("conservative_q cannot do this", f"training.{name}", remedy)
     optimiser = adamw_of(policy, training)
     assert optimiser is not None
     return ConservativeQ(
