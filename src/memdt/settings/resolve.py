@@ -35,16 +35,7 @@ from memdt.settings.layers import (
 )
 from memdt.settings.learners import PACKAGE as LEARNERS
 from memdt.settings.learners import learner_of, refuse_unused
-from memdt.settings.schema import (
-    DatasetSettings,
-    ExperimentFile,
-    FigureSettings,
-    ModelFile,
-    RunSettings,
-    ScaleFile,
-    Selection,
-    Variant,
-)
+from memdt.settings.schema import DatasetSettings, RunSettings
 
 
 @dataclass(frozen=True)

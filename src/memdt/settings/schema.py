@@ -19,8 +19,6 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from memdt.settings.names import Word
-
 MOST = 2**31 - 1  # of whole numbers: seeds of simulators go no further
 Item = TypeVar("Item")
 

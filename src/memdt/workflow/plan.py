@@ -20,7 +20,7 @@ from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.composition import components
 from memdt.settings.files import Selection, experiment_file, scale_file, selection, variants_of
-from memdt.settings.layers import available, environment_place, family
+from memdt.settings.layers import available, family
 from memdt.settings.pages import FigureSettings, figures
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import SOURCES, Resolved, environment_of, lineage, resolve_dataset

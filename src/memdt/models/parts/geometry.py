@@ -5,7 +5,6 @@ Source: relative positions of Transformer-XL (Dai et al. 2019), section 3.3; see
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
