@@ -20,7 +20,7 @@ from memdt.settings.remembered import resolve
 from memdt.settings.resolve import digest as settings_digest
 from memdt.settings.resolve import experiment_file, figures, resolve_dataset, selection
 from memdt.settings.runs import Run, seeds_of
-from memdt.workflow import costs, digests, guard, ledgers, plan, slurm, upstream
+from memdt.workflow import costs, digests, guard, inputs, ledgers, plan, slurm, upstream
 
 STARTED = time.time()
 
@@ -125,12 +125,12 @@ def dataset_source(scale, environment):
 @by_wildcards
 def raw_files_of(scale, environment):
     """The files that a dataset is made from, if it is not played here by the environment's policy."""
-    return [str(path) for path in plan.dataset_inputs(scale, environment)]
+    return [str(path) for path in inputs.dataset_inputs(scale, environment)]
 
 
 @by_wildcards
 def agent_settings(scale, environment):
-    found = plan.agent(scale, environment)
+    found = inputs.agent(scale, environment)
     return None if found is None else settings_digest(found[1])
 
 
@@ -144,7 +144,7 @@ def agent_source(scale, environment):
 @by_wildcards
 def fetched_digest(file):
     """What is fetched: another digest is another file."""
-    found = plan.fetched(Path("data/raw/fetched") / file)
+    found = inputs.fetched(Path("data/raw/fetched") / file)
     return [found.size, found.sha256]
 
 

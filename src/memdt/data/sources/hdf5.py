@@ -21,7 +21,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     if not h5py.is_hdf5(path):
         raise UserError("not an HDF5 file, or cut off", str(path), AGAIN)
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             yield file
     except (OSError, RuntimeError, KeyError) as error:
         raise UserError(f"damaged ({error})", str(path), AGAIN) from None
