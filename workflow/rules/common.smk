@@ -23,7 +23,7 @@ from memdt.settings.files import experiment_file, selection
 from memdt.settings.pages import figures
 from memdt.settings.resolve import resolve_dataset
 from memdt.settings.runs import Run, seeds_of
-from memdt.workflow import costs, digests, guard, ledgers, plan, slurm, upstream
+from memdt.workflow import costs, digests, guard, inputs, ledgers, plan, slurm, upstream
 
 STARTED = time.time()
 # Whether this is only a plan, which writes nothing that the next run relies on.
@@ -131,12 +131,12 @@ def dataset_source(scale, environment):
 @by_wildcards
 def raw_files_of(scale, environment):
     """The files that a dataset is made from, if it is not played here by the environment's policy."""
-    return [str(path) for path in plan.dataset_inputs(scale, environment)]
+    return [str(path) for path in inputs.dataset_inputs(scale, environment)]
 
 
 @by_wildcards
 def agent_settings(scale, environment):
-    found = plan.agent(scale, environment)
+    found = inputs.agent(scale, environment)
     return None if found is None else settings_digest(found[1])
 
 
@@ -150,7 +150,7 @@ def agent_source(scale, environment):
 @by_wildcards
 def fetched_digest(file):
     """What is fetched: another digest is another file."""
-    found = plan.fetched(Path("data/raw/fetched") / file)
+    found = inputs.fetched(Path("data/raw/fetched") / file)
     return [found.size, found.sha256]
 
 

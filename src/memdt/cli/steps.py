@@ -98,9 +98,9 @@ class Fetch:
     def run(self) -> None:
         """Fetch, or find that it is there already."""
         from memdt.data.download import fetch
-        from memdt.workflow import plan
+        from memdt.workflow import inputs
 
-        fetch(plan.fetched(self.path))
+        fetch(inputs.fetched(self.path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +114,9 @@ class Agent(FileStep):
 
     def run(self) -> None:
         """Train and write."""
-        from memdt.workflow import plan
+        from memdt.workflow import inputs
 
-        found = plan.agent(self.scale_name, self.environment)
+        found = inputs.agent(self.scale_name, self.environment)
         if found is None:
             what = f"the dataset of {self.environment} is made without an agent"
             raise UserError(what, "", "memdt dataset makes it")
@@ -156,7 +156,7 @@ class Dataset(FileStep):
         """Make and write."""
         from memdt.settings import slices
         from memdt.settings.resolve import resolve_dataset
-        from memdt.workflow import plan
+        from memdt.workflow import inputs
 
         settings = resolve_dataset(self.environment, self.scale_name)
         self.refuse_change(slices.dataset(settings))
@@ -168,7 +168,7 @@ class Dataset(FileStep):
         from memdt.data.make import make_dataset
 
         out = self.out or paths.dataset(self.scale_name, self.environment)
-        raw = self.raw or plan.dataset_inputs(self.scale_name, self.environment)
+        raw = self.raw or inputs.dataset_inputs(self.scale_name, self.environment)
         make_dataset(settings, out, raw, source_digest)
 
 

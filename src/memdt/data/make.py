@@ -34,6 +34,8 @@ def make_dataset(
     source, source_settings = sources.settings_of(settings.dataset)
     remove_temporaries(out.parent, out.name)  # of a process that was killed
     record = Record()  # filled while the episodes are written; attributes are written after them
+    if (origin := sources.origin(settings.dataset)) is not None:
+        record.notes["data origin"] = origin
     metadata = {
         "settings": slices.dataset(settings, full=True),
         "settings_digest": digest(slices.dataset(settings)),

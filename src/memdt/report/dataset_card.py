@@ -146,12 +146,24 @@ def _lines(store: EpisodeStore, task: Task, path: Path, metadata: dict[str, str]
         "action": f"{store.actions.dtype} {list(store.actions.shape[1:])}",
         "source": str(dataset.get("source", "unknown")),
         **_behaviour_policy(task, dataset),
+        **_score(task, store),
+        **json.loads(metadata.get("notes", "{}")),
         "size on disk": f"{path.stat().st_size / 1e6:,.2f} MB",
         **_simulators(metadata),
         "settings digest": metadata.get("settings_digest", "none"),
         "source digest": metadata.get("source_digest", "none"),
         **({} if own is None else own(task.settings, store)),
     }
+
+
+def _score(task: Task, store: EpisodeStore) -> dict[str, str]:
+    """How good the episodes are, where the environment has a scale for that."""
+    if "score" not in task.outcomes:
+        return {}
+    whole = store.to_end
+    groups = store.groups[whole].tolist()
+    scores = task.judge(store.returns[whole], store.terminated[whole], groups)["score"]
+    return {"mean score": f"{scores.mean():.1f}"}
 
 
 def _simulators(metadata: dict[str, str]) -> dict[str, str]:

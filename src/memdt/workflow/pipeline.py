@@ -40,6 +40,7 @@ RECORDING_STEPS = {"attention": "attention", "recordings": "record"}
 WORKFLOW = ("Snakefile", "workflow/rules")
 PLANNING = (
     "memdt.workflow.plan",
+    "memdt.workflow.inputs",
     "memdt.workflow.digests",
     "memdt.workflow.guard",
     "memdt.workflow.ledgers",

@@ -7,26 +7,20 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from memdt import discovery, paths
-from memdt.data.agents import FILES
-from memdt.data.sources.size import RawFile
 from memdt.errors import UserError, closest
 from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.composition import components
-from memdt.settings.files import Selection, experiment_file, scale_file, selection, variants_of
-from memdt.settings.layers import available, family
-from memdt.settings.pages import FigureSettings, figures
+from memdt.settings.layers import available, environment_place
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import SOURCES, Resolved, environment_of, lineage, resolve_dataset
 from memdt.settings.runs import RECORDED, Run, recorded_for, runs
-from memdt.settings.schema import DatasetSettings
-from memdt.workflow import observations
+from memdt.settings.schema import DatasetSettings, FigureSettings, Selection
+from memdt.workflow import inputs, observations
 
 
 def trains_itself(resolved: Resolved, experiment: str, variant: str) -> bool:
@@ -65,67 +59,6 @@ def trained(scale: str, run: Run) -> tuple[Run, ...]:
     mine = Run(resolved.experiment, resolved.variant, run.seed)
     before = () if resolved.start is None else trained(scale, Run(*resolved.start, run.seed))
     return (mine, *before)
-
-
-def raw_files(settings: DatasetSettings) -> list[Path]:
-    """The files that a dataset is made from; UserError if the user has yet to provide one."""
-    if not discovery.defines(SOURCES, settings.dataset["source"], "raw_files"):
-        return []  # known without importing the source, because every plan asks
-    from memdt.data.sources import interface
-
-    return [file.path for file in interface.raw_files(settings.dataset)]
-
-
-@cache
-def agent(scale: str, environment: str) -> tuple[str, dict[str, Any]] | None:
-    """The environment whose agent makes this one's dataset, and what shapes the agent.
-
-    It is the most general of those that this one extends, and itself, which ask for the same
-    agent in the same task. None where the dataset needs no agent.
-    """
-    wanted = _agent_of(environment, scale)
-    if wanted is None:
-        return None
-    return next((name, wanted) for name in family(environment) if _agent_of(name, scale) == wanted)
-
-
-def _agent_of(environment: str, scale: str) -> dict[str, Any] | None:
-    settings = resolve_dataset(environment, scale)
-    if not discovery.defines(SOURCES, settings.dataset["source"], "agent"):
-        return None
-    from memdt.data.sources import interface
-
-    shaped = interface.agent(settings.dataset)
-    task = {name: value for name, value in slices.dataset(settings).items() if name != "dataset"}
-    return None if shaped is None else {**task, "agent": shaped}
-
-
-def dataset_inputs(scale: str, environment: str) -> list[Path]:
-    """Every file that a dataset is made from: raw ones, then those of an agent."""
-    found = agent(scale, environment)
-    folder = None if found is None else paths.agent(scale, found[0])
-    made = [] if folder is None else [folder / name for name in FILES]
-    return raw_files(resolve_dataset(environment, scale)) + made
-
-
-@cache
-def fetched(path: Path) -> RawFile:
-    """The file that some dataset wants at ``path``, with its address, size and digest.
-
-    UserError where no configured environment has one there.
-    """
-    from memdt.data.sources import interface
-
-    for scale in available("scales"):
-        for name in available("environments"):
-            settings = resolve_dataset(name, scale)
-            if discovery.defines(SOURCES, settings.dataset["source"], "raw_files"):
-                with suppress(UserError):  # files of another environment that are not there
-                    for file in interface.raw_files(settings.dataset):
-                        if file.path == path and file.address is not None:
-                            return file
-    remedy = "only files that an environment's dataset names are fetched"
-    raise UserError("nobody has said where this file comes from", str(path), remedy)
 
 
 def dataset(scale: str, experiment: str, variant: str) -> Path:
@@ -295,6 +228,7 @@ def check(scale: str, experiments: Iterable[str]) -> None:
     """
     for experiment in available("experiments"):
         _check_table(experiment)
+        inputs.check_origins(experiment)
     for name in available("scales"):
         scale_file(name)
     variants = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
@@ -313,7 +247,7 @@ def _check_dataset(settings: DatasetSettings) -> None:
             what = f"the source {source!r} needs {name} in the environment {module!r}"
             where = f"{environment_path(settings.environment.name)}: dataset.source"
             raise UserError(what, where, f"name another source, or define {name} there")
-    raw_files(settings)
+    inputs.raw_files(settings)
     if discovery.defines(SOURCES, source, "check"):
         from memdt.data.sources import interface
         from memdt.environments.task import Task
