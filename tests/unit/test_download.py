@@ -188,7 +188,8 @@ def test_who_gets_nothing_is_told_what_was_tried_and_three_ways_on(server, monke
     assert line.startswith("data/raw/fetched/set.hdf5: ")
     for part in (
         "shelf/set.hdf5 (no such file)", "http://127.0.0.1:1/set.hdf5 (no connection)",
-        f"{server.address}/set.hdf5 (HTTP 404 Not Found)", "MEMDT_MIRROR", "data/raw/fetched/set.hdf5", "made from nothing",
+        f"{server.address}/set.hdf5 (HTTP 404 Not Found)", "MEMDT_MIRROR",
+        "data/raw/fetched/set.hdf5", "made from nothing",
     ):  # fmt: skip
         assert part in line
 

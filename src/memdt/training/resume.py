@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -78,6 +78,7 @@ class _Generator:
     set: Callable[[Tensor], object]
 
 
+@runtime_checkable
 class Resumable(Protocol):
     """What a state is saved of: a learner, or all of an agent that learns by playing."""
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -20,17 +20,17 @@ from pydantic import Field, model_validator
 
 from memdt import paths
 from memdt.data import agents, download
+from memdt.data.actors import READERS, Actor, read_actors
 from memdt.data.agents import AgentSettings
+from memdt.data.episode_file import read_episodes
 from memdt.data.episodes import EpisodeStore
+from memdt.data.sources.played import play
 from memdt.data.sources.record import Record
 from memdt.data.sources.size import RawFile, Size
 from memdt.environments.task import Task
 from memdt.errors import UserError, closest
 from memdt.progress import Progress
 from memdt.settings.schema import Frozen
-
-if TYPE_CHECKING:
-    from memdt.data.actors import Actor
 
 FIRST_SEED = 1_000_000  # evaluation counts its seeds up from 0 and stays below
 SEEDS_PER_PART = 100_000_000  # so that no two parts share an episode
@@ -157,8 +157,6 @@ def episodes(
     Raises:
         UserError: a file is missing, is not what its digest says, or is of another environment.
     """
-    from memdt.data.actors import READERS, read_actors
-
     for file in raw_files(settings):
         download.check(file)
     if settings.parts[0].weights is None:
@@ -214,8 +212,6 @@ def play_until(task: Task, policy: Actor, steps: int, number: int) -> Iterator[E
 
     D4RL cuts the last episode at that step; its readers leave that one out, so it is not kept here.
     """
-    from memdt.data.sources.played import play
-
     spaces = task.spaces
     if policy.shape != (*(spaces.observation.shape or ()), spaces.action_outputs):
         what = f"the policy sees and does {policy.shape}, another environment's"
@@ -242,8 +238,6 @@ def play_until(task: Task, policy: Actor, steps: int, number: int) -> Iterator[E
 
 def _replay(path: Path) -> Iterator[EpisodeStore]:
     """What an agent saw, episode by episode as it was played."""
-    from memdt.data.episode_file import read_episodes
-
     yield read_episodes(path, None, REMEDY)
 
 
