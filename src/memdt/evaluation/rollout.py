@@ -101,6 +101,7 @@ class Rollout:
         state = self.policy.begin(count, self.demonstration, cut)
         step = 0
         while alive.size:
+            # Deviation D111: it falls again within the segment.
             if protocol.condition.return_to_go_restarts and step % protocol.segment_length == 0:
                 earlier = returns.copy()
             seen = self._seen(observations, returns - earlier, alive)
