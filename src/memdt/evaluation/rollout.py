@@ -109,7 +109,8 @@ class Rollout:
         state = self.policy.begin(count, self.demonstration, cut)
         step = 0
         while alive.size:
-            if protocol.condition.return_to_go_restarts and time % protocol.segment_length == 0:
+            # Deviation D111: it falls again within the segment.
+            if protocol.condition.return_to_go_restarts and step % protocol.segment_length == 0:
                 earlier = returns.copy()
             step = self._step(observations, returns - earlier, alive)
             chosen, state = self.policy.act(self.policy.scaled(step), state, self.choice)

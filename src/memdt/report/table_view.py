@@ -19,8 +19,8 @@ import pandas as pd
 
 from memdt import paths
 from memdt.figures.parts.style import words
-from memdt.results.tables import AS_PUBLISHED, DIMENSIONS
-from memdt.settings.files import TableSettings
+from memdt.results.tables import AS_PUBLISHED, DIMENSIONS, left_open
+from memdt.settings.schema import TableSettings
 
 SPREADS = {
     "std": "standard deviation",
@@ -82,7 +82,8 @@ Runs = Mapping[tuple[str, str], RunView]  # variant, seed
 
 def blocks(table: pd.DataFrame, settings: TableSettings, runs: Runs) -> list[BlockView]:
     """The cells of a table (`tables.read_table`) as blocks; absent cells are None."""
-    left = [name for name in DIMENSIONS if name not in (settings.rows, settings.columns)]
+    shown = (settings.rows, settings.columns)
+    left = [name for name in left_open(DIMENSIONS, table) if name not in shown]
     varying = [name for name in left if table[name].nunique() > 1]
     return [
         _block(cells, _title(dict(zip(left, values, strict=True)), varying), runs)

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
+from scipy import stats
 
 from memdt.results.metric_names import MetricText
 from memdt.results.results import per_seed
+
+TRIMMED = 0.25  # of several variants, left out at either end
 
 
 class Data(BaseModel):
@@ -28,7 +32,11 @@ def first_problem(error: ValidationError) -> str:
 
 
 class Quantity(Data):
-    """A mean over seeds. Several ``segments`` stand for their mean, taken seed by seed."""
+    """A mean over seeds. Several ``segments`` stand for their mean, taken seed by seed.
+
+    A ``variant`` with a * stands for all that match: their interquartile mean, seed by seed, over
+    those that have been run (Agarwal et al. 2021).
+    """
 
     variant: str
     segments: int | tuple[int, ...]
@@ -66,14 +74,22 @@ class Evidence:
     def sample(self, quantity: Quantity) -> dict[int, float]:
         """Seed -> mean, for seeds that have results at all of the quantity's segment counts."""
         means = self._per_seed(quantity.experiment or self.experiment, quantity.metric)
+        matches = means["variant"].map(lambda name: fnmatchcase(name, quantity.variant))
         chosen = means[
-            (means["variant"] == quantity.variant)
+            matches.astype(bool)
             & (means["condition"] == quantity.condition)
             & means["segments"].isin(quantity.lengths)
         ]
-        wide = chosen.pivot(index="seed", columns="segments", values="value")
-        complete = wide.reindex(columns=list(quantity.lengths)).dropna()
-        return {int(seed): float(value) for seed, value in complete.mean(axis=1).items()}
+        found = [
+            wide.reindex(columns=list(quantity.lengths)).dropna().mean(axis=1)
+            for _, each in chosen.groupby("variant")
+            for wide in [each.pivot(index="seed", columns="segments", values="value")]
+        ]
+        if not found:
+            return {}
+        complete = pd.concat(found, axis=1).dropna()
+        values = stats.trim_mean(complete.to_numpy(), TRIMMED, axis=1)
+        return dict(zip((int(seed) for seed in complete.index), values.tolist(), strict=True))
 
     def levels(self, quantity: Quantity) -> list[float]:
         """The mean over seeds at each segment count that has results."""

@@ -21,6 +21,10 @@ from memdt.results.verdicts import Metric, metric_settings, verdict
 from memdt.settings.files import TableSettings
 
 DIMENSIONS = ("variant", "condition", "segments", "metric")
+PARTS = (
+    "set",
+    "method",
+)  # of a variant that is named set-method: before its last hyphen, and after
 AS_PUBLISHED = "as_published"
 TABLE_COLUMNS = (
     "experiment", "row", "column", "variant", "condition", "segments", "metric", "origin",
@@ -125,8 +129,8 @@ def _foreign(path: Path | str, what: str) -> UserError:
 
 def _refuse_shape(settings: TableSettings) -> None:
     shape = (settings.rows, settings.columns)
-    if shape[0] == shape[1] or not set(shape) <= set(DIMENSIONS):
-        allowed = ", ".join(DIMENSIONS)
+    if shape[0] == shape[1] or not set(shape) <= {*DIMENSIONS, *PARTS}:
+        allowed = ", ".join((*DIMENSIONS, *PARTS))
         raise UserError(
             f"rows and columns are {shape}", "table", f"two different ones of {allowed}"
         )
@@ -164,7 +168,10 @@ def _ordered(keys: Mapping[Key, object], metrics: Sequence[str]) -> list[Key]:
 
 
 def _dimensions(key: Key) -> dict[str, str | int | None]:
-    return {"variant": key[1], "condition": key[2], "segments": key[3], "metric": key[4]}
+    parts = dict(zip(PARTS, key[1].rpartition("-")[::2], strict=True))
+    return {
+        "variant": key[1], "condition": key[2], "segments": key[3], "metric": key[4], **parts
+    }  # fmt: skip
 
 
 def _compared(
@@ -174,7 +181,7 @@ def _compared(
     judged = verdict(cell, None if sample is None else sample.to_numpy(), metric)
     return {
         "experiment": key[0],
-        **_dimensions(key),
+        **{name: _dimensions(key)[name] for name in DIMENSIONS},
         **_published(cell),
         **_reproduced(mean, sample),
         "difference": judged.difference,
@@ -221,9 +228,15 @@ def _open_dimensions(table: pd.DataFrame) -> list[str]:
     shown = [table["row"].tolist(), table["column"].tolist()]
     return [
         name
-        for name in DIMENSIONS
+        for name in left_open(DIMENSIONS, table)
         if table[name].nunique() > 1 and table[name].astype(str).tolist() not in shown
     ]
+
+
+def left_open(names: Sequence[str], table: pd.DataFrame) -> list[str]:
+    """The dimensions without that of variants, where rows and columns are the parts of these."""
+    whole = bool((table["row"] + "-" + table["column"] == table["variant"]).all())
+    return [name for name in names if not (whole and name == "variant")]
 
 
 def _column_name(cell: Mapping[str, object], open_dimensions: Iterable[str]) -> str:

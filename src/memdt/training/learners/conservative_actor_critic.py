@@ -2,6 +2,7 @@
 
 Source: Kumar et al. 2020, equation 4 (CQL(H)) over soft actor-critic, with a fixed weight of the
 conservative loss (no Lagrange multiplier), as they train on locomotion; d3rlpy (Seno & Imai 2022).
+Deviation D112.
 docs/decisions/0009 says how the library is held to the promises of a learner.
 
 d3rlpy reads its figures at every update, so that on a GPU the host waits for each.

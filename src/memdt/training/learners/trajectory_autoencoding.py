@@ -1,8 +1,8 @@
 """Training of TAP: an autoencoder of trajectories, then a prior over its codes.
 
 What ``training.trainable`` leaves open is trained: ``autoencoder.*`` in a first run, ``prior.*`` in
-one that starts from it; both at once where nothing is named. Source: Jiang et al. 2023, their
-public code for the loss:
+one that starts from it; both at once where nothing is named. Deviation D113. Source: Jiang et al.
+2023, their public code for the loss:
 
     mean of (made - step)^2, actions five times   while the episode goes on
     + cross entropy of "has ended"  + distance of points from their codes
