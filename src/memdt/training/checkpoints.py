@@ -37,21 +37,30 @@ def load_checkpoint(
     project, or made with settings of another digest than ``settings_digest``. Raises UserError as
     well if the weights do not fit the policy.
     """
-    metadata, weights = _read(path, remedy)
+    metadata, weights = read_checkpoint(path, remedy)
     made_with = metadata["settings_digest"]
     if made_with != settings_digest:
         what = f"trained with settings {made_with}, this run asks for {settings_digest}"
         raise UserError(what, str(path), remedy)
+    fill(policy, weights, path)
+    return metadata
+
+
+def fill(policy: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Load weights of the file ``path`` into a policy; UserError if they do not fit."""
     try:
         policy.load_state_dict(weights)
     except RuntimeError as error:
         # The settings are the same, so the spaces of the environment must differ.
         what = "its weights do not fit where observations or actions have other sizes"
         raise UserError(what, str(path), "name an environment of the same spaces") from error
-    return metadata
 
 
-def _read(path: Path, remedy: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_checkpoint(path: Path, remedy: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the metadata and the weights of a checkpoint.
+
+    Raises UserError with ``remedy`` if the file is missing, truncated, or of another format.
+    """
     if not path.is_file():
         raise UserError("no such checkpoint", str(path), remedy)
     try:
