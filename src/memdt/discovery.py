@@ -104,7 +104,7 @@ def plugins() -> tuple[Path, ...]:
 def _plugins_in(file: Path, modified: int, size: int) -> tuple[Path, ...]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, RecursionError, OSError):
         return ()  # whoever reads the settings says what is wrong with it
     named = content.get(KEY) if isinstance(content, dict) else None
     where = f"{paths.CONFIG / 'config.yaml'}: {KEY}"

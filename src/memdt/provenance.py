@@ -108,6 +108,19 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return content
 
 
+def check_described(path: Path, manifest: str, remedy: str) -> None:
+    """UserError where a file is not what the manifest beside it says.
+
+    Nothing is checked where there is no manifest, or where it does not name the file: that is told
+    by `memdt verify`.
+    """
+    beside = path.with_name(manifest)
+    files = read_manifest(beside).get("files") if beside.is_file() else None
+    digest = files.get(path.name) if isinstance(files, dict) else None
+    if digest not in (None, sha256(path)):
+        raise UserError(f"its content is not what {manifest} says", str(path), remedy)
+
+
 def read_measured(path: Path) -> dict[str, Any]:
     """What was measured when this manifest was made; nothing where that was not here."""
     try:

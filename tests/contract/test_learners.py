@@ -29,7 +29,10 @@ from memdt.training.learner import Learner, StageContext, build_learner
 
 LEARNERS = discovery.names(PACKAGE)
 DATASET = {"source": "played", "lengths": (5, 10), "episodes_per_length": 6}
-SIZES = {"layers": 1, "heads": 2, "width": 8, "head_width": 4, "feed_forward_width": 8}
+SIZES = {
+    "layers": 1, "heads": 2, "width": 8, "head_width": 4, "feed_forward_width": 8,
+    "codes": 8, "code_width": 4, "window": 6, "horizon": 6,
+}  # fmt: skip
 # The model that a learner is tried with; another learner is tried with the first that names it.
 MODELS = {"behaviour_cloning": "rate"}
 

@@ -44,6 +44,18 @@ PARTS = {
         {"slots": 4, "demonstration_steps": 3, "rank": 3, "task_width": 8, "hyper_width": 4},
     ],
     "pdt": [{"demonstration_steps": 2}],
+    "trajectory_autoencoding_planner": [
+        {
+            "layers": 1,
+            "codes": 8,
+            "code_width": 4,
+            "window": 6,
+            "horizon": 6,
+            "beams": 3,
+            "expansions": 2,
+            "dropout": 0.0,
+        },
+    ],
     "hdt": [{"demonstration_steps": 3, "rank": 4, "task_width": 8, "hyper_width": 4}],
 }
 

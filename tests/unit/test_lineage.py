@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from memdt import paths
 from memdt.errors import UserError
@@ -38,10 +39,9 @@ variants:
 def _experiments(config: Path) -> None:
     (config / "experiments/base.yaml").write_text(BASE)
     (config / "experiments/tuned.yaml").write_text(TUNED)
-    (config / "environments/wide.yaml").write_text(
-        (config / "environments/tmaze.yaml").read_text()
-        + "\nenvironment: {module: tmaze, parameters: {spare_steps: 2}}\n"
-    )
+    wide = yaml.safe_load((config / "environments/tmaze.yaml").read_text())
+    wide["environment"] = {"module": "tmaze", "parameters": {"spare_steps": 2}}
+    (config / "environments/wide.yaml").write_text(yaml.safe_dump(wide))
 
 
 def found(variant: str, experiment: str = "tuned") -> resolve.Resolved:

@@ -331,3 +331,26 @@ def test_a_stop_on_a_graphics_card_changes_no_byte(dataset, monkeypatch):
         killed_after(3, again)
         train_stage(again)
         assert result(again.out) == result(once.out)
+
+
+@pytest.mark.parametrize("model", [RATE, {"name": "conservative_q", "width": 8}])
+def test_a_loss_that_is_no_number_ends_the_stage_and_the_state_before_is_kept(
+    dataset, tmp_path, model, monkeypatch, capsys
+):
+    run = settings(model)
+    out = tmp_path / "out"
+    learnt = Course._update
+
+    def spoil(course: Course) -> None:
+        if course.point.updates == 2:
+            for parameter in course.learner.policy.parameters():
+                parameter.data.fill_(torch.nan)
+        learnt(course)
+
+    monkeypatch.setattr(Course, "_update", spoil)
+    with pytest.raises(UserError, match=r"loss is nan at update 3 of stage 1.*learning_rate"):
+        train_stage(TrainingJob(run, 1, 0, dataset, None, out))
+    assert [path.name for path in out.iterdir() if path.suffix != ".lock"] == [NAME]
+    monkeypatch.setattr(Course, "_update", learnt)
+    train_stage(TrainingJob(run, 1, 0, dataset, None, out))
+    assert "goes on from update 2/" in capsys.readouterr().err

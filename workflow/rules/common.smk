@@ -4,6 +4,7 @@ import functools
 import gc
 import inspect
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -92,13 +93,13 @@ else:
 
 
 wildcard_constraints:
-    scale="|".join(available("scales")),
-    environment="|".join(available("environments")),
-    experiment="|".join(available("experiments")),
+    scale="|".join(map(re.escape, available("scales"))),
+    environment="|".join(map(re.escape, available("environments"))),
+    experiment="|".join(map(re.escape, available("experiments"))),
     variant=r"[^/]+",
     seed=r"\d+",
     stage=r"[1-9]\d*",
-    figure="|".join(figures()),
+    figure="|".join(map(re.escape, figures())),
 
 
 def run_of(wildcards):
@@ -127,8 +128,21 @@ def dataset_source(scale, environment):
 
 @by_wildcards
 def raw_files_of(scale, environment):
-    """The files that a dataset is made from, unless it is collected here."""
-    return [str(path) for path in plan.raw_files(resolve_dataset(environment, scale))]
+    """The files that a dataset is made from, if it is not played here by the environment's policy."""
+    return [str(path) for path in plan.dataset_inputs(scale, environment)]
+
+
+@by_wildcards
+def agent_settings(scale, environment):
+    found = plan.agent(scale, environment)
+    return None if found is None else settings_digest(found[1])
+
+
+@by_wildcards
+def agent_source(scale, environment):
+    return digests.source_digest(
+        "agent", environment=resolve_dataset(environment, scale).environment.module
+    )
 
 
 @by_wildcards
@@ -348,6 +362,11 @@ def minutes_by(estimate):
 @minutes_by
 def collection_minutes(scale, environment):
     return costs.collection_minutes(scale, environment)
+
+
+@minutes_by
+def agent_minutes(scale, environment):
+    return costs.agent_minutes(scale, environment)
 
 
 @minutes_by

@@ -19,6 +19,34 @@ rule fetch:
         """
 
 
+# One agent for all datasets of an environment, and for those of environments that extend it.
+rule agent:
+    output:
+        replay="data/agents/{scale}/{environment}/replay.h5",
+        actors="data/agents/{scale}/{environment}/actors.safetensors",
+    log:
+        "data/logs/agent/{scale}/{environment}.log",
+    benchmark:
+        "data/benchmarks/agent/{scale}/{environment}.tsv"
+    priority: 2_000_000  # the longest chain of all
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=memory_of,
+        runtime=agent_minutes,
+    params:
+        settings=agent_settings,
+        source=agent_source,
+        out=lambda wildcards, output: Path(output.replay).parent,
+    shell:
+        r"""
+        python -m memdt agent --environment {wildcards.environment:q} --scale {wildcards.scale:q} \
+            --settings-digest {params.settings} --source-digest {params.source} \
+            --threads {threads} --out {params.out:q} >{log:q} 2>&1
+        """
+
+
 rule dataset:
     input:
         raw=raw_files_of,

@@ -217,6 +217,7 @@ class CancelJobs:
 
 VERBS: dict[str, Any] = {
     "fetch": steps.Fetch,
+    "agent": steps.Agent,
     "dataset": steps.Dataset,
     "export": Export,
     "train": steps.Train,

@@ -104,6 +104,43 @@ class Fetch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Agent(FileStep):
+    """Train the agent that the datasets of an environment are made with."""
+
+    environment: str
+    """A file under workflow/config/environments."""
+    out: Path | None = None
+    """data/agents/{scale}/{environment} if not given."""
+
+    def run(self) -> None:
+        """Train and write."""
+        from memdt.workflow import plan
+
+        found = plan.agent(self.scale_name, self.environment)
+        if found is None:
+            what = f"the dataset of {self.environment} is made without an agent"
+            raise UserError(what, "", "memdt dataset makes it")
+        name, shaped = found
+        self.refuse_change(shaped)
+        from memdt import device
+        from memdt.data.agents import AgentSettings
+        from memdt.environments.task import Task
+        from memdt.settings.resolve import digest, resolve_dataset
+        from memdt.training.online.agent import AgentJob, train_agent
+
+        device.prepare(f"agent of {name}")
+        settings = resolve_dataset(name, self.scale_name)
+        metadata = {
+            "settings": shaped,
+            "settings_digest": digest(shaped),
+            "source_digest": self.source("agent", environment=settings.environment.module),
+        }
+        task, asked = Task.of(settings.environment), AgentSettings(**shaped["agent"])
+        out = self.out or paths.agent(self.scale_name, name)
+        train_agent(AgentJob(task, asked, out, metadata, name))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dataset(FileStep):
     """Make the dataset of an environment: played here, or read from raw files."""
 
@@ -119,6 +156,7 @@ class Dataset(FileStep):
         """Make and write."""
         from memdt.settings import slices
         from memdt.settings.resolve import resolve_dataset
+        from memdt.workflow import plan
 
         settings = resolve_dataset(self.environment, self.scale_name)
         self.refuse_change(slices.dataset(settings))
@@ -130,7 +168,8 @@ class Dataset(FileStep):
         from memdt.data.make import make_dataset
 
         out = self.out or paths.dataset(self.scale_name, self.environment)
-        make_dataset(settings, out, self.raw, source_digest)
+        raw = self.raw or plan.dataset_inputs(self.scale_name, self.environment)
+        make_dataset(settings, out, raw, source_digest)
 
 
 @dataclass(frozen=True, kw_only=True)

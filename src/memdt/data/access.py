@@ -48,10 +48,10 @@ def in_memory_bytes() -> int:
 class ObservationsOnDisk:
     """The observations of a dataset in its file, indexed like a tensor of all steps."""
 
-    def __init__(self, path: Path, selected: Int[np.ndarray, " steps"] | None = None) -> None:
-        """Open the file; ``selected``: ascending numbers of the steps to use; None: all."""
-        self._dataset = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)["observations"]
-        self._selected = selected
+    def __init__(self, path: Path, chosen: Int[np.ndarray, " steps"] | None = None) -> None:
+        """``chosen``: numbers of the steps that count, ascending; None: all."""
+        self._dataset = h5py.File(path, "r", locking=False, rdcc_nbytes=CHUNK_CACHE)["observations"]
+        self._chosen = chosen
         self.dtype = self._dataset.dtype
         self.shape = (
             len(self._dataset) if selected is None else len(selected),
@@ -87,22 +87,23 @@ def open_episodes(
     Args:
         path: the HDF5 file.
         settings_digest: of the settings that it must have been made with; None skips this check.
-        remedy: what a person should do about a file that is refused.
-        device: where batches are wanted.
-        fraction: share of each group's episodes; a larger share holds a smaller one.
+        remedy: what the user should do about a file that is refused.
+        device: of the batches.
+        fraction: share of each group's episodes, from 0 to 1. A larger share includes every
+            smaller one.
         best_fraction: of these, the episodes of the highest returns that hold this share of steps.
-        frame_stack: so many frames, the newest last, are one observation; joined when read.
+        frame_stack: number of consecutive frames, the newest last, that form one observation.
 
     Raises:
         UserError: the file is missing, damaged, foreign, or was made with other settings.
     """
     lean, size = read_all_but_observations(path, settings_digest, remedy)
-    chosen = lean.share_of_each_group(fraction)
+    selected = lean.share_of_each_group(fraction)
     if best_fraction < 1:
-        chosen = lean.best(best_fraction, chosen)
+        selected = lean.best(best_fraction, selected)
     if size <= in_memory_bytes():
-        store = read_episodes(path, settings_digest, remedy)
-        store = store if selected.all() else store.select(selected)
+        store = read_episodes(path, settings_digest, remedy, looked_at=True)
+        store = store if chosen.all() else store.select(chosen)
         return EpisodeTensors.from_store(store, device, frame_stack=frame_stack)
     steps = None if selected.all() else np.flatnonzero(np.repeat(selected, lean.lengths))
     lean = lean if selected.all() else lean.select(selected)

@@ -18,7 +18,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
 from jaxtyping import Float, Shaped
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -33,14 +32,16 @@ FORMAT = "memdt actors 1"
 D4RL = ("fc0", "fc1", "last_fc", "last_fc_log_std")
 STABLE_BASELINES3 = ("actor.latent_pi.0", "actor.latent_pi.2", "actor.mu", "actor.log_std")
 
+Layer = tuple[Float[np.ndarray, "_ _"], Float[np.ndarray, " _"]]  # inputs x outputs, outputs
+
 
 @dataclass
 class Actor:
     """A policy that plays any number of rows, with noise that follows from each row's seed."""
 
-    hidden: list[tuple[Float[np.ndarray, "inputs outputs"], Float[np.ndarray, " outputs"]]]
-    mean: tuple[Float[np.ndarray, "inputs actions"], Float[np.ndarray, " actions"]]
-    log_std: tuple[Float[np.ndarray, "inputs actions"], Float[np.ndarray, " actions"]] | None = None
+    hidden: list[Layer]
+    mean: Layer
+    log_std: Layer | None = None
     deviation: float = 0.0  # of the noise where there is no log_std
     _generators: list[np.random.Generator] = field(default_factory=list, repr=False)
 
@@ -71,10 +72,13 @@ class Actor:
         for weight, bias in self.hidden:
             x = np.maximum(x @ weight + bias, 0.0)
         mean = x @ self.mean[0] + self.mean[1]
+        action: np.ndarray
         if self.log_std is None:
-            return np.clip(np.tanh(mean) + self.deviation * noise, -1.0, 1.0).astype(np.float32)
-        deviation = np.exp(np.clip(x @ self.log_std[0] + self.log_std[1], *LOG_STD))
-        return np.tanh(mean + deviation * noise).astype(np.float32)
+            action = np.clip(np.tanh(mean) + self.deviation * noise, -1.0, 1.0)
+        else:
+            deviation = np.exp(np.clip(x @ self.log_std[0] + self.log_std[1], *LOG_STD))
+            action = np.tanh(mean + deviation * noise)
+        return action.astype(np.float32, copy=False)
 
 
 def from_d4rl(path: Path) -> Actor:
@@ -96,14 +100,16 @@ def from_d4rl(path: Path) -> Actor:
 
 def from_stable_baselines3(path: Path) -> Actor:
     """The actor of SAC or TQC in a zip of Stable-Baselines3; nothing in it is executed."""
+    import torch  # two seconds, which nobody waits for who plans
+
     try:
         with zipfile.ZipFile(path) as file:
             content = io.BytesIO(file.read("policy.pth"))
         state = torch.load(content, weights_only=True, map_location="cpu")
         weights = {name: tensor.numpy() for name, tensor in state.items()}
         return _tanh_gaussian(weights, STABLE_BASELINES3)
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        what = f"no actor of SAC or TQC in it ({error})"
+    except Exception as error:  # of any kind: torch and zipfile have many for a wrong file
+        what = f"no actor of SAC or TQC in it ({type(error).__name__})"
         raise UserError(what, str(path), "name a zip of Stable-Baselines3") from None
 
 

@@ -6,14 +6,13 @@ to a medium level, and its policy there and at its best.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 
 from memdt.settings.schema import Frozen
 
 REPLAY = "replay.h5"  # episodes up to the medium checkpoint, as a dataset
 ACTORS = "actors.safetensors"  # the policies `medium` and `expert`
+FILES = (REPLAY, ACTORS)  # what an agent leaves in its folder
 FIRST_SEED = 2_000_000_000  # of the episodes in which it learns
 EVALUATION_SEED = 1_900_000_000  # of those in which it is evaluated
 
@@ -44,8 +43,3 @@ class AgentSettings(Frozen):
     evaluate_every: int = Field(default=5000, gt=0, description="steps between two evaluations")
     evaluation_episodes: int = Field(default=10, gt=0, description="episodes of an evaluation")
     seed: int = Field(default=0, ge=0, description="of weights, noise and batches")
-
-
-def files(folder: Path) -> list[Path]:
-    """What an agent leaves in its folder."""
-    return [folder / REPLAY, folder / ACTORS]

@@ -76,7 +76,7 @@ class Batches:
         self.horizon = horizon
         self.demonstrations = demonstrations
         self.draw = draw
-        self._episodes = self._selected(minimum_segments)
+        self._episodes = self._select(minimum_segments)
         self._epoch = lru_cache(maxsize=4)(self._draw_epoch)
 
     @classmethod

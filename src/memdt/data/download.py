@@ -64,7 +64,7 @@ def fetch(file: RawFile) -> None:
             return
     raise UserError(
         f"cannot be fetched; tried {', '.join(tried) or 'nothing'}",
-        file.address or str(file.path),
+        str(file.path),
         f"set {MIRROR} to an address or a folder that holds {file.path.name}, or put the file at "
         f"{file.path}, or use an environment whose data are made from nothing (docs/data.md)",
     )

@@ -21,6 +21,14 @@ import h5py
 import numpy as np
 from jaxtyping import Shaped
 
+from memdt.data.episode_checks import (
+    CONTENT_DIGEST,
+    NotAllowed,
+    check_numbers,
+    check_spaces,
+    content_digest,
+    is_as_written,
+)
 from memdt.data.episodes import EpisodeStore, concatenate
 from memdt.errors import UserError
 from memdt.files import atomic_path
@@ -39,14 +47,18 @@ def write_episodes(
     The observations of each part are written as soon as it arrives, so that all frames are never in
     memory at once. The same episodes give the same bytes, however they are divided into parts.
 
-    Args:
-        parts: the episodes.
-        path: of the HDF5 file.
-        metadata: becomes attributes; values that are not strings are written as JSON.
+    ``metadata`` becomes attributes: ``settings_digest`` and ``source_digest`` (of what made the
+    episodes), ``settings`` and ``spaces``; what is not a string is written as JSON.
+
+    Raises:
+        UserError: a part holds what is no finite number, or what its spaces do not allow.
     """
+    parts = _checked(parts, path, metadata.get("spaces"))
     with (
         atomic_path(path) as temporary,
-        h5py.File(temporary, "w", libver=("v110", "v110"), track_order=False) as file,
+        h5py.File(
+            temporary, "w", libver=("v110", "v110"), track_order=False, locking=False
+        ) as file,
     ):
         # A simulator that starts meanwhile must not inherit the file, and with it HDF5's lock.
         os.set_inheritable(file.id.get_vfd_handle(), False)
@@ -57,33 +69,53 @@ def write_episodes(
             array = getattr(store, name)
             if array is not None:
                 _create(file, name, array, len(array))[...] = array
-        attributes = {
-            **metadata, "group_names": names.tolist(), "statistics": _statistics(file, store)
-        }  # fmt: skip
-        # Metadata may have been read from a file of another version.
-        for key in ("format", "format_version"):
-            attributes.pop(key, None)
+        made = {**metadata, "group_names": names.tolist(), "statistics": _statistics(file, store)}
+        for key in (
+            "format",
+            "format_version",
+            CONTENT_DIGEST,
+        ):  # of a file that metadata was read from
+            made.pop(key, None)
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
         for key, value in sorted(attributes.items()):
             text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
             file.attrs[key] = text
+        file.flush()
+        file.attrs[CONTENT_DIGEST] = content_digest(file)
 
 
-def read_episodes(path: Path | str, settings_digest: str | None, remedy: str) -> EpisodeStore:
-    """Read a dataset, after checking that the file is whole and was made with the right settings.
+def _checked(
+    parts: Iterable[EpisodeStore], path: Path | str, spaces: str | None
+) -> Iterator[EpisodeStore]:
+    """The parts, each looked at before it is written."""
+    for part in parts:
+        try:
+            check_numbers(vars(part))
+            check_spaces(vars(part), spaces)
+        except NotAllowed as error:
+            remedy = "mend the source of the dataset, or its raw files"
+            raise UserError(str(error), str(path), remedy) from None
+        yield part
+
+
+def read_episodes(
+    path: Path | str, settings_digest: str | None, remedy: str, looked_at: bool = False
+) -> EpisodeStore:
+    """Read a dataset, refusing any file that is not exactly what is wanted.
 
     Args:
         path: the HDF5 file.
         settings_digest: of the settings that the dataset must have been made with; None skips
             this check.
-        remedy: what the user should do about a file that is refused.
+        remedy: what a person should do about a file that is refused.
+        looked_at: the content was held against its digest before, by this process.
 
     Raises:
         UserError: the file is missing, damaged, foreign, or was made with other settings.
     """
     with _refusals(path, remedy), _open(path) as file:
-        return _read_store(file, settings_digest, lambda dataset: dataset[()])
+        return _read_store(file, settings_digest, lambda dataset: dataset[()], looked_at)
 
 
 def read_all_but_observations(
@@ -139,20 +171,27 @@ def _refusals(path: Path | str, remedy: str) -> Iterator[None]:
 
 
 def _read_store(
-    file: h5py.File, settings_digest: str | None, observations: Callable[[h5py.Dataset], np.ndarray]
+    file: h5py.File,
+    settings_digest: str | None,
+    observations: Callable[[h5py.Dataset], np.ndarray],
+    looked_at: bool = False,
 ) -> EpisodeStore:
     _check_format(file)
     _check_digest(file, settings_digest)
     names = [name for name in _NAMES if name in file or name not in _OPTIONAL]
-    arrays = {}
-    for name in names:
-        dataset = _numbers(file, name)
-        arrays[name] = observations(dataset) if name == "observations" else dataset[()]
+    read = {"observations": observations}
+    stored = {name: _numbers(file, name) for name in names}
+    arrays = {name: read.get(name, _whole)(dataset) for name, dataset in stored.items()}
     _check_arrays(arrays)
-    codes, group_names = arrays["groups"], names_of(file)
-    if codes.dtype.kind != "i" or not set(np.unique(codes)) <= set(range(len(group_names))):
-        raise _Refused("damaged dataset (a group without a name)")
-    return EpisodeStore(**{**arrays, "groups": group_names[codes]})
+    arrays["groups"] = _named(file, arrays["groups"])
+    if not looked_at:
+        _check_content(file, stored)
+    return EpisodeStore(**arrays)
+
+
+def _whole(dataset: h5py.Dataset) -> Shaped[np.ndarray, "rows ..."]:
+    array: np.ndarray = dataset[()]
+    return array
 
 
 def _open(path: Path | str) -> h5py.File:
@@ -160,7 +199,8 @@ def _open(path: Path | str) -> h5py.File:
         raise _Refused("there is no dataset")
     if not h5py.is_hdf5(path):
         raise _Refused("not an HDF5 file")
-    return h5py.File(path, "r")
+    # Files are renamed into place when they are whole, and some file systems have no locks.
+    return h5py.File(path, "r", locking=False)
 
 
 def _write_observations(file: h5py.File, parts: Iterable[EpisodeStore]) -> Iterator[EpisodeStore]:
@@ -267,6 +307,19 @@ def _check_digest(file: h5py.File, expected: str | None) -> None:
     actual = file.attrs.get("settings_digest", "none")
     if expected is not None and actual != expected:
         raise _Refused(f"made with settings {actual}, this run asks for {expected}")
+
+
+def _check_content(file: h5py.File, stored: dict[str, h5py.Dataset]) -> None:
+    """That the content is what was written; one without a digest is looked at number by number."""
+    as_written = is_as_written(file)
+    if as_written is False:
+        raise _Refused("damaged dataset (its content is not what was written)")
+    try:
+        if as_written is None:
+            check_numbers(stored)
+        check_spaces(stored, file.attrs.get("spaces"))
+    except NotAllowed as error:
+        raise _Refused(str(error)) from None
 
 
 def _check_arrays(store: dict[str, Shaped[np.ndarray, "rows ..."]]) -> None:

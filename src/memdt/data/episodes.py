@@ -132,19 +132,19 @@ class EpisodeStore:
     def best(
         self, fraction: float, among: Bool[np.ndarray, " episodes"]
     ) -> Bool[np.ndarray, " episodes"]:
-        """Of the episodes marked true those of the highest returns that hold a share of the steps.
+        """Mark the episodes of the highest returns that hold a share of the steps, at least one.
 
-        At least one. Source: %BC, Chen et al. 2021, section 5.1.
+        Only the episodes that ``among`` marks count. Source: %BC, Chen et al. 2021, section 5.1.
         """
         ranked = np.flatnonzero(among)[np.argsort(-self.returns[among], kind="stable")]
         before = np.cumsum(self.lengths[ranked]) - self.lengths[ranked]
-        chosen = np.zeros(len(self), dtype=bool)
-        chosen[ranked[before < fraction * self.lengths[among].sum()]] = True
-        return chosen
+        selected = np.zeros(len(self), dtype=bool)
+        selected[ranked[before < fraction * self.lengths[among].sum()]] = True
+        return selected
 
-    def select(self, chosen: Bool[np.ndarray, " episodes"]) -> EpisodeStore:
+    def select(self, selected: Bool[np.ndarray, " episodes"]) -> EpisodeStore:
         """The episodes marked true, in the same order."""
-        steps = np.repeat(chosen, self.lengths)
+        steps = np.repeat(selected, self.lengths)
         of_steps = ("observations", "actions", "rewards", "labels")
         arrays = {
             name: array[steps if name in of_steps else selected]

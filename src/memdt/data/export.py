@@ -111,8 +111,8 @@ def _write_episodes(dataset: Path, store: EpisodeStore, path: Path) -> None:
     """Write one episode after the other, because all frames may not fit in memory."""
     progress = Progress(f"export {dataset.stem}", len(store), unit="episodes")
     with (
-        h5py.File(dataset, "r") as source,
-        h5py.File(path, "w", libver=("v110", "v110"), track_order=False) as file,
+        h5py.File(dataset, "r", locking=False) as read,
+        h5py.File(path, "w", libver=("v110", "v110"), track_order=False, locking=False) as file,
     ):
         on_disk = replace(store, observations=source["observations"])
         for number, episode in enumerate(on_disk):

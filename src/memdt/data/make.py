@@ -44,4 +44,4 @@ def make_dataset(
         "notes": record.notes,
     }
     files = raw or [file.path for file in sources.raw_files(settings.dataset)]
-    write_episodes(source.episodes(task, asked, files, record), out, metadata)
+    write_episodes(source.episodes(task, source_settings, files, record), out, metadata)

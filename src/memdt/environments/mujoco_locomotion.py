@@ -7,12 +7,9 @@ random actions, 100 that of D4RL's expert. Source: RATE section 4.3; Fu et al. 2
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
-import numpy as np
-from jaxtyping import Float, Shaped
 from pydantic import Field, field_validator
 
 from memdt.environments import gymnasium as any_gymnasium
@@ -62,29 +59,3 @@ def make_vector(settings: Settings, count: int) -> SerialVector:
 def score_range(settings: Settings, group: str) -> tuple[float, float]:
     """The returns of random actions and of D4RL's expert."""
     return d4rl_tables.reference_returns(settings.reference)
-
-
-class RandomActions:
-    """Uniform actions, as in D4RL's random sets."""
-
-    def reset(self, seeds: Sequence[int]) -> None:
-        """A generator for each row."""
-        self._generators = [np.random.default_rng(seed) for seed in seeds]
-
-    def act(
-        self, observations: Shaped[np.ndarray, "rows ..."], info: dict[str, Any]
-    ) -> Float[np.ndarray, "rows actions"]:
-        """An action for every row."""
-        return np.stack([one.uniform(-1, 1, self._width) for one in self._generators]).astype(
-            np.float32
-        )
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-
-
-def collection_policy(settings: Settings) -> RandomActions:
-    """Random actions."""
-    environment = make(settings)
-    environment.close()
-    return RandomActions(int(np.prod(environment.action_space.shape or ())))

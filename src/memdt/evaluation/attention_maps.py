@@ -43,9 +43,9 @@ def record_attention(job: AttentionJob) -> None:
     Raises UserError for a model without attention.
     """
     policy = load_policy(job.settings, job.checkpoint)
-    shown = load_demonstrations(job.settings, job.dataset, policy)
-    segments = play_episode(job.settings, policy, job.seed, shown)
-    maps = look(policy, segments) if isinstance(policy, SequencePolicy) else []
+    demonstrations = load_demonstrations(job.settings, job.dataset, policy)
+    segments = play_episode(job.settings, policy, job.seed, demonstrations)
+    maps = attention_of(policy, segments) if isinstance(policy, SequencePolicy) else []
     if not maps:
         name = job.settings.model["name"]
         raise UserError(f"{name} has no attention to show", "figures.yaml", "name a transformer")
@@ -73,9 +73,12 @@ def play_episode(
     """
     environment_seeds = [settings.evaluation.first_seed]
     length = settings.training.segments
-    rollout = rollout_of(settings, policy, Condition(), length, seed, played, shown=shown)
+    rollout = rollout_of(
+        settings, policy, Condition(), length, seed, environment_seeds,
+        demonstrations=demonstrations,
+    )  # fmt: skip
     observer = rollout.observer = _Steps(policy)
-    rollout.play(played)
+    rollout.play(environment_seeds)
     rollout.environment.close()
     steps = observer.steps[: length * settings.segment_length]  # not every task can be shortened
     segments = _as_segments(steps, settings.segment_length)
@@ -83,15 +86,15 @@ def play_episode(
 
 
 class _Steps(Observer):
-    """Keeps observation, action and return-to-go of every step, as the policy sees them."""
+    """Records observation, action and return-to-go of every step, as the policy sees them."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.steps: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def acts(self, alive: Any, seen: Step, actions: Tensor, info: dict[str, Any]) -> None:
-        seen = self.policy.scaled(seen)
-        self.steps.append((seen.observation, actions, seen.return_to_go))
+    def on_step(self, alive: Any, step: Step, actions: Tensor, info: dict[str, Any]) -> None:
+        step = self.policy.scaled(step)
+        self.steps.append((step.observation, actions, step.return_to_go))
 
 
 def _as_segments(steps: list[tuple[Tensor, Tensor, Tensor]], length: int) -> list[Segment]:

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from memdt.data.access import open_episodes
 from memdt.data.demonstrations import Demonstrations
 from memdt.device import default_device
 from memdt.environments.task import Task
+from memdt.errors import UserError
 from memdt.evaluation import episode_table
 from memdt.evaluation.rollout import Outcomes, Protocol, Rollout
 from memdt.files import write_text
@@ -48,8 +51,14 @@ def evaluate_run(job: EvaluationJob) -> None:
     """
     started = (time.perf_counter(), time.process_time())
     policy = load_policy(job.settings, job.checkpoint)
-    shown = load_demonstrations(job.settings, job.dataset, policy)
-    rows = [row for case in _cases(job.settings) for row in _rows(job, policy, shown, *case)]
+    demonstrations = load_demonstrations(job.settings, job.dataset, policy)
+    evaluation = job.settings.evaluation
+    rows = [
+        row
+        for name, condition in evaluation.conditions.items()
+        for segments in condition.segments or evaluation.segments
+        for row in _rows(job, policy, demonstrations, name, condition, segments)
+    ]
     task = Task.of(job.settings.environment)
     write_text(job.out, episode_table.text(rows, task.outcomes, task.measures))
     content = manifest(
@@ -74,22 +83,16 @@ def load_policy(settings: RunSettings, checkpoint: Path) -> Policy:
 def load_demonstrations(
     settings: RunSettings, dataset: Path | None, policy: Policy
 ) -> Demonstrations | None:
-    """What the policy can be shown of the environment's dataset; None where it wants nothing."""
-    wanted = slices.demonstration(settings)
-    if wanted is None:
+    """Load demonstrations from the environment's dataset; None for a model that uses none."""
+    demonstration = slices.demonstration(settings)
+    if demonstration is None:
         return None
     assert dataset is not None
     remedy = f"snakemake --cores all {dataset} --force"
     episodes = open_episodes(dataset, digest(slices.dataset(settings)), remedy, default_device())
     if policy.inputs is not None:
         episodes = policy.inputs.episodes(episodes)
-    return Demonstrations.of(episodes, wanted)
-
-
-def _cases(settings: RunSettings) -> Iterator[tuple[str, Condition, int]]:
-    for name, condition in settings.evaluation.conditions.items():
-        for segments in condition.segments or settings.evaluation.segments:
-            yield name, condition, segments
+    return Demonstrations.of(episodes, demonstration)
 
 
 def _rows(
@@ -102,9 +105,10 @@ def _rows(
 ) -> list[episode_table.Row]:
     """The rows of one condition at one length."""
     task, seeds = Task.of(job.settings.environment), evaluation_seeds(job.settings)
-    results = play(
-        job.settings, policy, condition, segments, job.seed, job.label, demonstrations
-    )  # fmt: skip
+    ends = play(job.settings, policy, condition, segments, job.seed, job.label, shown)
+    if not np.isfinite(ends.returns).all():
+        place = f"{job.label} {name} {segments} segments"
+        raise UserError("a return is no finite number", place, "look at the environment's rewards")
     groups = task.groups(seeds)
     outcomes = task.judge(results.returns, results.terminated, groups)
     return [

@@ -109,11 +109,11 @@ class Rollout:
         state = self.policy.begin(count, self.demonstration, segmentation)
         time = 0
         while alive.size:
-            if protocol.condition.return_to_go_restarts and step % protocol.segment_length == 0:
+            if protocol.condition.return_to_go_restarts and time % protocol.segment_length == 0:
                 earlier = returns.copy()
-            seen = self._seen(observations, returns - earlier, alive)
-            chosen, state = self.policy.act(self.policy.scaled(seen), state, self.choice)
-            self.observer.acts(alive, seen, chosen, info)
+            step = self._step(observations, returns - earlier, alive)
+            chosen, state = self.policy.act(self.policy.scaled(step), state, self.choice)
+            self.observer.on_step(alive, step, chosen, info)
             actions[alive] = chosen.cpu().numpy()
             observations, rewards, terminated, truncated, info = self.environment.step(actions)
             time += 1

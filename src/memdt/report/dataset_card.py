@@ -54,7 +54,7 @@ def dataset_card(name: str, module: str, scale: str, segment_length: int) -> Dat
     settings = json.loads(metadata.get("settings", "{}"))
     task = Task.named(module, settings.get("parameters", {}))
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             store = _lean(file)
             store = replace(store, groups=names_of(file)[store.groups])
             lines = _lines(store, task, path, metadata)

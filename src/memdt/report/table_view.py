@@ -22,7 +22,12 @@ from memdt.figures.parts.style import words
 from memdt.results.tables import AS_PUBLISHED, DIMENSIONS
 from memdt.settings.schema import TableSettings
 
-SPREADS = {"std": "standard deviation", "sem": "standard error", "ci95": "95 % interval"}
+SPREADS = {
+    "std": "standard deviation",
+    "sem": "standard error",
+    "ci95": "95 % interval",
+    "unstated": "a spread of a kind that is not said",
+}
 
 
 @dataclass(frozen=True)

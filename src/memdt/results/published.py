@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +23,8 @@ from memdt.results.statistics import Interval
 
 Key = tuple[str, str, str, int | None, str]
 Blank = BeforeValidator(lambda text: None if text == "" else text)
-SpreadKind = Literal["std", "sem", "ci95", "none"]
+# "unstated": a spread is printed, and not said of what; it allows no interval.
+SpreadKind = Literal["std", "sem", "ci95", "unstated", "none"]
 
 
 class Cell(BaseModel):
@@ -47,14 +49,21 @@ class Cell(BaseModel):
     episodes: Annotated[int | None, Blank] = Field(default=None, ge=1)
     margin: float = Field(ge=0)
     in_scope: bool
+    waits_for: str = Field(default="", description="the system that has to be built first")
+    quoted_from: str = Field(default="", description="the paper that measured it; blank: this one")
+    data_version: str = Field(default="", description="of the dataset, where several are in use")
     note: str
 
     @model_validator(mode="after")
     def _consistent(self) -> Cell:
         if (self.spread is None) != (self.spread_kind == "none"):
-            raise ValueError("a spread needs its kind (std, sem, ci95) and a kind needs a spread")
-        if not self.in_scope and not self.note:
+            raise ValueError(
+                "a spread needs its kind (std, sem, ci95, unstated) and a kind needs a spread"
+            )
+        if not self.in_scope and not (self.note or self.waits_for):
             raise ValueError("a row out of scope needs its reason in the note")
+        if self.in_scope and self.waits_for:
+            raise ValueError("a row in scope waits for nothing")
         if self.in_scope and not (
             self.experiment and self.variant and self.condition and self.segments
         ):
@@ -80,7 +89,7 @@ class Cell(BaseModel):
         """The standard deviation over runs that the printed spread amounts to, None without one."""
         if self.spread is None or self.spread_kind == "std":
             return self.spread
-        if self.seeds is None or self.seeds < 2:
+        if self.spread_kind == "unstated" or self.seeds is None or self.seeds < 2:
             return None
         half_width = float(stats.t.ppf(0.975, self.seeds - 1)) if self.spread_kind == "ci95" else 1
         return self.spread / half_width * math.sqrt(self.seeds)
@@ -88,7 +97,7 @@ class Cell(BaseModel):
     def _reach(self) -> float | None:
         if self.spread is None or self.spread_kind == "ci95":
             return self.spread
-        if self.seeds is None or self.seeds < 2:
+        if self.spread_kind == "unstated" or self.seeds is None or self.seeds < 2:
             return None
         error = self.spread / math.sqrt(self.seeds) if self.spread_kind == "std" else self.spread
         return float(stats.t.ppf(0.975, self.seeds - 1)) * error
@@ -105,10 +114,9 @@ def read_cells(path: Path | str) -> tuple[Cell, ...]:
         raise UserError("no such file of published numbers", str(path), "restore it from git")
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if reader.fieldnames != list(Cell.model_fields):
-            raise UserError(
-                "unexpected columns", str(path), "expected " + ",".join(Cell.model_fields)
-            )
+        columns = _columns(reader.fieldnames or [])
+        if reader.fieldnames != columns:
+            raise UserError("unexpected columns", str(path), "expected " + ",".join(columns))
         cells = tuple(_cell(row, f"{path}, line {reader.line_num}") for row in reader)
     _refuse_twins(cells, str(path))
     return cells
@@ -126,6 +134,17 @@ def in_scope(cells: Iterable[Cell], experiment: str, metrics: Collection[str]) -
         for cell in cells
         if cell.in_scope and cell.experiment == experiment and cell.metric in metrics
     }
+
+
+def waiting(cells: Iterable[Cell]) -> dict[str, int]:
+    """How many printed numbers wait for a system that is not built yet, by its name."""
+    return dict(Counter(cell.waits_for for cell in cells if cell.waits_for))
+
+
+def _columns(names: Sequence[str]) -> list[str]:
+    """The columns in their order; those with a default may be left out."""
+    fields = Cell.model_fields
+    return [name for name in fields if name in names or fields[name].default != ""]
 
 
 def _cell(row: Mapping[str, str], where: str) -> Cell:

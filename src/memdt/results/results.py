@@ -23,7 +23,7 @@ from memdt.environments.outcomes import OUTCOMES
 from memdt.errors import UserError, closest
 from memdt.evaluation import episode_table
 from memdt.evaluation.recordings import Recording, read_recording
-from memdt.provenance import read_manifest
+from memdt.provenance import check_described, read_manifest
 from memdt.results import metric_names
 from memdt.results.metric_names import MetricName
 from memdt.training.curve import FIXED_COLUMNS
@@ -103,13 +103,19 @@ def load_curves(
     error.
     """
     found = [
-        _numbers(path, FIXED_COLUMNS, FIXED_COLUMNS, further=True).assign(**run.keys)
+        _curve_of(run, path)
         for run in find_runs(scale, experiment, variants, root)
         for path in _stage_files(run, "curve.csv")
     ]
     columns = ("experiment", "variant", "seed", *FIXED_COLUMNS)
     own = dict.fromkeys(name for frame in found for name in frame if name not in columns)
     return _joined(found, (*columns, *own))
+
+
+def _curve_of(run: RunFiles, path: Path) -> pd.DataFrame:
+    frame = _numbers(path, FIXED_COLUMNS, FIXED_COLUMNS, further=True)
+    check_described(path, "manifest.json", _remedy(path))
+    return frame.assign(**run.keys)
 
 
 def load_manifests(
@@ -207,10 +213,13 @@ def _episodes_of(run: RunFiles, late: Mapping[str, tuple[str, int]]) -> pd.DataF
     frame = _numbers(path, episode_table.FIRST, episode_table.FIRST, further=True)
     _refuse(episode_table.GROUP not in frame, path, "there is no column 'group'")
     _refuse(bool(frame.isna().any(axis=None)), path, "a value is missing")
+    real = frame.select_dtypes("number")
+    _refuse(not np.isfinite(real).all(axis=None), path, "a value is no finite number")
     if "success" in frame:
         _refuse(not frame["success"].isin((0, 1)).all(), path, "success must be 0 or 1")
     twice = frame.duplicated(["condition", "segments", "episode"]).any()
     _refuse(bool(twice), path, "an episode is there twice")
+    check_described(path, "evaluation_manifest.json", _remedy(path))
     recorded = run.folder / "recording.npz"
     if late and recorded.is_file():
         frame = _with_recorded(frame, recorded, late)

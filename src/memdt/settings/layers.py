@@ -6,17 +6,19 @@ What a variant sets is what it is there for: of scales/ only its experiment's bl
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from memdt import paths
 from memdt.errors import UserError, closest
+from memdt.settings import yaml_files
+from memdt.settings.names import fault
 
 # Keys of an environment's file that are no settings: another one that it is like, and its name for
 # readers.
@@ -34,7 +36,7 @@ class Layered:
     def over(self, block: Mapping[str, Any], origin: str) -> Layered:
         """This, with ``block`` laid over it; a mapping set to another value replaces it whole."""
         values, origins = dict(self.values), dict(self.origins)
-        for key, value in flatten(block).items():
+        for key, value in flatten(block, where=origin).items():
             for old in [k for k in values if k.startswith(f"{key}.") or key.startswith(f"{k}.")]:
                 del values[old], origins[old]
             values[key], origins[key] = value, origin
@@ -66,8 +68,10 @@ class Layered:
         return "default"
 
 
-def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(block: Mapping[str, Any], prefix: str = "", where: str = "") -> dict[str, Any]:
     """Nested or dotted mappings as one mapping of dotted keys.
+
+    UserError, about the file ``where``, for a key that stands there twice in different forms.
 
     >>> flatten({"model": {"layers": 2}, "training.segments": 3, "empty": {}})
     {'model.layers': 2, 'training.segments': 3, 'empty': {}}
@@ -75,30 +79,46 @@ def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in block.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{name}."))
-        else:
-            flat[name] = value
+        below = isinstance(value, Mapping) and value
+        found = flatten(value, f"{name}.", where) if below else {name: value}
+        for one in found:
+            other = _same_setting(one, flat)
+            if other:
+                what = f"{one} stands twice" if one == other else f"{one} stands beside {other}"
+                raise UserError(what, where, "remove one of them")
+        flat.update(found)
     return flat
 
 
+def _same_setting(key: str, flat: Mapping[str, Any]) -> str:
+    """A key that says something of the same setting, or of one around it; empty if none."""
+    parts = key.split(".")
+    around = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return next((one for one in around if one in flat), "")
+
+
 def available(kind: str) -> list[str]:
-    """The names of the files of a kind: environments, models, experiments or scales."""
-    return sorted(path.stem for path in (paths.CONFIG / kind).glob("*.yaml"))
+    """The names of the files of a kind: environments, models, experiments or scales.
+
+    UserError for a file whose name is none. What editors and file managers leave is no such file.
+    """
+    files = [path for path in (paths.CONFIG / kind).glob("*.yaml") if path.name[0] != "."]
+    for path in files:
+        if why := fault(path.stem, dots=False):
+            raise UserError(why, str(path), "rename the file")
+    return sorted(path.stem for path in files)
 
 
 @cache
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file as a mapping; UserError where it is missing or not one."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml_files.read(path)
     except FileNotFoundError:
-        allowed = closest(path.stem, [p.stem for p in path.parent.glob("*.yaml")])
-        raise UserError(f"there is no {path.stem!r}", str(path), allowed) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError("not valid YAML", place, str(getattr(error, "problem", error))) from None
+        names = [p.stem for p in path.parent.glob("*.yaml") if p.name[0] != "."]
+        raise UserError(
+            f"there is no {path.stem!r}", str(path), closest(path.stem, names)
+        ) from None
     if not isinstance(content, dict):
         raise UserError("expected keys and values", str(path), "see docs/add_your_own.md")
     return content
@@ -153,7 +173,7 @@ def explain(
     # A misspelt key explains why another one is missing, so it is told first.
     found = error.errors(include_url=False)
     first = min(found, key=lambda one: one["type"] != "extra_forbidden")
-    location = [str(part) for part in first["loc"]]
+    location = [str(part) for part in first["loc"] if part != "[key]"]
     key = ".".join([prefix, *location] if prefix else location)
     where = f"{origin(key)}: {key}" if key else str(origin(key))
     if first["type"] == "extra_forbidden":
@@ -161,7 +181,11 @@ def explain(
         return UserError("unknown key", where, closest(location[-1], owner.model_fields))
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
-    shown = f" (given: {given!r})" if location and not isinstance(given, (dict, BaseModel)) else ""
+    shown = (
+        f" (given: {reprlib.repr(given)})"
+        if location and not isinstance(given, (dict, BaseModel))
+        else ""
+    )
     return UserError(f"{message}{shown}", where)
 
 

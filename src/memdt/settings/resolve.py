@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -29,6 +29,7 @@ from memdt.settings.layers import (
 )
 from memdt.settings.learners import PACKAGE as LEARNERS
 from memdt.settings.learners import learner_of
+from memdt.settings.names import fault
 from memdt.settings.schema import (
     DatasetSettings,
     ExperimentFile,
@@ -59,8 +60,53 @@ def experiment_file(name: str) -> ExperimentFile:
 
 @cache
 def scale_file(name: str) -> ScaleFile:
-    """The checked file of a scale."""
-    return read_file("scales", name, ScaleFile)
+    """The checked file of a scale; UserError where it names what is not there."""
+    content = read_file("scales", name, ScaleFile)
+    place = str(paths.CONFIG / "scales" / f"{name}.yaml")
+    pairs = content.models_by_environment
+    named = {
+        "environments": [*content.environments, *pairs],
+        "models": [*content.models, *(model for block in pairs.values() for model in block)],
+        "experiments": [*content.experiments, *content.only],
+    }
+    for kind, names in named.items():
+        _check_named(kind, names, place)
+    for experiment, variants in content.only.items():
+        for variant in variants:
+            variant_of(experiment, variant)
+    return content
+
+
+@cache
+def model_file(name: str) -> ModelFile:
+    """The checked file of a model; UserError where it names an environment that is not there."""
+    content = read_file("models", name, ModelFile)
+    place = str(paths.CONFIG / "models" / f"{name}.yaml")
+    _check_named("environments", content.environments, place)
+    return content
+
+
+def _check_named(kind: str, names: Iterable[str], place: str) -> None:
+    """UserError for a name without a file: what is said of it would never count."""
+    known = available(kind)
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"unknown {kind.removesuffix('s')} {name!r}", place, closest(name, known)
+            )
+
+
+@cache
+def figures() -> dict[str, FigureSettings]:
+    """All figures of workflow/config/figures.yaml by name."""
+    path = paths.CONFIG / "figures.yaml"
+    for name in read_yaml(path):
+        if why := fault(name, dots=False):
+            raise UserError(why, str(path), "rename the figure")
+    try:
+        return {k: FigureSettings.model_validate(v) for k, v in read_yaml(path).items()}
+    except ValidationError as error:
+        raise explain(error, FigureSettings, lambda key: str(path)) from None
 
 
 def selection(overrides: dict[str, Any] | None = None) -> Selection:
@@ -74,12 +120,19 @@ def selection(overrides: dict[str, Any] | None = None) -> Selection:
     try:
         chosen = Selection.model_validate(content)
     except ValidationError as error:
-        raise explain(error, Selection, lambda key: str(path)) from None
+        given = set(overrides or {})
+
+        def origin(key: str) -> str:
+            return "--config" if key.split(".")[0] in given else str(path)
+
+        raise explain(error, Selection, origin) from None
     names = chosen.experiments
     if names == "all":
         names = tuple(available("experiments"))
     elif isinstance(names, str):
         names = tuple(name.strip() for name in names.strip("[]").split(","))
+    if len(set(names)) < len(names):
+        raise UserError("an experiment stands twice", f"{path}: experiments", "name each once")
     _check_names(names, chosen.scale, str(path))
     return chosen.model_copy(update={"experiments": names})
 
@@ -145,6 +198,8 @@ def resolve(experiment: str, variant: str, scale: str) -> Resolved:
         layers = _as_trained(layers, source, experiment, entry)
     settings = _validate(layers)
     _check_dataset_untouched(settings, layers, scale)
+    for trained in (settings, *([] if source is None else [source.settings])):
+        _check_seeds(settings, trained.dataset, layers)
     if source is None:
         return Resolved(settings, layers, experiment, variant)
     shaped = slices.train(source.settings, source.settings.stages)
@@ -153,6 +208,22 @@ def resolve(experiment: str, variant: str, scale: str) -> Resolved:
         return Resolved(played, layers, *line[1], source.start)
     started = settings.model_copy(update={"start": shaped})
     return Resolved(started, layers, experiment, variant, line[1])
+
+
+def _check_seeds(settings: RunSettings, dataset: dict[str, Any], layers: Layered) -> None:
+    """UserError where a policy would be evaluated on episodes that it was trained on."""
+    source = discovery.load(SOURCES, dataset["source"])
+    if not hasattr(source, "seeds"):
+        return
+    trained, asked = source.seeds(source.Settings(**dataset)), settings.evaluation
+    last = asked.first_seed + asked.episodes - 1
+    if asked.first_seed < trained.stop and last >= trained.start:
+        what = (
+            f"evaluation.first_seed is {asked.first_seed}: episodes up to seed {last} would be "
+            f"among those of the dataset, {trained.start} to {trained.stop - 1}"
+        )
+        remedy = f"stay below {trained.start}, or begin at {trained.stop}"
+        raise UserError(what, layers.origin("evaluation.first_seed"), remedy)
 
 
 def _check_dataset_untouched(settings: RunSettings, layers: Layered, scale: str) -> None:
@@ -267,7 +338,7 @@ def _base_layers(environment: str, entry: Variant) -> Layered:
     assert entry.model is not None
     layers = environment_layers(environment)
     place = str(paths.CONFIG / "models" / f"{entry.model}.yaml")
-    model = read_file("models", entry.model, ModelFile)
+    model = model_file(entry.model)
     layers = layers.over({"model.name": model_module(entry.model)}, place)
     layers = layers.over(model.defaults, place)
     for name in family(environment):
@@ -277,7 +348,7 @@ def _base_layers(environment: str, entry: Variant) -> Layered:
 
 def model_module(name: str) -> str:
     """The module under src/memdt/models of a configured model."""
-    return read_file("models", name, ModelFile).module or name
+    return model_file(name).module or name
 
 
 def _apply_experiment(layers: Layered, experiment: str, entry: Variant) -> Layered:

@@ -6,16 +6,61 @@ they belong to Snakemake's resources and profiles.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
+
+from memdt.settings.names import Name, Word, twice
+
+MOST = 2**31 - 1  # of whole numbers: seeds of simulators go no further
+Item = TypeVar("Item")
+
+
+def _distinct(values: tuple[Item, ...]) -> tuple[Item, ...]:
+    again = [value for at, value in enumerate(values) if value in values[:at]]
+    if again:
+        raise ValueError(f"{again[0]!r} stands twice")
+    return values
+
+
+# Sizes that a plan can hold; what does not fit into a machine is told when it is tried.
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
+Updates = Annotated[int, Field(gt=0, le=1_000_000_000)]
+Seed = Annotated[int, Field(ge=0, le=MOST)]
+Lengths = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class Frozen(BaseModel):
-    """Base of all settings: immutable, and a misspelt key is an error."""
+    """Base of all settings: immutable, numbers finite, and a misspelt key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Neither ``true`` for 1, nor a number that no machine counts to."""
+        allowed = _types(cls.model_fields[info.field_name or ""].annotation)
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(one, bool) and not {bool, Any} & allowed and {int, float} & allowed:
+                raise ValueError("expected a number, not true or false")
+            if isinstance(one, int) and abs(one) > MOST and Any not in allowed:
+                raise ValueError(f"at most {MOST:,}")
+        return value
+
+
+def _types(annotation: Any) -> set[Any]:
+    """All types that an annotation is made of."""
+    parts = get_args(annotation)
+    return {annotation}.union(*map(_types, parts)) if parts else {annotation}
 
 
 class DemonstrationSettings(Frozen):
@@ -50,24 +95,29 @@ class AdapterSettings(Frozen):
 class TrainingSettings(Frozen):
     """How one run is trained."""
 
-    segments: int = Field(gt=0, description="segments of the longest episodes trained on (S)")
-    curriculum: bool = Field(default=True, description="stage k trains on Q_k = q_1 u ... u q_k")
-    updates_per_stage: tuple[int, ...] | None = Field(
-        default=None, description="updates of stage 1, 2, ...; the last value serves the rest"
+    segments: int = Field(
+        gt=0, le=10_000, description="segments of the longest episodes trained on (S)"
     )
-    horizons: tuple[int, ...] | None = Field(
+    curriculum: bool = Field(default=True, description="stage k trains on Q_k = q_1 u ... u q_k")
+    updates_per_stage: tuple[Updates, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="updates of stage 1, 2, ...; the last value serves the rest",
+    )
+    horizons: tuple[Count, ...] | None = Field(
         default=None,
         min_length=1,
         description="a curriculum of horizons: stage k trains on the first so many steps of every "
         "episode; null: on all of them",
     )
-    batch_size_per_stage: tuple[int, ...] | None = Field(
+    batch_size_per_stage: tuple[Count, ...] | None = Field(
         default=None,
+        min_length=1,
         description="episodes in a batch of stage 1, 2, ...; the last value serves the rest; "
         "null: batch_size",
     )
-    epochs_per_stage: int | None = Field(default=None, gt=0, description="instead of updates")
-    batch_size: int = Field(gt=0, description="episodes in a batch")
+    epochs_per_stage: Count | None = Field(default=None, description="instead of updates")
+    batch_size: Count = Field(description="episodes in a batch")
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     beta_1: float = Field(default=0.9, ge=0, lt=1)
@@ -95,6 +145,7 @@ class TrainingSettings(Frozen):
     idle_segments: int = Field(
         default=0,
         ge=0,
+        le=10_000,
         description="up to so many copies of a middle segment are inserted at random",
     )
     write_cost: float = Field(
@@ -197,13 +248,12 @@ class Condition(Frozen):
     target_return: float | None = Field(
         default=None, description="asked for at the first step; null: that of the evaluation"
     )
-    context_segments: int | None = Field(
+    context_segments: Count | None = Field(
         default=None,
-        gt=0,
         description="how far a model without recurrence looks back, in segments; "
         "null: one segment, as the paper evaluates; recurrent models ignore it",
     )
-    segments: tuple[int, ...] | None = Field(
+    segments: Lengths | None = Field(
         default=None, description="lengths of this condition; null: those of the evaluation"
     )
     full_context: bool = Field(
@@ -220,13 +270,13 @@ class Condition(Frozen):
 class EvaluationSettings(Frozen):
     """How a checkpoint is evaluated."""
 
-    segments: tuple[int, ...] = Field(description="lengths of the evaluation episodes in segments")
-    episodes: int = Field(gt=0, description="episodes at each length")
-    first_seed: int = Field(default=0, ge=0, description="environment seeds count from here")
+    segments: Lengths = Field(description="lengths of the evaluation episodes in segments")
+    episodes: Count = Field(description="episodes at each length")
+    first_seed: Seed = Field(default=0, description="environment seeds count from here")
     target_return: float = Field(description="return-to-go asked for at the first step")
     action_selection: Literal["greedy", "sampled"] = "greedy"
-    conditions: dict[str, Condition] = {"as_published": Condition()}
-    seed: int = Field(default=0, ge=0, description="seed of sampled actions and memory noise")
+    conditions: dict[Word, Condition] = Field(default={"as_published": Condition()}, min_length=1)
+    seed: Seed = Field(default=0, description="seed of sampled actions and memory noise")
 
 
 class ResolvedSettings(Frozen):
@@ -253,7 +303,7 @@ class RunSettings(ResolvedSettings):
 
     environment: EnvironmentSettings
     dataset: dict[str, Any] = Field(description="checked by the Settings of the source's module")
-    segment_length: int = Field(gt=0, description="steps in a segment, K in RATE section 4.2")
+    segment_length: Count = Field(description="steps in a segment, K in RATE section 4.2")
     model: dict[str, Any] = Field(description="checked by the Settings of the model's module")
     inputs: InputSettings = InputSettings()
     training: TrainingSettings
@@ -261,7 +311,9 @@ class RunSettings(ResolvedSettings):
         default={}, description="checked by the Settings of the learner's module, if it has any"
     )
     evaluation: EvaluationSettings
-    seeds: tuple[int, ...] = Field(min_length=1, description="one run each; the unit of statistics")
+    seeds: Annotated[tuple[Seed, ...], AfterValidator(_distinct)] = Field(
+        min_length=1, max_length=10_000, description="one run each; the unit of statistics"
+    )
     # The last two follow from the variant; `resolve` fills them in, no file may set them.
     start: SkipJsonSchema[dict[str, Any] | None] = Field(
         default=None, description="what shaped the checkpoint that training starts from"
@@ -340,9 +392,15 @@ class ExperimentFile(Frozen):
     )
     environment: str
     set: dict[str, Any] = Field(default={}, description="dotted settings for every variant")
-    variants: dict[str, Variant] = Field(min_length=1)
+    variants: dict[Name, Variant] = Field(min_length=1)
     table: TableSettings = TableSettings()
     note: str = Field(default="", description="printed under the table")
+
+    @model_validator(mode="after")
+    def _folders_differ(self) -> ExperimentFile:
+        if why := twice(self.variants):
+            raise ValueError(f"variants: {why}")
+        return self
 
 
 class ScaleFile(Frozen):
@@ -358,7 +416,7 @@ class ScaleFile(Frozen):
         default={}, description="what a model has in one environment only"
     )
     experiments: dict[str, dict[str, Any]] = {}
-    only: dict[str, tuple[str, ...]] = Field(
+    only: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
         default={}, description="variants of an experiment run at this scale; all where not named"
     )
 
@@ -375,7 +433,7 @@ class Selection(Frozen):
     """workflow/config/config.yaml: what a bare ``snakemake`` runs."""
 
     scale: str
-    experiments: tuple[str, ...] | str
+    experiments: Annotated[tuple[str, ...], AfterValidator(_distinct)] | str
     plugins: tuple[str, ...] = Field(
         default=(), description="folders of components that are searched beside src/memdt"
     )

@@ -16,13 +16,16 @@ from torch import Tensor, nn
 
 from memdt.errors import UserError
 from memdt.files import atomic_path
+from memdt.provenance import check_described
 
 FORMAT = "memdt checkpoint 1"
+MANIFEST = "manifest.json"
 
 
 def save_checkpoint(policy: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
-    """Write the weights of a policy atomically, with ``metadata`` that JSON can hold."""
+    """Write the weights of a policy, whole or not at all; UserError where one is no number."""
     weights = {name: tensor.contiguous().cpu() for name, tensor in policy.state_dict().items()}
+    _check_numbers(weights, path, "lower training.learning_rate, or look at the dataset")
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(weights, {"memdt": text}))
@@ -33,9 +36,9 @@ def load_checkpoint(
 ) -> dict[str, Any]:
     """Load the weights of a checkpoint into a policy, and return the checkpoint's metadata.
 
-    Raises UserError with ``remedy`` if the file is missing, truncated, not a checkpoint of this
-    project, or made with settings of another digest than ``settings_digest``. Raises UserError as
-    well if the weights do not fit the policy.
+    Raises UserError, with ``remedy``, where the file is missing, truncated, not ours, not what the
+    manifest beside it describes, holds NaN or infinity, or was made by other settings than
+    ``settings_digest`` stands for.
     """
     metadata, weights = read_checkpoint(path, remedy)
     made_with = metadata["settings_digest"]
@@ -56,13 +59,21 @@ def fill(policy: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
         raise UserError(what, str(path), "name an environment of the same spaces") from error
 
 
+def _check_numbers(weights: dict[str, Tensor], path: Path, remedy: str) -> None:
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(f"{name} holds what is no finite number", str(path), remedy)
+
+
 def read_checkpoint(path: Path, remedy: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the metadata and the weights of a checkpoint.
 
-    Raises UserError with ``remedy`` if the file is missing, truncated, or of another format.
+    Raises UserError with ``remedy`` if the file is missing, truncated, of another format, not what
+    the manifest beside it describes, or holds NaN or infinity.
     """
     if not path.is_file():
         raise UserError("no such checkpoint", str(path), remedy)
+    check_described(path, MANIFEST, remedy)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("memdt", "{}"))
@@ -72,4 +83,5 @@ def read_checkpoint(path: Path, remedy: str) -> tuple[dict[str, Any], dict[str, 
         raise UserError(what, str(path), remedy) from None
     if metadata.get("format") != FORMAT:
         raise UserError("not a checkpoint of this project", str(path), remedy)
+    _check_numbers(weights, path, remedy)
     return metadata, weights

@@ -13,13 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torch import Tensor
+
 from memdt import stopping
+from memdt.errors import UserError
 from memdt.progress import Progress
 from memdt.settings import slices
+from memdt.training.curve import figure_value
 from memdt.training.learner import Learner
 from memdt.training.resume import ResumeFile, ResumePoint, note, save_every_seconds
 
-SHOWN = 2  # columns of a learner that the log shows
+SHOWN = 2  # of a learner's columns in the log
+LOSS, NORM = "loss", "gradient_norm"  # how columns end, or are called, that must be finite
 
 
 @dataclass
@@ -62,18 +67,40 @@ class Course:
         return self.point
 
     def _update(self) -> None:
-        """Run one update. The host waits for the device only when a row of the curve is due."""
+        """One update; only where a row is due does the host wait for another device."""
         point = self.point
         batch = self.batch_of(point.updates)
-        point.curve.add(self.learner.update(point.updates, batch))
+        figures = self.learner.update(point.updates, batch)
+        point.curve.add(figures)
         point.updates += 1
+        if all(figure.device.type == "cpu" for figure in figures.values()):
+            self._refuse_what_is_no_number(figures)
         if point.updates % self.log_every == 0 or point.updates == self.updates:
+            self._refuse_what_is_no_number(point.curve.figures)
             fixed = (self.stage.number, point.updates, self.stage.segments)
             row = point.curve.add_row(fixed, self.learner.columns)
             shown = list(row.items())[:SHOWN]
             self.shown = {name: value for name, value in shown if not math.isnan(value)}
 
+    def _refuse_what_is_no_number(self, figures: dict[str, Tensor]) -> None:
+        """UserError where a loss or the gradient's norm is NaN or infinite: all after it would be.
+
+        The state that was saved last is from before it, and is kept.
+        """
+        for name in self.learner.columns:
+            if not (name == NORM or name.endswith(LOSS)) or name not in figures:
+                continue
+            value = figure_value(figures[name])
+            if not math.isfinite(value):
+                self.progress.finish()
+                what = f"{name} is {value} at update {self.point.updates:,} of stage"
+                remedy = "lower training.learning_rate, or look at the dataset"
+                raise UserError(
+                    f"{what} {self.stage.number}; nothing after it is kept", self.what, remedy
+                )
+
     def _save(self) -> None:
+        self._refuse_what_is_no_number(self.point.curve.figures)
         now = (time.perf_counter(), time.process_time())
         pairs = zip(self.point.seconds, now, self.started, strict=True)
         wall, cpu = (earlier + end - start for earlier, end, start in pairs)

@@ -47,11 +47,8 @@ class Curve:
             self.figures[name] = figure
 
     def add_row(self, fixed: Sequence[int], columns: Sequence[str]) -> dict[str, float]:
-        """Write a row, and return its values of ``columns``.
-
-        ``fixed``: the values of ``FIXED_COLUMNS``.
-        """
-        values = {name: _value(self.figures[name]) for name in columns}
+        """Write a row; returns what it shows of ``columns``."""
+        values = {name: figure_value(self.figures[name]) for name in columns}
         cells = [str(number) for number in fixed] + [f"{value:.6g}" for value in values.values()]
         self.rows.append(",".join(cells) + "\n")
         self.figures = {}
@@ -62,5 +59,6 @@ class Curve:
         return ",".join((*FIXED_COLUMNS, *columns)) + "\n" + "".join(self.rows)
 
 
-def _value(figure: Tensor) -> float:
+def figure_value(figure: Tensor) -> float:
+    """What a figure shows: itself, or its mean."""
     return float(figure[0] / figure[1]) if figure.dim() else float(figure)

@@ -52,7 +52,9 @@ class Learner(Protocol[Batch]):
     def update(self, number: int, batch: Batch) -> dict[str, Tensor]:
         """Train on a batch, and return a figure for each column (see ``curve``).
 
-        This must not wait for the device: the course reads figures when it writes a row.
+        A column ``gradient_norm``, or whose name ends in ``loss``, ends the stage where its figure
+        is NaN or infinite. Must not wait for the device: the course reads figures when it writes a
+        row.
         """
 
     def state(self) -> dict[str, Tensor]:

@@ -33,6 +33,9 @@ from memdt.training.learner import StageContext, build_learner
 from memdt.training.resume import NAME, ResumeFile
 from memdt.training.stage_lock import hold_stage
 
+# The attributes of a dataset that say which one it is.
+OF_DATASET = ("settings_digest", "source_digest", "content_digest")
+
 
 @dataclass(frozen=True)
 class TrainingJob:
@@ -139,6 +142,6 @@ def _belongs_to(job: TrainingJob, device: torch.device) -> dict[str, Any]:
         "seed": job.seed,
         "stage": job.stage,
         "start": None if job.start is None else sha256(job.start),
-        "dataset": [dataset.get("settings_digest"), dataset.get("source_digest")],
+        "dataset": [dataset.get(name) for name in OF_DATASET],
         "device": device.type,
     }

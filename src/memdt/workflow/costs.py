@@ -28,6 +28,7 @@ from memdt.workflow.observations import Observation, observation, size, size_of
 
 MARGIN = 3.0  # a node may be slower than what was measured, and shared
 MEGABYTES = {True: 2000, False: 8000}  # by `reduced`; two Snakemakes of 150 MB are in it
+AGENT_STEPS_PER_SECOND = 150.0  # `python -m benchmarks agent`: steps with an update each, one core
 BACKWARD = 3  # forward, and twice as much backward
 
 
@@ -101,6 +102,11 @@ def collection_minutes(scale: str, environment: str) -> int:
     return max(60, _limit(collection_seconds(resolve_dataset(environment, scale))))
 
 
+def agent_minutes(scale: str, environment: str) -> int:
+    """Minutes that training an agent may take."""
+    return _limit(agent_seconds(resolve_dataset(environment, scale)))
+
+
 def training_minutes(scale: str, experiment: str, variant: str, number: int) -> int:
     """Minutes that a training stage may take."""
     return _limit(training_seconds(scale, experiment, variant, number))
@@ -127,6 +133,12 @@ def evaluation_seconds(scale: str, experiment: str, variant: str) -> float:
 def collection_seconds(settings: DatasetSettings) -> float:
     """Seconds that the simulator takes to collect a dataset."""
     return _simulated(settings, size_of(settings.dataset).simulated_steps)
+
+
+def agent_seconds(settings: DatasetSettings) -> float:
+    """Seconds in which the agent of a dataset learns; none where there is no agent."""
+    asked = settings.dataset.get("agent") or {}
+    return float(asked.get("steps", 0)) / AGENT_STEPS_PER_SECOND
 
 
 def training_work(settings: RunSettings, number: int, seen: Observation) -> Work:

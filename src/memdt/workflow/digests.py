@@ -48,6 +48,7 @@ KINDS = {
 # The module in which each step begins. The components that a step is given are entries as well, so
 # no module here may import what is loaded by name.
 ENTRIES = {
+    "agent": "memdt.training.online.agent",
     "dataset": "memdt.data.make",
     "train": "memdt.training.train",
     "evaluate": "memdt.evaluation.evaluate",

@@ -123,7 +123,7 @@ def _runs(experiment: str) -> dict[str, Any]:
 
 def _report(experiments: Sequence[str]) -> dict[str, Any]:
     drawn = plan.figures_of(experiments)
-    of_runs = ("dataset", *RUN_STEPS, *RECORDING_STEPS.values())
+    of_runs = ("agent", "dataset", *RUN_STEPS, *RECORDING_STEPS.values())
     steps = [step for step in digests.ENTRIES if step not in of_runs]
     named = {"figure": tuple(plan.figure_module(name) for name in drawn)}
     data = [_of(paths.experiment_folder(SCALE, name)) for name in experiments]

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from memdt import discovery, paths
+from memdt.data.agents import FILES
 from memdt.data.sources.size import RawFile
 from memdt.errors import UserError, closest
 from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.composition import components
-from memdt.settings.layers import available, environment_place
+from memdt.settings.layers import available, environment_place, family
 from memdt.settings.pages import FigureSettings, figures
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import (
@@ -82,6 +83,38 @@ def raw_files(settings: DatasetSettings) -> list[Path]:
     from memdt.data.sources import interface
 
     return [file.path for file in interface.raw_files(settings.dataset)]
+
+
+@cache
+def agent(scale: str, environment: str) -> tuple[str, dict[str, Any]] | None:
+    """The environment whose agent makes this one's dataset, and what shapes the agent.
+
+    It is the most general of those that this one extends, and itself, which ask for the same
+    agent in the same task. None where the dataset needs no agent.
+    """
+    wanted = _agent_of(environment, scale)
+    if wanted is None:
+        return None
+    return next((name, wanted) for name in family(environment) if _agent_of(name, scale) == wanted)
+
+
+def _agent_of(environment: str, scale: str) -> dict[str, Any] | None:
+    settings = resolve_dataset(environment, scale)
+    if not discovery.defines(SOURCES, settings.dataset["source"], "agent"):
+        return None
+    from memdt.data.sources import interface
+
+    shaped = interface.agent(settings.dataset)
+    task = {name: value for name, value in slices.dataset(settings).items() if name != "dataset"}
+    return None if shaped is None else {**task, "agent": shaped}
+
+
+def dataset_inputs(scale: str, environment: str) -> list[Path]:
+    """Every file that a dataset is made from: raw ones, then those of an agent."""
+    found = agent(scale, environment)
+    folder = None if found is None else paths.agent(scale, found[0])
+    made = [] if folder is None else [folder / name for name in FILES]
+    return raw_files(resolve_dataset(environment, scale)) + made
 
 
 @cache

@@ -36,8 +36,12 @@ class Source(Protocol):
     Optional, and used before any job starts:
 
     - ``NEEDS``: names that the environment's module must define;
+    - ``seeds(settings) -> range``: environment seeds of its episodes, where no evaluation may play;
     - ``check(task, settings)``: a UserError where the files are not what the task needs, as far as
       that can be seen in a moment;
+    - ``agent(settings) -> dict | None``: what shapes an agent that is trained before (None: none
+      is), whose files (``data/agents.py``) follow the raw ones. The datasets of environments that
+      extend each other share one, where this is the same;
     - ``origin(settings) -> str``: whose data these are, where the same task has several; results on
       data of different origin never share a column.
     """
@@ -81,6 +85,13 @@ def origin(dataset: dict[str, Any]) -> str | None:
     """Whose data a checked ``dataset:`` block names; None where the source has one kind only."""
     source, settings = settings_of(dataset)
     named: str | None = getattr(source, "origin", lambda settings: None)(settings)
+    return named
+
+
+def agent(dataset: dict[str, Any]) -> dict[str, Any] | None:
+    """What shapes the agent that a checked ``dataset:`` block is made with; None: there is none."""
+    source, settings = settings_of(dataset)
+    named: dict[str, Any] | None = getattr(source, "agent", lambda settings: None)(settings)
     return named
 
 

@@ -32,7 +32,7 @@ from memdt.data.sources.minari_parts.metadata import (
     folder_of,
     read_metadata,
 )
-from memdt.data.sources.minari_parts.spaces import chosen, flattened, flattened_shape
+from memdt.data.sources.minari_parts.spaces import flattened, flattened_shape, selected
 from memdt.data.sources.record import Record
 from memdt.data.sources.size import RawFile, Size
 from memdt.environments.task import ALL, Task

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -22,7 +23,7 @@ from memdt.environments.interface import CollectionPolicy
 from memdt.environments.task import Task
 from memdt.errors import UserError
 from memdt.progress import Progress
-from memdt.settings.schema import Frozen
+from memdt.settings.schema import Frozen, Seed
 
 NEEDS = ("collection_policy",)  # of the environment's module
 FIRST_SEED = 1_000_000  # evaluation seeds count up from 0 and stay below
@@ -34,10 +35,12 @@ class Settings(Frozen):
     """The episodes of a dataset, and how they are collected."""
 
     source: str
-    lengths: tuple[int, ...] = Field(
+    lengths: tuple[Annotated[int, Field(gt=0, le=10_000_000)], ...] = Field(
         min_length=1, description="steps that the episodes are made to last; so many of each length"
     )
-    episodes_per_length: int = Field(gt=0, description="episodes of each of these lengths")
+    episodes_per_length: int = Field(
+        gt=0, le=10_000_000, description="episodes of each of these lengths"
+    )
     only_successful: bool = Field(default=True, description="keep only episodes that succeed")
     keep_steps: int | None = Field(
         default=None,
@@ -50,7 +53,7 @@ class Settings(Frozen):
         description="so many episodes are, at least; the others stop after the steps kept, and "
         "are taken to earn later what those did in the mean; null: all are",
     )
-    seed: int = Field(default=0, ge=0, description="seed of the collection")
+    seed: Seed = Field(default=0, description="seed of the collection")
 
     @model_validator(mode="after")
     def _something_is_kept(self) -> Settings:
@@ -75,6 +78,13 @@ def expected(settings: Settings) -> Size:
     )
 
 
+def seeds(settings: Settings) -> range:
+    """The environment seeds that may be played, however many episodes fail."""
+    first = FIRST_SEED + settings.seed * SEEDS_PER_COLLECTION
+    tries = (ATTEMPTS_PER_EPISODE + 1) * settings.episodes_per_length
+    return range(first, first + tries * len(settings.lengths))
+
+
 def episodes(
     task: Task, settings: Settings, files: Sequence[Path], record: Record
 ) -> Iterator[EpisodeStore]:
@@ -97,7 +107,7 @@ def episodes(
     seed, done = FIRST_SEED + settings.seed * SEEDS_PER_COLLECTION, 0
     for length in settings.lengths:
         player = _Player(task.lengthened(length), settings, seed, record.attempts)
-        for store in player.collect(wanted):
+        for store in player.collect(count):
             done += len(store)
             progress.update(done)
             yield store

@@ -77,7 +77,7 @@ class Learning:
             seen, ended = following, terminated or truncated
 
     def evaluate(self) -> float:
-        """The mean score of some episodes with sampled actions, and what is kept because of it."""
+        """The mean score of some episodes with sampled actions."""
         count = self.settings.evaluation_episodes
         environment = self.task.vector(count)
         try:
@@ -86,6 +86,11 @@ class Learning:
         finally:
             environment.close()
         score = float(scores(self.task, store).mean())
+        self.note(score)
+        return score
+
+    def note(self, score: float) -> None:
+        """Keep the policy as it is where its score makes it the medium one or the best."""
         asked, steps = self.settings.medium_score, self.transitions.count
         before = float(self.marks[MEDIUM][0])
         nearer = np.isnan(before) or abs(score - asked) <= abs(before - asked)
@@ -96,7 +101,6 @@ class Learning:
         self.counters[2] = int(bool(self.counters[2]) or score >= asked)
         every = self.settings.evaluate_every
         self.counters[1] = (steps // every + 1) * every
-        return score
 
     def _keep(self, name: str, score: float, steps: int) -> None:
         self.kept[name] = [one.detach().clone() for one in self.td3.actor]

@@ -47,7 +47,7 @@ class Transitions:
     def batch(self, size: int, random: torch.Generator) -> tuple[Tensor, ...]:
         """``size`` of them, drawn with replacement, as columns."""
         chosen = torch.randint(self.count, (size,), generator=random)
-        return self.rows[chosen].split(self.sizes, dim=1)
+        return tuple(torch.split(self.rows[chosen], list(self.sizes), dim=1))
 
 
 class Td3:

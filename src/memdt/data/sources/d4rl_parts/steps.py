@@ -69,7 +69,7 @@ class StepReader:
 
     def _numbers(self, name: str, rows: slice) -> Float[np.ndarray, "rows ..."]:
         """These rows in float32; UserError where one is not finite."""
-        values = self.file[name][rows].astype(np.float32)
+        values: np.ndarray = self.file[name][rows].astype(np.float32)
         bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
         if len(bad):
             what = f"step {rows.start + int(bad[0]):,} is not finite"
@@ -85,7 +85,8 @@ class StepReader:
         self.outside += int((beyond > 0).sum())
         self.at_bounds += int((beyond == 0).sum())
         self.farthest = max(self.farthest, float(beyond.max()))
-        return np.clip(actions, space.low, space.high)
+        within: np.ndarray = np.clip(actions, space.low, space.high)
+        return within
 
     def _final(
         self,
@@ -95,7 +96,8 @@ class StepReader:
     ) -> Float[np.ndarray, "episodes width"]:
         """What was seen after each episode's last step; without that, before it."""
         if "next_observations" not in self.file:
-            return observations[ends - 1]
+            last: np.ndarray = observations[ends - 1]
+            return last
         following = self._numbers("next_observations", rows)
         inside = np.ones(len(observations), dtype=bool)
         inside[ends - 1] = False
@@ -104,7 +106,8 @@ class StepReader:
         if len(jumps) and not self.jumps:
             self.first_jump = rows.start + int(jumps[0])
         self.jumps += len(jumps)
-        return following[ends - 1]
+        final: np.ndarray = following[ends - 1]
+        return final
 
     def _note_extremes(self, observations: Float[np.ndarray, "rows width"]) -> None:
         low, high = observations.min(axis=0), observations.max(axis=0)

@@ -29,6 +29,20 @@ from memdt.errors import UserError
 _EPISODE = re.compile(r"episode_(\d+)")
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """The file, to read; UserError where it is missing or damaged, also while it is being read."""
+    if not path.is_file():
+        raise UserError("there is no such file", str(path), AGAIN)
+    if not h5py.is_hdf5(path):
+        raise UserError("not an HDF5 file, or cut off", str(path), AGAIN)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:
+        raise UserError(f"damaged ({error})", str(path), AGAIN) from None
+
+
 def episode_count(file: h5py.File) -> int:
     """Return the number of episodes. Raises UserError if there is none or a number is missing."""
     names = [_EPISODE.fullmatch(name) for name in file]
