@@ -40,19 +40,23 @@ def load_checkpoint(
     manifest beside it describes, holds NaN or infinity, or was made by other settings than
     ``settings_digest`` stands for.
     """
-    metadata, weights = _read(path, remedy)
-    _check_numbers(weights, path, remedy)
+    metadata, weights = read_checkpoint(path, remedy)
     made_with = metadata["settings_digest"]
     if made_with != settings_digest:
         what = f"trained with settings {made_with}, this run asks for {settings_digest}"
         raise UserError(what, str(path), remedy)
+    fill(policy, weights, path)
+    return metadata
+
+
+def fill(policy: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Load weights of the file ``path`` into a policy; UserError if they do not fit."""
     try:
         policy.load_state_dict(weights)
     except RuntimeError as error:
         # The settings are the same, so the spaces of the environment must differ.
         what = "its weights do not fit where observations or actions have other sizes"
         raise UserError(what, str(path), "name an environment of the same spaces") from error
-    return metadata
 
 
 def _check_numbers(weights: dict[str, Tensor], path: Path, remedy: str) -> None:
@@ -61,7 +65,12 @@ def _check_numbers(weights: dict[str, Tensor], path: Path, remedy: str) -> None:
             raise UserError(f"{name} holds what is no finite number", str(path), remedy)
 
 
-def _read(path: Path, remedy: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_checkpoint(path: Path, remedy: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the metadata and the weights of a checkpoint.
+
+    Raises UserError with ``remedy`` if the file is missing, truncated, of another format, not what
+    the manifest beside it describes, or holds NaN or infinity.
+    """
     if not path.is_file():
         raise UserError("no such checkpoint", str(path), remedy)
     check_described(path, MANIFEST, remedy)
@@ -74,4 +83,5 @@ def _read(path: Path, remedy: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise UserError(what, str(path), remedy) from None
     if metadata.get("format") != FORMAT:
         raise UserError("not a checkpoint of this project", str(path), remedy)
+    _check_numbers(weights, path, remedy)
     return metadata, weights
