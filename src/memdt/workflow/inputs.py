@@ -19,6 +19,7 @@ from memdt.settings.resolve import (
     experiment_file,
     resolve_dataset,
     selection,
+    variants_of,
 )
 from memdt.settings.schema import DatasetSettings
 
@@ -82,6 +83,19 @@ def fetched(path: Path) -> RawFile:
                             return file
     remedy = "only files that an environment's dataset names are fetched"
     raise UserError("nobody has said where this file comes from", str(path), remedy)
+
+
+def fetched_for(experiment: str, scale: str) -> list[RawFile]:
+    """The files that must be fetched for the datasets of an experiment."""
+    from memdt.data.sources import interface
+
+    found: dict[Path, RawFile] = {}
+    for name in {environment_of(experiment, one) for one in variants_of(experiment, scale)}:
+        dataset = resolve_dataset(name, scale).dataset
+        if discovery.defines(SOURCES, dataset["source"], "raw_files"):
+            with suppress(UserError):  # people's own files that are not there: others tell that
+                found |= {file.path: file for file in interface.raw_files(dataset) if file.address}
+    return list(found.values())
 
 
 def check_origins(experiment: str) -> None:
