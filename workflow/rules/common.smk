@@ -21,7 +21,7 @@ from memdt.settings.remembered import resolve
 from memdt.settings.resolve import digest as settings_digest
 from memdt.settings.resolve import experiment_file, figures, resolve_dataset, selection
 from memdt.settings.runs import Run, seeds_of
-from memdt.workflow import costs, digests, guard, ledgers, plan, slurm, upstream
+from memdt.workflow import costs, digests, guard, ledgers, plan, slurm, upstream, variables
 
 STARTED = time.time()
 # Whether only a plan is asked for: then nothing is written that the next run goes by.
@@ -64,6 +64,11 @@ def by_wildcards(function):
     return signed(lambda wildcards: answer(*(wildcards.get(name, None) for name in names)))
 
 
+if not paths.CONFIG.is_dir():
+    what = f"there is no {paths.CONFIG} here"
+    refuse(UserError(what, str(Path.cwd()), f"cd {workflow.basedir}"))
+
+
 @told
 def select():
     """The selection, everything that it needs resolved once."""
@@ -83,7 +88,7 @@ if workflow.is_main_process:
     upstream.end_every_slurm_job()
     upstream.reschedule_only_when_needed()
     upstream.check_options(workflow, told(upstream.refuse_options), DRY)
-    for note in told(functools.partial(guard.enter, dry=DRY))():
+    for note in [*told(variables.check)(), *told(functools.partial(guard.enter, dry=DRY))()]:
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
         print(f"memdt: {name} is left out: {lacks[0]} is not installed", file=sys.stderr)
@@ -292,17 +297,34 @@ def runs_asked():
 # A second attempt asks for more: memory or time may be why the first one failed.
 
 
+def needs_card(wildcards):
+    """Whether sizes are published ones."""
+    return not plan.scale_file(wildcards.scale).reduced
+
+
 @signed
 def gpus_of(wildcards):
-    """A graphics card where sizes are published ones; without `--resources gpu=` all may run."""
-    return int(not plan.scale_file(wildcards.scale).reduced)
+    """A graphics card; without `--resources gpu=` all may run. MEMDT_SLURM_GRES asks otherwise."""
+    return int(needs_card(wildcards) and not os.environ.get("MEMDT_SLURM_GRES"))
+
+
+@signed
+def gres_of(wildcards):
+    """A card as generic resource, such as gpu:a100:1, for clusters that know no `--gpus`."""
+    return (os.environ.get("MEMDT_SLURM_GRES") or None) if needs_card(wildcards) else None
+
+
+@signed
+def gpu_model_of(wildcards):
+    """The kind of card, such as a100."""
+    return (os.environ.get("MEMDT_SLURM_GPU_MODEL") or None) if needs_card(wildcards) else None
 
 
 @signed
 def partition_of(wildcards):
     """Where jobs with and without a graphics card go; nothing leaves it to the cluster."""
     usual = os.environ.get("MEMDT_SLURM_PARTITION") or None
-    return os.environ.get("MEMDT_SLURM_GPU_PARTITION") or usual if gpus_of(wildcards) else usual
+    return os.environ.get("MEMDT_SLURM_GPU_PARTITION") or usual if needs_card(wildcards) else usual
 
 
 @signed
@@ -336,6 +358,7 @@ def minutes_of(wildcards, attempt):
 def minutes_by(estimate):
     """A resources function: minutes by the names of the run, times MEMDT_SLURM_TIME_FACTOR."""
     minutes = by_wildcards(estimate)
+    told(variables.check)()
     factor = float(os.environ.get("MEMDT_SLURM_TIME_FACTOR") or 1)
     return signed(lambda wildcards, attempt: round(attempt * factor * minutes(wildcards)))
 

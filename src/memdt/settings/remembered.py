@@ -7,6 +7,7 @@ over all bytes that it came from; another byte, and everything is resolved anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable
@@ -60,7 +61,9 @@ def keep(
     kept = dict(_kept())
     found = {_name(*one): _entry(resolve(*one), note) for one in names if _name(*one) not in kept}
     if found:
-        write_text(FILE, json.dumps({"key": key(), "entries": kept | found}))
+        # Without this memory the next process takes some seconds more.
+        with contextlib.suppress(OSError):
+            write_text(FILE, json.dumps({"key": key(), "entries": kept | found}))
 
 
 def key() -> str:
