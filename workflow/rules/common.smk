@@ -23,7 +23,7 @@ from memdt.settings.files import experiment_file, selection
 from memdt.settings.pages import figures
 from memdt.settings.resolve import resolve_dataset
 from memdt.settings.runs import Run, seeds_of
-from memdt.workflow import costs, digests, guard, inputs, ledgers, plan, slurm, upstream
+from memdt.workflow import costs, digests, guard, ledgers, plan, slurm, upstream, variables
 
 STARTED = time.time()
 # Whether this is only a plan, which writes nothing that the next run relies on.
@@ -66,7 +66,12 @@ def by_wildcards(function):
     return signed(lambda wildcards: answer(*(wildcards.get(name, None) for name in names)))
 
 
-@guarded
+if not paths.CONFIG.is_dir():
+    what = f"there is no {paths.CONFIG} here"
+    refuse(UserError(what, str(Path.cwd()), f"cd {workflow.basedir}"))
+
+
+@told
 def select():
     """The selected scale, the experiments of each scale that can run, and what the others lack."""
     asked = selection(dict(config))
@@ -84,8 +89,8 @@ SCALE, EXPERIMENTS, LEFT_OUT = select()
 if workflow.is_main_process:
     upstream.end_every_slurm_job()
     upstream.reschedule_only_when_needed()
-    upstream.check_options(workflow, guarded(upstream.refuse_options), DRY)
-    for note in guarded(functools.partial(guard.enter, dry=DRY))():
+    upstream.check_options(workflow, told(upstream.refuse_options), DRY)
+    for note in [*told(variables.check)(), *told(functools.partial(guard.enter, dry=DRY))()]:
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
         print(f"memdt: {name} is left out: {lacks[0]} is not installed", file=sys.stderr)
@@ -313,17 +318,34 @@ def runs_asked():
 # A second attempt requests more, because the first may have run out of memory or time.
 
 
+def needs_card(wildcards):
+    """Whether sizes are published ones."""
+    return not plan.scale_file(wildcards.scale).reduced
+
+
 @signed
 def gpus_of(wildcards):
-    """GPUs of a job: one at published sizes. `--resources gpu=N` limits how many jobs use one."""
-    return int(not plan.scale_file(wildcards.scale).reduced)
+    """A graphics card; without `--resources gpu=` all may run. MEMDT_SLURM_GRES asks otherwise."""
+    return int(needs_card(wildcards) and not os.environ.get("MEMDT_SLURM_GRES"))
+
+
+@signed
+def gres_of(wildcards):
+    """A card as generic resource, such as gpu:a100:1, for clusters that know no `--gpus`."""
+    return (os.environ.get("MEMDT_SLURM_GRES") or None) if needs_card(wildcards) else None
+
+
+@signed
+def gpu_model_of(wildcards):
+    """The kind of card, such as a100."""
+    return (os.environ.get("MEMDT_SLURM_GPU_MODEL") or None) if needs_card(wildcards) else None
 
 
 @signed
 def partition_of(wildcards):
     """The partition of jobs with and without a GPU; None leaves the choice to the cluster."""
     usual = os.environ.get("MEMDT_SLURM_PARTITION") or None
-    return os.environ.get("MEMDT_SLURM_GPU_PARTITION") or usual if gpus_of(wildcards) else usual
+    return os.environ.get("MEMDT_SLURM_GPU_PARTITION") or usual if needs_card(wildcards) else usual
 
 
 @signed
@@ -357,6 +379,7 @@ def minutes_of(wildcards, attempt):
 def minutes_by(estimate):
     """Make a resources function from an estimate in minutes, times MEMDT_SLURM_TIME_FACTOR."""
     minutes = by_wildcards(estimate)
+    told(variables.check)()
     factor = float(os.environ.get("MEMDT_SLURM_TIME_FACTOR") or 1)
     return signed(lambda wildcards, attempt: round(attempt * factor * minutes(wildcards)))
 

@@ -3,12 +3,16 @@
 KEPT = {}
 
 
-def synchronise_records(starts, alone=False):
-    """Synchronise ledgers and records; a full disk is reported, but is no reason to stop here."""
+def asked_files():
+    """What the experiments of this run's scale are to have."""
+    return frozenset(plan.files(SCALE, EXPERIMENTS[SCALE]))
+
+
+def look_at_records(starts, alone=False):
+    """Bring ledgers and records together; a full disk is told, and is no reason to stop here."""
     try:
-        made = [one for one in workflow.rules if one.name != "fetch"]
-        files = ledgers.files_of(made)
-        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared)
+        files = ledgers.files_of(workflow.rules)
+        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared, asked_files)
     except OSError as error:
         print(f"memdt: records of files are not up to date: {error}", file=sys.stderr)
     else:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from graphlib import TopologicalSorter
@@ -71,16 +71,22 @@ class Summary:
 
 
 def synchronise(
-    files: Files, starts: bool, alone: bool = False, dry: bool = False, cleared: Set[Path] = _NONE
+    files: Files,
+    starts: bool,
+    alone: bool = False,
+    dry: bool = False,
+    cleared: Set[Path] = _NONE,
+    asked: Callable[[], Set[Path]] = frozenset,
 ) -> Summary:
     """Bring ledgers up to date and, if a run starts, Snakemake's records and file times.
 
     Args:
         files: the files in the folders that Snakemake's rules write to.
         starts: whether a run is about to start; only then is a file doubted.
-        alone: whether no other Snakemake works here; only then are file times changed.
-        dry: whether this is only a plan, which changes no file, record or time.
-        cleared: files that were just removed, because the last run was stopped while making them.
+        alone: whether no other Snakemake is at work here; only then are file times changed.
+        dry: whether only a plan is asked for: then no file, record or time is changed.
+        cleared: what has just been removed, because the last run was stopped while making it.
+        asked: what the settings ask for; of this a ledger remembers also what is gone.
     """
     look = _Look(upstream.Records(dry), Digests(), starts)
     ledgers: dict[Path, dict[str, Entry]] = {file: {} for file in files.ledgers}
@@ -89,11 +95,15 @@ def synchronise(
         entry = look.settle(path)
         if entry is not None:
             ledger[path.as_posix()] = entry
-    if starts:
-        look.summary.gone = sorted(_gone(ledgers, cleared))
     if starts and alone:
         entries = [entry for ledger in ledgers.values() for entry in ledger.items()]
         _put_times_in_order(entries, look)
+    if starts:
+        look.summary.gone = sorted(_gone(ledgers, cleared))
+        remembered = frozenset(asked()) if look.summary.gone else _NONE
+        for path in remembered.intersection(look.summary.gone):
+            ledger = paths.ledger(path)
+            ledgers[ledger][path.as_posix()] = read_ledger(ledger)[path.as_posix()]
     if dry:
         look.records.show_snakemake()
         return look.summary
@@ -296,19 +306,20 @@ class Files:
 def files_of(rules: Iterable[Any]) -> Files:
     """The existing files that one of Snakemake's rules makes, and all ledgers."""
     patterns = [output for rule in rules for output in rule.output]
-    roots: list[Path] = []  # none inside another, so that no file comes twice
-    for prefix in sorted({Path(pattern.constant_prefix()) for pattern in patterns}):
-        if not any(prefix.is_relative_to(root) for root in roots):
-            roots.append(prefix)
-    names = [name for root in roots for name in _files_below(root)]
+    roots = {Path(pattern.constant_prefix()) for pattern in patterns}
+    found = [path for root in _outermost(roots) for path in files_below(root)]
     return Files(
-        tuple(Path(name) for name in names if any(p.match(name) for p in patterns)),
-        tuple(Path(name) for name in names if name.endswith(paths.LEDGER)),
+        tuple(
+            Path(path)
+            for path in found
+            if any(p.match(path) for p in patterns) and os.path.exists(path)  # no dangling link
+        ),
+        tuple(Path(path) for path in found if path.endswith(paths.LEDGER)),
     )
 
 
-def _files_below(root: Path) -> Iterator[str]:
-    """All files, also below links to folders elsewhere; each folder once, however many links."""
+def files_below(root: Path) -> Iterator[str]:
+    """All files, also below links to folders elsewhere; a folder once, whatever leads to it."""
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)

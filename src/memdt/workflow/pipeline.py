@@ -7,6 +7,7 @@ keeps the file in step. Every output persists: DVC must not delete what Snakemak
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def _runs(experiment: str) -> dict[str, Any]:
     shown = [step for kind, step in RECORDING_STEPS.items() if kind in drawn]
     return {
         "cmd": [
-            f"python -m memdt tidy --experiment {experiment} --scale {SCALE}",
+            f"python -m memdt tidy --experiment {shlex.quote(experiment)} --scale {SCALE}",
             _snakemake("runs", [experiment]),
         ],
         "deps": data + _code(_reached([*RUN_STEPS, *shown], _modules(experiment))),
@@ -157,7 +158,7 @@ def _report(experiments: Sequence[str]) -> dict[str, Any]:
 
 
 def _snakemake(target: str, experiments: Sequence[str]) -> str:
-    chosen = f"--config scale={SCALE} experiments={','.join(experiments)}"
+    chosen = f"--config scale={SCALE} experiments={shlex.quote(','.join(experiments))}"
     return f"snakemake {target} --cores all --rerun-incomplete {chosen}"
 
 

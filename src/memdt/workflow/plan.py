@@ -24,6 +24,8 @@ from memdt.settings.runs import RECORDED, Run, recorded_for, runs
 from memdt.settings.schema import DatasetSettings
 from memdt.workflow import inputs, observations
 
+MOST_JOBS = 200_000  # of a plan
+
 
 def trains_itself(resolved: Resolved, experiment: str, variant: str) -> bool:
     """Whether a variant is trained; False if it is evaluated from another one's checkpoints."""
@@ -90,6 +92,24 @@ def manifests(scale: str, experiments: Iterable[str], name: str = "manifest.json
         for experiment in experiments
         for run in runs(scale, experiment)
         for number in range(1, stages(scale, run) + 1)
+    ]
+
+
+def files(scale: str, experiments: Sequence[str]) -> list[Path]:
+    """Datasets, stages, evaluations, tables and figures of some experiments, and the report."""
+    of_stage = ("checkpoint.safetensors", "curve.csv", "manifest.json")
+    evaluated = episodes(scale, experiments)
+    return [
+        *datasets(scale, experiments),
+        *(path for name in of_stage for path in manifests(scale, experiments, name)),
+        *evaluated,
+        *(path.with_name("evaluation_manifest.json") for path in evaluated),
+        *recorded(scale, experiments),
+        *(paths.table(scale, name) for name in experiments),
+        *(paths.figure(scale, name) for name in figures_of(experiments)),
+        paths.claims(scale),
+        paths.metrics(scale),
+        paths.report(scale),
     ]
 
 
@@ -235,12 +255,24 @@ def check(scale: str, experiments: Iterable[str]) -> None:
         inputs.check_origins(experiment)
     for name in available("scales"):
         scale_file(name)
-    variants = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
-    for name in {resolve(*variant).settings.environment.name for variant in variants}:
+    wanted = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
+    _check_number(wanted)
+    for name in {resolve(*one).settings.environment.name for one in wanted}:
         _check_dataset(resolve_dataset(name, scale))
     keep(variants, observations.note)
     for name, figure in figures().items():
         _check_figure(name, figure)
+
+
+def _check_number(wanted: Iterable[tuple[str, str, str]]) -> None:
+    """UserError where there are more jobs than Snakemake can plan."""
+    jobs = 0
+    for experiment, variant, scale in wanted:
+        settings = resolve(experiment, variant, scale).settings
+        jobs += len(settings.seeds) * (settings.stages + 1)
+        if jobs > MOST_JOBS:
+            what = f"more than {MOST_JOBS:,} jobs up to {experiment}/{variant}"
+            raise UserError(what, f"scale {scale}", "lower training.segments, or name fewer seeds")
 
 
 def _check_dataset(settings: DatasetSettings) -> None:

@@ -22,6 +22,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -121,6 +122,20 @@ def end_every_slurm_job() -> None:
         return known, seconds
 
     plugin.query_job_status = query_and_translate
+
+
+def managed_slurm_option(options: str) -> str:
+    """What of these options of sbatch the SLURM plugin refuses, but only when a job is submitted.
+
+    Upstream, snakemake/snakemake-executor-plugin-slurm: #466 and #248 ask for such options.
+    """
+    try:
+        module: Any = importlib.import_module("snakemake_executor_plugin_slurm.validation")
+    except ImportError:
+        return ""
+    patterns = getattr(module, "get_forbidden_slurm_options", dict)()
+    found = (name for pattern, name in patterns.items() if re.search(pattern, options))
+    return next(found, "")
 
 
 def _plain_state(state: str) -> str:
