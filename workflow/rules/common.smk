@@ -23,7 +23,17 @@ from memdt.settings.files import experiment_file, selection
 from memdt.settings.pages import figures
 from memdt.settings.resolve import resolve_dataset
 from memdt.settings.runs import Run, seeds_of
-from memdt.workflow import costs, digests, guard, ledgers, plan, slurm, upstream, variables
+from memdt.workflow import (
+    costs,
+    digests,
+    guard,
+    inputs,
+    ledgers,
+    plan,
+    slurm,
+    upstream,
+    variables,
+)
 
 STARTED = time.time()
 # Whether this is only a plan, which writes nothing that the next run relies on.
@@ -71,7 +81,7 @@ if not paths.CONFIG.is_dir():
     refuse(UserError(what, str(Path.cwd()), f"cd {workflow.basedir}"))
 
 
-@told
+@guarded
 def select():
     """The selected scale, the experiments of each scale that can run, and what the others lack."""
     asked = selection(dict(config))
@@ -89,8 +99,8 @@ SCALE, EXPERIMENTS, LEFT_OUT = select()
 if workflow.is_main_process:
     upstream.end_every_slurm_job()
     upstream.reschedule_only_when_needed()
-    upstream.check_options(workflow, told(upstream.refuse_options), DRY)
-    for note in [*told(variables.check)(), *told(functools.partial(guard.enter, dry=DRY))()]:
+    upstream.check_options(workflow, guarded(upstream.refuse_options), DRY)
+    for note in [*guarded(variables.check)(), *guarded(functools.partial(guard.enter, dry=DRY))()]:
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
         print(f"memdt: {name} is left out: {lacks[0]} is not installed", file=sys.stderr)
@@ -379,7 +389,7 @@ def minutes_of(wildcards, attempt):
 def minutes_by(estimate):
     """Make a resources function from an estimate in minutes, times MEMDT_SLURM_TIME_FACTOR."""
     minutes = by_wildcards(estimate)
-    told(variables.check)()
+    guarded(variables.check)()
     factor = float(os.environ.get("MEMDT_SLURM_TIME_FACTOR") or 1)
     return signed(lambda wildcards, attempt: round(attempt * factor * minutes(wildcards)))
 

@@ -3,16 +3,16 @@
 KEPT = {}
 
 
-def asked_files():
+def expected_files():
     """What the experiments of this run's scale are to have."""
     return frozenset(plan.files(SCALE, EXPERIMENTS[SCALE]))
 
 
-def look_at_records(starts, alone=False):
-    """Bring ledgers and records together; a full disk is told, and is no reason to stop here."""
+def synchronise_records(starts, alone=False):
+    """Bring ledgers and records together. A full disk is reported, and does not stop the run."""
     try:
-        files = ledgers.files_of(workflow.rules)
-        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared, asked_files)
+        files = ledgers.files_of(rule for rule in workflow.rules if rule.name != "fetch")
+        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared, expected_files)
     except OSError as error:
         print(f"memdt: records of files are not up to date: {error}", file=sys.stderr)
     else:

@@ -102,8 +102,8 @@ def synchronise(
         look.summary.gone = sorted(_gone(ledgers, cleared))
         remembered = frozenset(asked()) if look.summary.gone else _NONE
         for path in remembered.intersection(look.summary.gone):
-            ledger = paths.ledger(path)
-            ledgers[ledger][path.as_posix()] = read_ledger(ledger)[path.as_posix()]
+            file = paths.ledger(path)
+            ledgers[file][path.as_posix()] = read_ledger(file)[path.as_posix()]
     if dry:
         look.records.show_snakemake()
         return look.summary
@@ -306,15 +306,18 @@ class Files:
 def files_of(rules: Iterable[Any]) -> Files:
     """The existing files that one of Snakemake's rules makes, and all ledgers."""
     patterns = [output for rule in rules for output in rule.output]
-    roots = {Path(pattern.constant_prefix()) for pattern in patterns}
-    found = [path for root in _outermost(roots) for path in files_below(root)]
+    roots: list[Path] = []  # none inside another, so that no file comes twice
+    for prefix in sorted({Path(pattern.constant_prefix()) for pattern in patterns}):
+        if not any(prefix.is_relative_to(root) for root in roots):
+            roots.append(prefix)
+    names = [name for root in roots for name in files_below(root)]
     return Files(
         tuple(
-            Path(path)
-            for path in found
-            if any(p.match(path) for p in patterns) and os.path.exists(path)  # no dangling link
+            Path(name)
+            for name in names
+            if any(p.match(name) for p in patterns) and os.path.exists(name)  # no dangling link
         ),
-        tuple(Path(path) for path in found if path.endswith(paths.LEDGER)),
+        tuple(Path(name) for name in names if name.endswith(paths.LEDGER)),
     )
 
 

@@ -255,19 +255,19 @@ def check(scale: str, experiments: Iterable[str]) -> None:
         inputs.check_origins(experiment)
     for name in available("scales"):
         scale_file(name)
-    wanted = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
-    _check_number(wanted)
-    for name in {resolve(*one).settings.environment.name for one in wanted}:
+    variants = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
+    _check_number(variants)
+    for name in {resolve(*one).settings.environment.name for one in variants}:
         _check_dataset(resolve_dataset(name, scale))
     keep(variants, observations.note)
     for name, figure in figures().items():
         _check_figure(name, figure)
 
 
-def _check_number(wanted: Iterable[tuple[str, str, str]]) -> None:
+def _check_number(variants: Iterable[tuple[str, str, str]]) -> None:
     """UserError where there are more jobs than Snakemake can plan."""
     jobs = 0
-    for experiment, variant, scale in wanted:
+    for experiment, variant, scale in variants:
         settings = resolve(experiment, variant, scale).settings
         jobs += len(settings.seeds) * (settings.stages + 1)
         if jobs > MOST_JOBS:

@@ -95,7 +95,7 @@ def _below(root: Path, pattern: str) -> list[Path]:
     return sorted(path for path in map(Path, files_below(root)) if path.match(pattern))
 
 
-def _told(path: Path, what: str) -> Iterator[Complaint]:
+def _complain(path: Path, what: str) -> Iterator[Complaint]:
     if what:
         yield path, what
 
