@@ -51,16 +51,17 @@ def evaluate_run(job: EvaluationJob) -> None:
     """
     started = (time.perf_counter(), time.process_time())
     policy = load_policy(job.settings, job.checkpoint)
-    shown = load_demonstrations(job.settings, job.dataset)
-    looks = _attention(job, policy)
+    demonstrations = load_demonstrations(job.settings, job.dataset, policy)
+    shares, evaluation = _attention(job, policy), job.settings.evaluation
     rows = [
-        {**row, **looks}
-        for case in _cases(job.settings)
-        for row in _rows(job, policy, shown, *case)
+        {**row, **shares}
+        for name, condition in evaluation.conditions.items()
+        for segments in condition.segments or evaluation.segments
+        for row in _rows(job, policy, demonstrations, name, condition, segments)
     ]
     task = Task.of(job.settings.environment)
-    write_text(job.out, episode_table.text(rows, task.outcomes, (*task.measures, *looks)))
-    made = manifest(
+    write_text(job.out, episode_table.text(rows, task.outcomes, (*task.measures, *shares)))
+    content = manifest(
         job.seed, str(default_device()), [job.out],
         settings_digest=digest(slices.evaluate(job.settings)), source_digest=job.source_digest,
         settings=slices.evaluate(job.settings, full=True),

@@ -218,7 +218,8 @@ class Player:
             tensors[0] = scaling.observations(tensors[0])
             tensors[2] = scaling.returns(tensors[2])
         mask = (torch.arange(steps, device=self.device) < len(seen))[None]
-        return Segment(*(_padded(one, steps)[None] for one in tensors), mask)
+        padded = [_padded(one, steps)[None] for one in tensors]
+        return Segment(padded[0], padded[1], padded[2], mask)
 
 
 def _padded(rows: torch.Tensor, steps: int) -> torch.Tensor:

@@ -107,10 +107,10 @@ class Rollout:
         if protocol.condition.memory_edit == "initial" and isinstance(self.policy, SequencePolicy):
             self.edit.initial = self.policy.memory_after(self.demonstration, count)
         state = self.policy.begin(count, self.demonstration, cut)
-        step = 0
+        time = 0
         while alive.size:
             # Deviation D111: it falls again within the segment.
-            if protocol.condition.return_to_go_restarts and step % protocol.segment_length == 0:
+            if protocol.condition.return_to_go_restarts and time % protocol.segment_length == 0:
                 earlier = returns.copy()
             step = self._step(observations, returns - earlier, alive)
             chosen, state = self.policy.act(self.policy.scaled(step), state, self.choice)

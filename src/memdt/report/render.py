@@ -24,6 +24,7 @@ from memdt.files import write_text
 from memdt.report import cost, job_manifests, report_view
 from memdt.report.deviations import read_deviations
 from memdt.report.scale_comparison import published_scale
+from memdt.report.scoreboard import STATES
 from memdt.results.published import published_cells, waiting
 from memdt.results.verdicts import RULES
 from memdt.settings.files import scale_file

@@ -20,7 +20,7 @@ import pandas as pd
 from memdt import paths
 from memdt.figures.parts.style import words
 from memdt.results.tables import AS_PUBLISHED, DIMENSIONS, left_open
-from memdt.settings.schema import TableSettings
+from memdt.settings.files import TableSettings
 
 SPREADS = {
     "std": "standard deviation",

@@ -51,7 +51,9 @@ class TableSettings(Frozen):
     """The shape of the experiment's table."""
 
     rows: str = Field(
-        default="segments", description="one of variant, condition, segments and metric"
+        default="segments",
+        description="one of variant, condition, segments and metric; set or method: the part of a "
+        "variant's name before or after its last hyphen",
     )
     columns: str = Field(default="variant", description="another one of them")
     metric: str | tuple[str, ...] = Field(

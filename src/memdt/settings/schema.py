@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from memdt.settings.names import Word
+
 MOST = 2**31 - 1  # of whole numbers: seeds of simulators go no further
 Item = TypeVar("Item")
 
@@ -139,6 +141,11 @@ class TrainingSettings(Frozen):
         default="all",
         description="all: every action counts alike; balanced: inversely to how often it is taken; "
         "last: only the last action of an episode or window counts",
+    )
+    window_draw: Literal["by_episode", "by_length"] = Field(
+        default="by_episode",
+        description="start random: windows come from all episodes alike, or from each in "
+        "proportion to its steps",
     )
     memory_noise: float = Field(
         default=0.0, ge=0, description="deviation of the noise added to memory between segments"
@@ -282,8 +289,8 @@ class EvaluationSettings(Frozen):
     first_seed: Seed = Field(default=0, description="environment seeds count from here")
     target_return: float = Field(description="return-to-go at the first step")
     action_selection: Literal["greedy", "sampled"] = "greedy"
-    conditions: dict[str, Condition] = {"as_published": Condition()}
-    seed: int = Field(default=0, ge=0, description="seed of sampled actions and memory noise")
+    conditions: dict[Word, Condition] = Field(default={"as_published": Condition()}, min_length=1)
+    seed: Seed = Field(default=0, description="seed of sampled actions and memory noise")
     attention: bool = Field(
         default=False, description="keep shares of attention (evaluation/attention_shares.py) too"
     )
@@ -338,121 +345,3 @@ class RunSettings(ResolvedSettings):
         if self.training.horizons is not None:
             return len(self.training.horizons)
         return self.training.segments if self.training.curriculum else 1
-
-
-class Variant(Frozen):
-    """One row of an experiment: a model and what is different about it."""
-
-    model: str | None = Field(default=None, description="the file under workflow/config/models")
-    checkpoint_of: str | None = Field(
-        default=None, description="experiment/variant whose checkpoints are evaluated"
-    )
-    start_from: str | None = Field(
-        default=None, description="experiment/variant whose checkpoints training starts from"
-    )
-    environment: str | None = Field(
-        default=None, description="null: that of the experiment, or of the checkpoints"
-    )
-    set: dict[str, Any] = Field(default={}, description="dotted settings of this variant")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Variant:
-        sources = (self.model, self.checkpoint_of, self.start_from)
-        if sum(one is not None for one in sources) != 1:
-            raise ValueError("a variant needs exactly one of model, checkpoint_of and start_from")
-        return self
-
-    @property
-    def source(self) -> str | None:
-        """experiment/variant whose checkpoints this one takes, to play or to start from."""
-        return self.checkpoint_of or self.start_from
-
-
-class TableSettings(Frozen):
-    """The shape of the experiment's table."""
-
-    rows: str = Field(
-        default="segments",
-        description="one of variant, condition, segments and metric; set or method: the part of a "
-        "variant's name before or after its last hyphen",
-    )
-    columns: str = Field(default="variant", description="another one of them")
-    metric: str | tuple[str, ...] = Field(
-        default="success",
-        description="one or more; docs/output.md says how they are written",
-    )
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics as a tuple, also where there is one."""
-        return self.metric if isinstance(self.metric, tuple) else (self.metric,)
-
-
-class Answers(Frozen):
-    """What of a paper the experiment answers."""
-
-    paper: str
-    item: str
-
-
-class ExperimentFile(Frozen):
-    """A file under workflow/config/experiments: one table or figure of a paper."""
-
-    title: str
-    answers: Answers | None = Field(
-        default=None, description="null: nothing is published that it could be held against"
-    )
-    environment: str
-    set: dict[str, Any] = Field(default={}, description="dotted settings for every variant")
-    variants: dict[str, Variant] = Field(min_length=1)
-    table: TableSettings = TableSettings()
-    note: str = Field(default="", description="printed under the table")
-
-
-class ScaleFile(Frozen):
-    """A file under workflow/config/scales: budgets only, never what is asked."""
-
-    title: str
-    reduced: bool = Field(description="sizes or budgets are below the published ones")
-    meaningless: bool = Field(default=False, description="a layout check; its numbers mean nothing")
-    defaults: dict[str, Any] = {}
-    environments: dict[str, dict[str, Any]] = {}
-    models: dict[str, dict[str, Any]] = {}
-    models_by_environment: dict[str, dict[str, dict[str, Any]]] = Field(
-        default={}, description="what a model has in one environment only"
-    )
-    experiments: dict[str, dict[str, Any]] = {}
-    only: dict[str, tuple[str, ...]] = Field(
-        default={}, description="variants of an experiment run at this scale; all where not named"
-    )
-
-
-class ModelFile(Frozen):
-    """A file under workflow/config/models: published hyper-parameters, by environment."""
-
-    module: str | None = None
-    defaults: dict[str, Any] = {}
-    environments: dict[str, dict[str, Any]] = {}
-
-
-class FigureSettings(Frozen):
-    """An entry of workflow/config/figures.yaml."""
-
-    module: str = Field(description="the module under src/memdt/figures")
-    title: str
-    caption: str
-    experiments: tuple[str, ...] = Field(min_length=1)
-    answers: Answers | None = None
-    inputs: Literal["episodes", "curves", "attention", "recordings"] = "episodes"
-    clip: bool = Field(default=False, description="make an animated picture of it as well")
-    options: dict[str, Any] = {}
-
-
-class Selection(Frozen):
-    """workflow/config/config.yaml: what a bare ``snakemake`` runs."""
-
-    scale: str
-    experiments: tuple[str, ...] | str
-    plugins: tuple[str, ...] = Field(
-        default=(), description="folders of components that are searched beside src/memdt"
-    )

@@ -15,11 +15,13 @@ from memdt.errors import UserError, closest
 from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.composition import components
-from memdt.settings.layers import available, environment_place
+from memdt.settings.files import Selection, experiment_file, scale_file, selection, variants_of
+from memdt.settings.layers import available, environment_path
+from memdt.settings.pages import FigureSettings, figures
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import SOURCES, Resolved, environment_of, lineage, resolve_dataset
 from memdt.settings.runs import RECORDED, Run, recorded_for, runs
-from memdt.settings.schema import DatasetSettings, FigureSettings, Selection
+from memdt.settings.schema import DatasetSettings
 from memdt.workflow import inputs, observations
 
 

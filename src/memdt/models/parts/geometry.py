@@ -5,6 +5,7 @@ Source: relative positions of Transformer-XL (Dai et al. 2019), section 3.3; see
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import torch
@@ -106,19 +107,19 @@ class Layout:
     top: Geometry
     selected: Int[Tensor, " selected"] | None = None  # queries of the top layer; None: all
 
+    @classmethod
+    def of(cls, every: Geometry, selected: tuple[int, ...] | None) -> Layout:
+        """Build a layout whose top layer computes the ``selected`` queries only; None: all."""
+        if selected is None or selected == tuple(range(every.queries)):
+            return cls(every, every)
+        numbers = torch.tensor(selected, dtype=torch.long)
+        return cls(every, every.of(numbers), numbers.to(every.rotation.device))
+
     def hiding(self, absent: Bool[Tensor, "batch first"]) -> Layout:
-        """The same layout, in which nobody sees those of the first keys that are marked."""
+        """Return this layout with those of the first keys hidden that ``absent`` marks."""
         later = len(self.every.features) - absent.shape[1]
         marked = torch.nn.functional.pad(absent, (0, later))
         padding = torch.zeros(marked.shape, device=marked.device).masked_fill(marked, HIDDEN)
         every = replace(self.every, padding=padding)
-        top = every if self.wanted is None else replace(self.top, padding=padding)
+        top = every if self.selected is None else replace(self.top, padding=padding)
         return replace(self, every=every, top=top)
-
-
-def layout(every: Geometry, wanted: tuple[int, ...] | None) -> Layout:
-    """A layout in which the top layer computes the ``wanted`` of the queries."""
-    if wanted is None or wanted == tuple(range(every.queries)):
-        return Layout(every, every)
-    chosen = torch.tensor(wanted, dtype=torch.long)
-    return Layout(every, every.of(chosen), chosen.to(every.rotation.device))
