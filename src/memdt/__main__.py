@@ -63,7 +63,8 @@ def _run(arguments: Sequence[str] | None) -> None:
     guard.die_with_snakemake()
     command = commands.parse(arguments)
     set_threads(getattr(command, "threads", 1))
-    commands.require_project()
+    if getattr(command, "needs_project", True):
+        commands.require_project()
     command.run()
 
 

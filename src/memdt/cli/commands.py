@@ -16,6 +16,7 @@ import tyro
 from memdt import paths
 from memdt.cli import report_steps, steps
 from memdt.cli.export import Export
+from memdt.cli.play import Play
 from memdt.errors import UserError
 
 
@@ -221,6 +222,7 @@ VERBS: dict[str, Any] = {
     "agent": steps.Agent,
     "dataset": steps.Dataset,
     "export": Export,
+    "play": Play,
     "train": steps.Train,
     "evaluate": steps.Evaluate,
     "attention": steps.Attention,

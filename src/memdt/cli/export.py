@@ -1,10 +1,10 @@
-"""The verb that hands a dataset to other people's tools."""
+"""The verb that hands what was made here to other people's tools: one target each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Export:
+class Dataset:
     """Write the dataset of an environment as a Minari data set."""
 
     environment: tyro.conf.Positional[str]
@@ -62,3 +62,34 @@ class Export:
 def _behaviour(task: Task, source: str) -> str:
     """Who acted in the episodes: a policy that plays here, or whoever filled the source."""
     return type(task.collection_policy()).__name__ if source == "played" else source
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Write a trained policy to a folder that memdt.load takes on any machine."""
+
+    trained: tyro.conf.Positional[Path]
+    """The folder of a run: data/runs/{scale}/{experiment}/{variant}/seed_{n}."""
+    to: Path
+    """The new folder."""
+
+    def run(self) -> None:
+        """Write, and say how the policy is loaded."""
+        from memdt.evaluation.policy_export import export_policy
+
+        folder = export_policy(self.trained, self.to)
+        print(f"written to {folder}; in Python: memdt.load({str(folder)!r})")
+
+
+@dataclass(frozen=True)
+class Export:
+    """Hand a dataset or a trained policy to other people's tools."""
+
+    target: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[Dataset, tyro.conf.subcommand("dataset")]
+        | Annotated[Policy, tyro.conf.subcommand("policy")]
+    ]
+
+    def run(self) -> None:
+        """Write the target."""
+        self.target.run()
