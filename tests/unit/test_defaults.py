@@ -17,7 +17,7 @@ from memdt.errors import UserError
 from memdt.models import rate
 from memdt.settings import defaults, resolve, schema, slices
 from memdt.settings.layers import available
-from memdt.settings.resolve import digest
+from memdt.settings.resolve import digest, model_module, resolve_dataset
 from memdt.workflow import plan
 
 ROOT = Path(__file__).parents[2]
@@ -37,9 +37,10 @@ def test_every_kind_of_settings_is_pinned():
     assert found["AdapterSettings"] == {"alpha": 16.0, "dropout": 0.0, "rank": 4}
     assert found["models.rate"]["memory_update"] == "replace"
     assert found["environments.tmaze"]["spare_steps"] == 1
-    for kind in ("models", "environments"):
-        classes = [name for name in defaults.settings_classes() if name.startswith(f"{kind}.")]
-        assert len(classes) >= len(available(kind)) - 3  # several files may share a module
+    modules = {f"models.{model_module(name)}" for name in available("models")}
+    for name in available("environments"):
+        modules.add(f"environments.{resolve_dataset(name, 'paper').environment.module}")
+    assert modules <= set(defaults.settings_classes())
 
 
 def test_settings_in_settings_are_pinned_once_by_their_own_name():
