@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from memdt.data.segments import Segment
-from memdt.evaluation.attention_maps import look, play_episode
+from memdt.evaluation.attention_maps import attention_of, play_episode
 from memdt.evaluation.episode_table import ATTENTION
 from memdt.models.interface import AttentionMaps, Policy, SequencePolicy
 from memdt.settings.schema import RunSettings
@@ -31,11 +31,11 @@ def attention_shares(settings: RunSettings, policy: Policy, seed: int) -> dict[s
     if not isinstance(policy, SequencePolicy) or settings.training.segments < 2:
         return nothing
     segments = play_episode(settings, policy, seed)
-    maps = look(policy, segments)
+    maps = attention_of(policy, segments)
     if len(maps) < 2 or not maps[0].memory_tokens:
         return nothing
-    found = [shares_of(*pair) for pair in zip(maps[1:], segments[1:], strict=True)]
-    return dict(zip(ATTENTION, np.mean(found, axis=0).tolist(), strict=True))
+    shares = [shares_of(*pair) for pair in zip(maps[1:], segments[1:], strict=True)]
+    return dict(zip(ATTENTION, np.mean(shares, axis=0).tolist(), strict=True))
 
 
 def shares_of(one: AttentionMaps, segment: Segment) -> tuple[float, float, float]:
@@ -49,8 +49,8 @@ def shares_of(one: AttentionMaps, segment: Segment) -> tuple[float, float, float
     gain = looking[:, read].sum(dim=1) - _evenly(memory, cache, real)
     if not len(written):
         return 0.0, 0.0, float(gain.mean())
-    sums = (float(written[:, part].sum(dim=1).mean()) for part in (shown, read))
-    return *sums, float(gain.mean())
+    on_steps, on_read = (float(written[:, part].sum(dim=1).mean()) for part in (shown, read))
+    return on_steps, on_read, float(gain.mean())
 
 
 def _evenly(memory: int, cache: int, real: int) -> Float[Tensor, " steps"]:

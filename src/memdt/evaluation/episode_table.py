@@ -1,4 +1,4 @@
-"""The columns of ``episodes.csv``, one row an evaluation episode.
+"""The columns of ``episodes.csv``, which has one row for each evaluation episode.
 
     condition,segments,episode,environment_seed,return,steps[,success][,score],group[,measures]
 
@@ -22,12 +22,12 @@ Row = Mapping[str, Any]
 
 
 def columns(outcomes: Sequence[str], measures: Sequence[str]) -> tuple[str, ...]:
-    """All columns, in their order."""
+    """Return all columns, in order."""
     return (*FIRST, *outcomes, GROUP, *measures)
 
 
 def text(rows: Sequence[Row], outcomes: Sequence[str], measures: Sequence[str]) -> str:
-    """The table as CSV; the same rows give the same bytes."""
+    """Return the table as CSV; the same rows give the same bytes."""
     names = columns(outcomes, measures)
     lines = [",".join(names), *(",".join(_cell(name, row[name]) for name in names) for row in rows)]
     return "".join(f"{line}\n" for line in lines)

@@ -1,4 +1,4 @@
-"""What may be done to a memory at a segment border during a rollout.
+"""Edits of the memory between two segments of a rollout.
 
 Source: RATE section 5.2 (Figure 5) and Table 6: the first segment's memory kept, noise added to the
 memory, memory replaced by noise. Two edits are ours (Deviation D82): the memory of an episode's
@@ -21,7 +21,7 @@ from memdt.settings.schema import Condition
 
 @dataclass
 class MemoryEdit:
-    """Applied to the memory at each segment border, in order."""
+    """Applies the edit of a condition to the memory of each segment, in order."""
 
     condition: Condition
     generator: torch.Generator
@@ -61,5 +61,5 @@ class MemoryEdit:
         return tensor.index_fill(1, torch.tensor(erased, device=tensor.device), 0.0)
 
     def _noise(self, tensor: Tensor) -> Tensor:
-        drawn = torch.randn(tensor.shape, generator=self.generator, device=tensor.device)
-        return self.condition.noise_scale * drawn
+        noise = torch.randn(tensor.shape, generator=self.generator, device=tensor.device)
+        return self.condition.noise_scale * noise

@@ -24,14 +24,14 @@ ActionLoss = Literal["all", "balanced", "last"]
 
 @dataclass(frozen=True)
 class Score:
-    """Sums over the real steps of some segments; add them up, then ask for means."""
+    """Sums over the real steps of segments. Scores can be added; means are taken at the end."""
 
     loss: Float[Tensor, ""]
     correct: Float[Tensor, ""]
     steps: int
 
     def __add__(self, other: Score) -> Score:
-        """The sums of both."""
+        """Return the sums over the steps of both."""
         return Score(self.loss + other.loss, self.correct + other.correct, self.steps + other.steps)
 
     @property
@@ -41,7 +41,10 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Share of real steps whose most likely action is the dataset's; nan if continuous."""
+        """Share of real steps whose most likely action is the dataset's; nan for continuous ones.
+
+        Reading it waits for the device.
+        """
         return float(self.correct) / self.steps
 
 
@@ -61,6 +64,7 @@ def action_score(
         errors = functional.mse_loss(outputs[real], actions[real], reduction="none").mean(-1)
         errors = errors if weights is None else errors * weights[real]
         return Score(errors.sum(), errors.new_tensor(torch.nan), int(real.sum()))
+    # Full precision: under autocast outputs are bfloat16, too coarse for a sum over many steps.
     logits, labels = outputs[real].float(), actions[real]
     if weights is None:
         loss = functional.cross_entropy(logits, labels, reduction="sum")
