@@ -81,7 +81,9 @@ def test_a_map_can_be_cut_to_the_memory_that_is_read() -> None:
     weights[..., 2] = 0.3
     given = inputs("attention_map", {"looked_at": "read"},
                    attention=(replace(attention(), weights=weights),))  # fmt: skip
-    assert set(data_of("attention_map", {"looked_at": "read"}, attention=given.attention)["key"]) == {2}
+    assert set(
+        data_of("attention_map", {"looked_at": "read"}, attention=given.attention)["key"]
+    ) == {2}
     axes = drawn(given).axes[0]
     assert axes.get_xlim() == (1.5, 2.5)
     with pytest.raises(UserError, match="no tokens of the kind"):

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from made_up.project import forget_settings
 from memdt import paths
 from memdt.data.sources import interface as sources
 from memdt.environments import mujoco_locomotion
@@ -19,7 +21,7 @@ from memdt.environments.task import Task
 from memdt.errors import UserError
 from memdt.settings.layers import available
 from memdt.settings.resolve import resolve_dataset
-from memdt.workflow import plan
+from memdt.workflow import inputs
 
 ROOT = Path(__file__).parents[2]
 NAMES = {"halfcheetah": "HalfCheetah-v4", "hopper": "Hopper-v4", "walker2d": "Walker2d-v4"}
@@ -86,15 +88,15 @@ def test_there_are_nine_sets_of_each_origin_that_can_be(here):
 
 @pytest.mark.parametrize("scale", ["smoke", "quick", "paper"])
 def test_the_sets_of_an_environment_share_one_agent(here, scale):
-    owners = {name: plan.agent(scale, name) for name in environments(ending="")}
+    owners = {name: inputs.agent(scale, name) for name in environments(ending="")}
     assert {name: found[0] for name, found in owners.items()} == {
         name: name.split("_")[0] for name in owners
     }
     folder = paths.agent(scale, "hopper")
-    assert plan.dataset_inputs(scale, "hopper_medium_replay") == [
+    assert inputs.dataset_inputs(scale, "hopper_medium_replay") == [
         folder / "replay.h5", folder / "actors.safetensors",
     ]  # fmt: skip
-    assert all(plan.agent(scale, name) is None for name in environments(ending="_d4rl"))
+    assert all(inputs.agent(scale, name) is None for name in environments(ending="_d4rl"))
 
 
 def test_a_scale_reaches_only_the_sets_of_the_source_that_it_speaks_of(here):
@@ -104,10 +106,27 @@ def test_a_scale_reaches_only_the_sets_of_the_source_that_it_speaks_of(here):
 
 def test_a_fetched_file_is_known_by_its_path(here):
     path = Path("data/raw/fetched/d4rl/hopper_medium-v2.hdf5")
-    assert plan.fetched(path).size == 152756557
-    assert plan.raw_files(resolve_dataset("hopper_medium_d4rl", "quick")) == [path]
+    assert inputs.fetched(path).size == 152756557
+    assert inputs.raw_files(resolve_dataset("hopper_medium_d4rl", "quick")) == [path]
     with pytest.raises(UserError, match="nobody has said where this file comes from"):
-        plan.fetched(Path("data/raw/fetched/other.hdf5"))
+        inputs.fetched(Path("data/raw/fetched/other.hdf5"))
+
+
+def test_data_of_different_origin_never_share_a_table(config):
+    names = {"ours": "hopper_medium", "theirs": "hopper_medium_d4rl"}
+    variants = {key: {"model": "random", "environment": name} for key, name in names.items()}
+    mixed = {"title": "mixed", "environment": "hopper_medium", "variants": variants}
+    mixed["table"] = {"metric": "score"}
+    file = config / "experiments/mixed.yaml"
+    file.write_text(yaml.safe_dump(mixed))
+    with pytest.raises(
+        UserError, match=r"different origin in one table: from nothing \(ours\) and"
+    ):
+        inputs.check_origins("mixed")
+    variants["theirs"] = {"checkpoint_of": "mixed/ours", "environment": "hopper_medium_d4rl"}
+    file.write_text(yaml.safe_dump(mixed))
+    forget_settings()
+    inputs.check_origins("mixed")  # what is only played there is trained on one set
 
 
 @pytest.mark.parametrize("name", NAMES)

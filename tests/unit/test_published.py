@@ -21,8 +21,9 @@ from memdt.results.published import (
     read_cells,
     waiting,
 )
+from memdt.settings.files import experiment_file
 from memdt.settings.layers import available
-from memdt.settings.resolve import experiment_file, resolve
+from memdt.settings.resolve import resolve
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "data" / "published"

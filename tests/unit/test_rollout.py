@@ -159,7 +159,7 @@ def test_a_policy_is_asked_what_it_was_trained_on() -> None:
     watched, told = Watched(scaled), []
     Rollout(plain.policy, environment(2, 2), protocol()).play([0, 1])
     rollout = Rollout(scaled, environment(2, 2), protocol())
-    rollout.observer.acts = lambda alive, seen, actions, info: told.append(seen)
+    rollout.observer.on_step = lambda alive, seen, actions, info: told.append(seen)
     rollout.play([0, 1])
     first = plain.questions[0]
     assert torch.equal(watched.questions[0].observation, first.observation / 2)

@@ -18,7 +18,7 @@ from memdt.results.tables import (
     wide,
     write_table,
 )
-from memdt.settings.schema import TableSettings
+from memdt.settings.files import TableSettings
 
 
 def shape(

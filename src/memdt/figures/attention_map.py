@@ -147,10 +147,10 @@ def chosen(inputs: FigureInputs, options: Options) -> AttentionRecord:
 
     A scale may have fewer seeds than the figure was made for: then another one serves.
     """
-    found = [one for one in inputs.attention if options.variant in (None, one.variant)]
-    if not found:
+    recordings = [one for one in inputs.attention if options.variant in (None, one.variant)]
+    if not recordings:
         raise inputs.nothing("recorded attention weights")
-    return next((one for one in found if one.seed == options.seed), found[0])
+    return next((one for one in recordings if one.seed == options.seed), recordings[0])
 
 
 def heads_of(
@@ -259,21 +259,21 @@ def _mark(
 ) -> None:
     """The columns of the hint and the row of the decision, where they lie in this segment."""
     line: dict[str, Any] = {"color": MARK, "linewidth": 0.7, "linestyle": (0, (3, 2))}
-    place: dict[str, Any]
+    position: dict[str, Any]
     seen = record.hint_in(segment)
     columns = [layout.token(step, cached=True) for step in seen]
     if len(columns) == 1:
         axes.axvline(columns[0], **line)
-        place = {"xycoords": axes.get_xaxis_transform(), "ha": "left", "va": "bottom"}
-        axes.annotate("hint", (columns[0], 1.05), (4, 7), **place, **POINTING)
+        position = {"xycoords": axes.get_xaxis_transform(), "ha": "left", "va": "bottom"}
+        axes.annotate("hint", (columns[0], 1.05), (4, 7), **position, **POINTING)
     elif columns:
         _hint_strip(axes, columns[0] - OBSERVATION, columns[-1] + TOKENS_OF_A_STEP - OBSERVATION)
     decided = record.decision_step - segment * record.segment_length
     if decides and 0 <= decided < record.segment_length:
         y = layout.token(decided, cached=False)
         axes.axhline(y, **line)
-        place = {"xycoords": axes.get_yaxis_transform(), "ha": "left", "va": "bottom"}
-        axes.annotate("decision", (1.01, y), (9, 0), **place, rotation=90, **POINTING)
+        position = {"xycoords": axes.get_yaxis_transform(), "ha": "left", "va": "bottom"}
+        axes.annotate("decision", (1.01, y), (9, 0), **position, rotation=90, **POINTING)
 
 
 def _hint_strip(axes: Axes, first: int, last: int) -> None:

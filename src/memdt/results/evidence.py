@@ -1,6 +1,6 @@
-"""What the runs say about one quantity of a claim: the mean of each seed.
+"""Look up the sample behind one quantity of a claim: the mean of each seed.
 
-Between the frames of `results/results.py` and the tests of `results/claim_tests.py`.
+Connects the frames of `results/results.py` with the tests of `results/claim_tests.py`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ TRIMMED = 0.25  # of several variants, left out at either end
 
 
 class Data(BaseModel):
-    """Read from YAML: frozen, and a key that nobody knows is an error."""
+    """Base of models read from YAML: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def first_problem(error: ValidationError) -> str:
-    """What pydantic found wrong first, on one line."""
+    """The first of pydantic's complaints, on one line."""
     first = error.errors(include_url=False)[0]
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
@@ -46,11 +46,11 @@ class Quantity(Data):
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """The segment counts as a tuple, also where there is one."""
+        """The segment counts, always as a tuple."""
         return self.segments if isinstance(self.segments, tuple) else (self.segments,)
 
     def label(self) -> str:
-        """How the evidence names it: `rate-3 (noise) at 2 segments`."""
+        """The quantity's name in the evidence, as in `rate-3 (noise) at 2 segments`."""
         edited = "" if self.condition == "as_published" else f" ({self.condition})"
         measured = "" if self.metric == "success" else f"{self.metric} of "
         counts = ", ".join(str(count) for count in self.lengths)
@@ -60,19 +60,19 @@ class Quantity(Data):
 
 @dataclass
 class Evidence:
-    """The episodes of all experiments, seen from one claim."""
+    """The episodes of all experiments, for one claim."""
 
     episodes: Mapping[str, pd.DataFrame]
     experiment: str
     _means: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
 
     def variants(self) -> list[str]:
-        """Every variant of the claim's experiment that has results."""
+        """All variants of the claim's experiment that have results."""
         frame = self.episodes.get(self.experiment)
         return [] if frame is None or frame.empty else list(frame["variant"].unique())
 
     def sample(self, quantity: Quantity) -> dict[int, float]:
-        """Seed -> mean, for the seeds that have all the segment counts asked for."""
+        """Seed -> mean, for seeds that have results at all of the quantity's segment counts."""
         means = self._per_seed(quantity.experiment or self.experiment, quantity.metric)
         matches = means["variant"].map(lambda name: fnmatchcase(name, quantity.variant))
         chosen = means[
@@ -92,7 +92,7 @@ class Evidence:
         return dict(zip((int(seed) for seed in complete.index), values.tolist(), strict=True))
 
     def levels(self, quantity: Quantity) -> list[float]:
-        """The mean over seeds at each of the segment counts; no results, no levels."""
+        """The mean over seeds at each segment count that has results."""
         each = [
             self.sample(quantity.model_copy(update={"segments": count})).values()
             for count in quantity.lengths

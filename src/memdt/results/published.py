@@ -1,7 +1,7 @@
-"""The numbers the papers print, one row a cell, as typed in from their pages.
+"""Read the numbers that the papers print, one row per cell, as transcribed from their pages.
 
-Read by `results/tables.py` and `results/claims.py`; the rows lie in `data/published/*.csv` and
-data/published/README.md says how they were typed in and why the margins are what they are.
+Used by `results/tables.py` and `results/claims.py`. The rows are in `data/published/*.csv`;
+data/published/README.md explains the transcription and the choice of margins.
 Sources: RATE, arXiv 2306.09459, the preprint of 2024 and the submission of 2025.
 """
 
@@ -28,7 +28,7 @@ SpreadKind = Literal["std", "sem", "ci95", "unstated", "none"]
 
 
 class Cell(BaseModel):
-    """One printed number with its place in the paper and its counterpart among our experiments."""
+    """One printed number, its source in the paper, and its counterpart among our experiments."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,13 +72,13 @@ class Cell(BaseModel):
 
     @property
     def key(self) -> Key:
-        """Where the cell belongs among our results; unique among the rows in scope."""
+        """The matching cell of our results; unique among the rows in scope."""
         return (self.experiment, self.variant, self.condition, self.segments, self.metric)
 
     def interval(self) -> Interval | None:
-        """The published 95 % interval of the mean, None where the print allows none.
+        """The published 95 % interval of the mean, None if the printed numbers give none.
 
-        A standard error or deviation over ``seeds`` runs is widened by Student's t of that many.
+        A standard error or deviation over ``seeds`` runs is widened by Student's t.
         """
         reach = self._reach()
         if reach is None:
@@ -86,7 +86,7 @@ class Cell(BaseModel):
         return Interval(self.mean, self.mean - reach, self.mean + reach, self.seeds or 0)
 
     def deviation(self) -> float | None:
-        """The standard deviation over runs that the printed spread amounts to, None without one."""
+        """The standard deviation over runs by the printed spread, None without one."""
         if self.spread is None or self.spread_kind == "std":
             return self.spread
         if self.spread_kind == "unstated" or self.seeds is None or self.seeds < 2:
@@ -106,8 +106,9 @@ class Cell(BaseModel):
 def read_cells(path: Path | str) -> tuple[Cell, ...]:
     """All rows of one file of published numbers, in the order of the file.
 
-    Raises UserError for a missing file, a wrong header, a bad value, or two rows in scope that
-    claim the same cell of ours.
+    Raises:
+        UserError: for a missing file, a wrong header, a bad value, or two rows in scope with the
+            same counterpart.
     """
     path = Path(path)
     if not path.is_file():
@@ -123,7 +124,7 @@ def read_cells(path: Path | str) -> tuple[Cell, ...]:
 
 
 def published_cells(root: Path | str = Path(".")) -> tuple[Cell, ...]:
-    """The rows of every paper: all CSV files of data/published but second transcriptions."""
+    """The rows of every paper: all CSV files of data/published except second transcriptions."""
     return tuple(cell for file in published_files(Path(root)) for cell in read_cells(file))
 
 
@@ -152,8 +153,8 @@ def _cell(row: Mapping[str, str], where: str) -> Cell:
         return Cell.model_validate(row)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "row"
-        raise UserError(f"{place}: {first['msg']}", where, "correct the row") from error
+        column = ".".join(str(part) for part in first["loc"]) or "row"
+        raise UserError(f"{column}: {first['msg']}", where, "correct the row") from error
 
 
 def _refuse_twins(cells: Sequence[Cell], where: str) -> None:
