@@ -187,7 +187,7 @@ def test_a_random_episode_ends(module, settings):
 
 def test_the_collection_policy_succeeds(module):
     if not hasattr(module, "collection_policy"):
-        pytest.skip("nobody plays here: its datasets come from elsewhere")
+        pytest.skip("no collection policy: its datasets come from elsewhere")
     task = Task(module, example(module)).lengthened(LONG * SEGMENT_LENGTH)
     store = play(task.collection_vector(ROWS), task.collection_policy(), range(ROWS))
     solved = task.success(store.returns, store.terminated)

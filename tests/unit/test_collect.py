@@ -218,7 +218,7 @@ def test_a_plan_foresees_the_dataset(more):
 
 def test_nobody_plays_in_an_environment_without_a_policy():
     module = variation(collection_policy=None)
-    with pytest.raises(UserError, match="nobody plays here.*another source"):
+    with pytest.raises(UserError, match="no policy to collect a dataset with.*another source"):
         collect(module, wanted())
 
 
@@ -303,7 +303,7 @@ def test_a_group_that_never_succeeds_is_named():
         return ["up" if seed % 2 else "down" for seed in seeds]
 
     module = variation(collection_policy=AlwaysUp, group=sides)
-    with pytest.raises(UserError, match="only 0 of 120 episodes of down succeeded, 6 are wanted"):
+    with pytest.raises(UserError, match="only 0 of 120 episodes of down succeeded, 6 are needed"):
         collect(module, wanted())
 
 
@@ -316,7 +316,7 @@ def test_failed_episodes_are_kept_where_they_are_wanted():
 
 def test_a_policy_that_never_succeeds_is_given_up():
     module = variation(collection_policy=Idle)
-    with pytest.raises(UserError, match="only 0 of 240 episodes succeeded, 12 are wanted"):
+    with pytest.raises(UserError, match="only 0 of 240 episodes succeeded, 12 are needed"):
         collect(module, wanted())
 
 

@@ -91,7 +91,7 @@ def test_a_set_that_is_there_is_not_overwritten_and_a_failure_leaves_none(datase
 
 @pytest.mark.parametrize("identifier", ["maze", "maze-v", "a/../maze-v0", "/maze-v0", "a b-v0"])
 def test_an_id_that_minari_does_not_know_is_refused(dataset, tmp_path, identifier):
-    with pytest.raises(UserError, match="is no id of a Minari data set -> such as"):
+    with pytest.raises(UserError, match="is not a valid id of a Minari data set -> such as"):
         put(dataset, tmp_path / "sets", identifier)
 
 

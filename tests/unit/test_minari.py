@@ -243,16 +243,16 @@ def test_metadata_that_cannot_be_used_are_a_line(made, changed, message):
     ({"rewards": None}, "episode_1: there is no array 'rewards'"),
     ({"actions": None}, "episode_1: there is no array 'actions'"),
     ({"truncations": None}, "episode_1: there is no array 'truncations'"),
-    ({"rewards": np.zeros((2, 1))}, "rewards have the shape (2, 1): one a step"),
+    ({"rewards": np.zeros((2, 1))}, "rewards have the shape (2, 1); there must be one per step"),
     ({"rewards": np.zeros(0)}, "rewards have the shape (0,)"),
     ({"rewards": np.array([1.0, np.nan])}, "rewards hold a value that is not finite"),
     ({"rewards": np.array([b"a", b"b"])}, "rewards are |S1 of the shape (2,)"),
     ({"observations": np.full((3, 3), np.inf)}, "observations hold a value that is not finite"),
     ({"observations": np.zeros((3, 4))}, "observations are float64 of the shape (3, 4), each sho"),
-    ({"observations": np.zeros((5, 3))}, "5 observations and 2 rewards; one more is wanted"),
+    ({"observations": np.zeros((5, 3))}, "5 observations and 2 rewards; there must be one more"),
     ({"observations": {"a": np.zeros(3), "b": np.zeros(3)}}, "observations are a group of a, b, "),
     ({"actions": np.zeros((3, 2))}, "3 actions and 2 rewards"),
-    ({"terminations": [True, False]}, "it goes on after step 0 of its terminations"),
+    ({"terminations": [True, False]}, "it continues after step 0 of its terminations"),
     ({"terminations": [True]}, "1 terminations and 2 rewards"),
 ])  # fmt: skip
 def test_an_episode_that_cannot_be_used_is_a_line_with_its_number(made, arrays, message):
@@ -285,7 +285,7 @@ def test_files_that_are_missing_or_damaged_are_a_line(made):
     made.metadata.write_text('{"dataset_id": ')
     assert "metadata.json: not readable as JSON" in refused(made)
     made.metadata.write_text("[]")
-    assert "no mapping of keys to values" in refused(made)
+    assert "not a mapping of keys to values" in refused(made)
     made.metadata.unlink()
     assert "earlier versions kept its content elsewhere" in refused(made)
 

@@ -56,7 +56,7 @@ rule dataset:
         "data/logs/dataset/{scale}/{environment}.log",
     benchmark:
         "data/benchmarks/dataset/{scale}/{environment}.tsv"
-    priority: 1_000_000  # every training on it, chains of hours, waits
+    priority: 1_000_000  # hours of training wait for it
     conda:
         "../../environment.yml"
     threads: 1

@@ -35,7 +35,7 @@ class FileStep:
     @property
     def scale_name(self) -> str:
         """The scale, or that of config.yaml."""
-        from memdt.settings.resolve import selection
+        from memdt.settings.files import selection
 
         return self.scale or selection().scale
 
@@ -49,15 +49,15 @@ class FileStep:
             )
 
     def source(self, step: str, **names: str | None) -> str:
-        """The source digest; UserError where it is not what the step was planned with."""
+        """The source digest; UserError if it changed since the step was planned."""
         from memdt.workflow.digests import source_digest
 
-        found = source_digest(step, **names)
-        if self.source_digest not in ("", found):
+        digest = source_digest(step, **names)
+        if self.source_digest not in ("", digest):
             raise UserError(
                 "the source code has changed since this job was planned", "", "run snakemake again"
             )
-        return found
+        return digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ class Dataset(FileStep):
     """data/datasets/{scale}/{environment}.h5 if not given."""
 
     raw: tuple[Path, ...] = ()
-    """The raw files that it is made from; found by themselves if not given."""
+    """The raw files that it is made from; derived from the settings if not given."""
 
     def run(self) -> None:
         """Make and write."""
@@ -181,7 +181,7 @@ class Train(RunStep):
     dataset: Path | None = None
     """That of the run's environment if not given."""
     start: tuple[Path, ...] = ()
-    """Checkpoint that training starts from; found by itself if not given."""
+    """Checkpoint that training starts from; derived from the settings if not given."""
     out: Path | None = None
     """The folder of the stage if not given."""
 
@@ -203,15 +203,15 @@ class Train(RunStep):
         from memdt.training.train import TrainingJob, train_stage
 
         device.prepare(f"{self.label} stage {self.stage}", resolved.settings.training.precision)
-        place = (self.scale_name, self.experiment, self.variant, self.seed)
+        key = (self.scale_name, self.experiment, self.variant, self.seed)
         run = Run(self.experiment, self.variant, self.seed)
         job = TrainingJob(
             settings=resolved.settings,
             stage=self.stage,
             seed=self.seed,
-            dataset=self.dataset or plan.dataset(*place[:3]),
+            dataset=self.dataset or plan.dataset(*key[:3]),
             start=self.start[0] if self.start else plan.start(self.scale_name, run, self.stage),
-            out=self.out or paths.stage(*place, self.stage),
+            out=self.out or paths.stage(*key, self.stage),
             source_digest=self.run_source("train"),
             label=self.label,
         )
@@ -226,15 +226,15 @@ class CheckpointStep(RunStep):
     checkpoint: Path | None = None
     """That of the last stage if not given."""
     dataset: tuple[Path, ...] = ()
-    """What demonstrations come from, where the model wants any; found by itself if not given."""
+    """Dataset of demonstrations, if the model uses any; derived from the settings if not given."""
 
     @property
-    def place(self) -> tuple[str, str, str, int]:
-        """Where the run lies."""
+    def key(self) -> tuple[str, str, str, int]:
+        """Scale, experiment, variant and seed of the run."""
         return (self.scale_name, self.experiment, self.variant, self.seed)
 
     def given(self) -> dict[str, Any]:
-        """What the jobs of all these steps are given; UserError where another one was planned."""
+        """Arguments that all these steps share; UserError if another job was planned."""
         from memdt.settings import slices
         from memdt.settings.runs import Run
         from memdt.workflow import plan
@@ -242,7 +242,7 @@ class CheckpointStep(RunStep):
         settings = self.resolve().settings
         self.refuse_change(slices.evaluate(settings))
         run = Run(self.experiment, self.variant, self.seed)
-        shown = plan.demonstrations(*self.place[:3])
+        shown = plan.demonstrations(*self.key[:3])
         return {
             "settings": settings,
             "seed": self.seed,
@@ -267,7 +267,7 @@ class Evaluate(CheckpointStep):
         device.prepare(f"{self.label} evaluation")
         job = EvaluationJob(
             **given,
-            out=self.out or paths.episodes(*self.place),
+            out=self.out or paths.episodes(*self.key),
             source_digest=self.run_source("evaluate"),
             label=self.label,
         )
@@ -288,7 +288,7 @@ class Attention(CheckpointStep):
         self.run_source("attention")
         from memdt.evaluation.attention_maps import AttentionJob, record_attention
 
-        record_attention(AttentionJob(**given, out=self.out or paths.attention(*self.place)))
+        record_attention(AttentionJob(**given, out=self.out or paths.attention(*self.key)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,7 +308,7 @@ class Record(CheckpointStep):
         device.prepare(f"{self.label} recording")
         job = RecordingJob(
             **given,
-            out=self.out or paths.recording(*self.place),
+            out=self.out or paths.recording(*self.key),
             label=self.label,
         )
         with device.room_told("evaluation.episodes"):

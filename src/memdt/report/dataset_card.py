@@ -54,7 +54,7 @@ def dataset_card(name: str, module: str, scale: str, segment_length: int) -> Dat
     settings = json.loads(metadata.get("settings", "{}"))
     task = Task.named(module, settings.get("parameters", {}))
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             store = _lean(file)
             store = replace(store, groups=names_of(file)[store.groups])
             lines = _lines(store, task, path, metadata)
@@ -169,8 +169,8 @@ def _score(task: Task, store: EpisodeStore) -> dict[str, str]:
 def _simulators(metadata: dict[str, str]) -> dict[str, str]:
     """With which releases the episodes were played, where the environment has a simulator."""
     versions = json.loads(metadata.get("versions", "{}"))
-    told = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return {"simulator": told} if told else {}
+    simulators = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return {"simulator": simulators} if simulators else {}
 
 
 def _behaviour_policy(task: Task, dataset: Mapping[str, Any]) -> dict[str, str]:

@@ -12,15 +12,9 @@ from memdt.data.agents import FILES
 from memdt.data.sources.size import RawFile
 from memdt.errors import UserError
 from memdt.settings import slices
+from memdt.settings.files import experiment_file, selection, variants_of
 from memdt.settings.layers import available, family
-from memdt.settings.resolve import (
-    SOURCES,
-    environment_of,
-    experiment_file,
-    resolve_dataset,
-    selection,
-    variants_of,
-)
+from memdt.settings.resolve import SOURCES, environment_of, resolve_dataset
 from memdt.settings.schema import DatasetSettings
 
 

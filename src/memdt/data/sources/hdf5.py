@@ -1,4 +1,4 @@
-"""Opening HDF5 files that others have written."""
+"""Open HDF5 files that other programs have written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ AGAIN = "download or record the set again"
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """The file, to read; UserError where it is missing or damaged, also while it is being read."""
+    """Open the file for reading.
+
+    Raises UserError if the file is missing or damaged, even if that only shows inside the ``with``
+    block.
+    """
     if not path.is_file():
         raise UserError("there is no such file", str(path), AGAIN)
     if not h5py.is_hdf5(path):

@@ -1,13 +1,13 @@
-"""What a source of datasets offers: a module of ``memdt.data.sources``, found by its name.
+"""The interface of a source of datasets, a module of ``memdt.data.sources`` that is found by name.
 
-A configured environment says in its ``dataset:`` block which source makes its dataset:
+The ``dataset:`` block of an environment's configuration names the source:
 
     dataset:
       source: played
       lengths: [30, 60, 90]
 
 Everything downstream (segments, transitions, training, demonstrations, the dataset's card) reads
-the file that ``memdt dataset`` writes and does not know where its episodes come from.
+the file that ``memdt dataset`` writes, and does not depend on the source.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ PACKAGE = "memdt.data.sources"
 class Source(Protocol):
     """A module of ``memdt.data.sources``.
 
-    A source that reads files also defines ``raw_files(settings) -> list[RawFile]``: what must be
-    there before. UserError where a file that people must put there is missing.
+    A source that reads files also defines ``raw_files(settings) -> list[RawFile]``, the files that
+    it needs. This raises UserError if a file is missing that the user must provide.
 
-    Optional, told before any job starts:
+    Optional, and used before any job starts:
 
     - ``NEEDS``: names that the environment's module must define;
+    - ``seeds(settings) -> range``: environment seeds of its episodes, where no evaluation may play;
     - ``check(task, settings)``: a UserError where the files are not what the task needs, as far as
       that can be seen in a moment;
     - ``agent(settings) -> dict | None``: what shapes an agent that is trained before (None: none
@@ -45,15 +46,15 @@ class Source(Protocol):
       data of different origin never share a column.
     """
 
-    Settings: type[Frozen]  # the keys of `dataset:`, `source` among them
+    Settings: type[Frozen]  # the keys of `dataset:`, including `source`
 
     def expected(self, settings: Any) -> Size:
-        """How much it will be."""
+        """Return the expected size of the dataset."""
 
     def episodes(
         self, task: Task, settings: Any, files: Sequence[Path], record: Record
     ) -> Iterator[EpisodeStore]:
-        """The episodes in parts, as they come: all of them may not fit in memory.
+        """Yield the episodes in parts, because all of them may not fit in memory.
 
         Args:
             task: what they are episodes of.
@@ -64,18 +65,18 @@ class Source(Protocol):
 
 
 def load(name: str) -> Source:
-    """The module of a source; an unknown name is a UserError with the closest match."""
+    """Return the module of a source. Raises UserError with the closest match if it is unknown."""
     return cast(Source, discovery.load(PACKAGE, name))
 
 
 def settings_of(dataset: dict[str, Any]) -> tuple[Source, Any]:
-    """The source that a checked ``dataset:`` block names, and its settings."""
+    """Return the source that a checked ``dataset:`` block names, and its settings."""
     source = load(dataset["source"])
     return source, source.Settings(**dataset)
 
 
 def check(task: Task, dataset: dict[str, Any]) -> None:
-    """UserError where a checked ``dataset:`` block names files that are none of this task."""
+    """Raise UserError if a checked ``dataset:`` block names files that do not fit the task."""
     source, settings = settings_of(dataset)
     getattr(source, "check", lambda task, settings: None)(task, settings)
 
@@ -95,7 +96,7 @@ def agent(dataset: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def raw_files(dataset: dict[str, Any]) -> list[RawFile]:
-    """The files that a checked ``dataset:`` block is made from; none where episodes are played."""
+    """Return the files that a dataset is made from; empty if its episodes are played."""
     source, settings = settings_of(dataset)
-    named: list[RawFile] = getattr(source, "raw_files", lambda settings: [])(settings)
-    return named
+    files: list[RawFile] = getattr(source, "raw_files", lambda settings: [])(settings)
+    return files
