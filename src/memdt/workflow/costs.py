@@ -29,7 +29,7 @@ from memdt.workflow.observations import Observation, observation, size, size_of
 
 MARGIN = 3.0  # a node may be slower than what was measured, and shared
 MEGABYTES = {True: 2000, False: 8000}  # by `reduced`; two Snakemakes of 150 MB are in it
-AGENT_STEPS_PER_SECOND = 150.0  # `python -m benchmarks agent`: steps with an update each, one core
+AGENT_STEPS_PER_SECOND = 200.0  # with an update each, on one core of November 2026
 BACKWARD = 3  # forward, and twice as much backward
 
 

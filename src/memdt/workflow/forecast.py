@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from memdt import paths
+from memdt.data.agents import FILES
 from memdt.provenance import read_manifest, read_measured
 from memdt.settings.pages import figures
 from memdt.settings.remembered import resolve
 from memdt.settings.resolve import resolve_dataset
 from memdt.settings.runs import Run, recorded_for, runs
-from memdt.workflow import costs, disk, plan
+from memdt.workflow import costs, disk, inputs, plan
 from memdt.workflow.observations import observation_of, size_of
 
 DATASETS, REPORT = "(datasets)", "(report)"  # rows of what all experiments share
@@ -62,6 +63,21 @@ def _datasets(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
         seen = observation_of(settings.environment.model_dump_json())
         size = disk.size(path) or disk.dataset_bytes(size_of(settings.dataset), seen)
         yield PlannedJob(DATASETS, "dataset", path, costs.collection_seconds(settings), size)
+    yield from _agents(scale, experiments)
+
+
+def _agents(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
+    """Those that datasets are made with, each once."""
+    found = [inputs.agent(scale, path.stem) for path in plan.datasets(scale, experiments)]
+    for name in dict.fromkeys(one[0] for one in found if one is not None):
+        settings = resolve_dataset(name, scale)
+        output = paths.agent(scale, name) / FILES[0]
+        seen = observation_of(settings.environment.model_dump_json())
+        # What it saw, and what its state keeps of that: observations before and after each step.
+        kept = settings.dataset["agent"]["steps"] * seen.bytes
+        yield PlannedJob(
+            DATASETS, "other", output, costs.agent_seconds(settings), kept, resume_bytes=3 * kept
+        )
 
 
 def _stages(scale: str, runs: Sequence[Run]) -> Iterator[PlannedJob]:

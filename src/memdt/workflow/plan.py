@@ -198,10 +198,12 @@ def evaluation_share(scale: str, experiment: str, variant: str) -> float:
 def selected(asked: Selection, explicit: bool, scale: str) -> tuple[str, ...]:
     """The experiments of a scale's report.
 
-    A scale that only checks the layout takes all of them, unless the user names some.
+    A scale that only checks the layout takes all of them, unless the user names some; but not
+    those whose data must be fetched, for it has to work anywhere.
     """
     if scale_file(scale).meaningless and not explicit:
-        return tuple(available("experiments"))
+        names = available("experiments")
+        return tuple(name for name in names if not inputs.fetched_for(name, scale))
     return tuple(asked.experiments)
 
 
