@@ -36,7 +36,9 @@ NOTE = (
 )
 
 
-def measure(long: bool = False, rows: int = 20, steps: int = 60) -> Table:
+def measure(
+    long: bool = False, rows: int = 20, steps: int = 60, tasks: tuple[str, ...] = TASKS
+) -> Table:
     """A row for each way of stepping in each environment, and for each policy in Hopper."""
     ways: dict[str, Callable[[Task, int], Any]] = {
         "one after the other": lambda task, count: SerialVector(_single(task, count)),
@@ -45,7 +47,7 @@ def measure(long: bool = False, rows: int = 20, steps: int = 60) -> Table:
         "gymnasium, processes": lambda task, count: AsyncVectorEnv(_makers(task, count)),
     }
     found = []
-    for name in TASKS:
+    for name in tasks:
         for way, make in ways.items():
             vector = make(_task(name), rows)
             found.append(_row(f"{name}, {way}", _stepped(vector, steps)))
