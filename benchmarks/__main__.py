@@ -21,6 +21,7 @@ NAMES = (
     "planning",
     "frames",
     "simulators",
+    "locomotion",
     "calibration",
 )
 
