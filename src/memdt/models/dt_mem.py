@@ -154,6 +154,11 @@ class DecisionTransformerWithMemory(SequencePolicy):
                 settings, spaces, places, settings.width, actions=True
             )
 
+    @property
+    def carries_gradient(self) -> bool:
+        """Through the slots, where they are carried."""
+        return self.settings.carried
+
     def initial_memory(self, batch: int) -> SlotMemory:
         """The trained initial slots."""
         return SlotMemory(self.slots.expand(batch, -1, -1))
