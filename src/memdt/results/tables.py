@@ -28,7 +28,7 @@ TABLE_COLUMNS = (
     "experiment", "row", "column", "variant", "condition", "segments", "metric", "origin",
     "paper", "version", "item", "published_mean", "published_spread", "spread_kind",
     "published_seeds", "margin", "reproduced_mean", "low", "high", "seeds", "seed_numbers",
-    "per_seed", "difference", "verdict", *budgets.COLUMNS,
+    "per_seed", *budgets.COLUMNS, "difference", "verdict",
 )  # fmt: skip
 FLOATS = (
     "published_mean", "published_spread", "margin", "reproduced_mean", "low", "high", "difference",
