@@ -282,6 +282,12 @@ def test_a_project_without_any_result_has_a_report_too(reported: Path) -> None:
     assert "not run" in section(page, "runs")
 
 
+def test_every_table_tells_what_its_rows_cost(reported: Path) -> None:
+    page = section(report(), "tables")
+    row = r"far</td><td>1,234</td><td>40</td><td>100</td><td>not known</td><td>9,000</td><td>2<"
+    assert re.search(row, page)
+
+
 def test_a_reduced_scale_says_so_at_every_table_and_figure(reported: Path) -> None:
     text = report()
     label = "reduced scale: tiny"

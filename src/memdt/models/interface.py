@@ -204,6 +204,11 @@ class SequencePolicy(Policy):
     # True: training feeds whole episodes as one window instead of segments.
     whole_episodes: bool = False
 
+    @property
+    def carries_gradient(self) -> bool:
+        """Whether a loss reaches the segments before it through the memory."""
+        return self.recurrent
+
     @abstractmethod
     def initial_memory(self, batch: int) -> Memory:
         """Return the memory before the first segment."""

@@ -19,6 +19,7 @@ import pandas as pd
 
 from memdt import paths
 from memdt.figures.parts.style import words
+from memdt.results import budgets
 from memdt.results.tables import AS_PUBLISHED, DIMENSIONS, left_open
 from memdt.settings.files import TableSettings
 
@@ -174,6 +175,22 @@ def _difference(value: object) -> str:
     if not text or float(value) == 0.0:  # type: ignore[arg-type]
         return text
     return text.replace("-", "−") if text.startswith("-") else f"+{text}"
+
+
+def budget_rows(table: pd.DataFrame) -> list[dict[str, str]]:
+    """What each variant with results cost, as texts; none where no manifest says it."""
+    there = table[(table["seeds"] > 0) & table["parameters"].notna()]
+    return [
+        {
+            "variant": words(str(row["variant"])),
+            **{name: _count(row[name]) for name in budgets.COLUMNS},
+        }
+        for row in there.drop_duplicates("variant").to_dict("records")
+    ]
+
+
+def _count(value: object) -> str:
+    return "not known" if pd.isna(value) else f"{value:,}"
 
 
 def run_views(

@@ -65,6 +65,15 @@ def trained(scale: str, run: Run) -> tuple[Run, ...]:
     return (mine, *before)
 
 
+def stages_behind(scale: str, run: Run) -> list[Path]:
+    """The manifests of all stages that are trained for a run, in the order of their training."""
+    return [
+        paths.stage(scale, one.experiment, one.variant, one.seed, number) / "manifest.json"
+        for one in reversed(trained(scale, run))
+        for number in range(1, resolve(one.experiment, one.variant, scale).settings.stages + 1)
+    ]
+
+
 def dataset(scale: str, experiment: str, variant: str) -> Path:
     """The dataset that a variant is trained on."""
     return paths.dataset(scale, environment_of(experiment, variant))
