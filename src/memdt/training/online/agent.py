@@ -7,6 +7,7 @@ stopped ends with the bytes of one which was not.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -159,6 +160,9 @@ def _learn(
     job: AgentJob, learning: Learning, file: ResumeFile, point: ResumePoint, environment: Any
 ) -> None:
     steps, transitions = job.settings.steps, learning.transitions
+    if point.resumed:
+        done = f"goes on from step {transitions.count:,}/{steps:,}"
+        print(f"train {job.label} | {done}", file=sys.stderr, flush=True)
     progress = Progress(f"train {job.label}", steps, unit="steps", done=transitions.count)
     saved, shown = time.monotonic(), dict[str, float]()
     with stopping.noted() as signals:
