@@ -102,6 +102,12 @@ def test_actions_lie_in_the_space_and_follow_the_generator() -> None:
     assert not torch.equal(best, drawn[0])
 
 
+def test_an_actor_can_be_counted_without_weights() -> None:
+    with torch.device("meta"):
+        made = model.build(model.Settings(name="cql", width=8, layers=2), SPACES)
+    assert sum(p.numel() for p in made.parameters()) == 4 * 8 + 9 * 8 + 2 * (9 * 2)
+
+
 def test_what_the_library_cannot_do_is_refused() -> None:
     with pytest.raises(UserError, match=r"training\.memory_noise"):
         built(actor(), run({"memory_noise": 0.5}))
