@@ -33,7 +33,10 @@ LOOKS = {
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row for each look, quarter and layer: the mean over segments, and by even attention."""
+    """One row for each look, quarter and layer: the mean over segments, and by even attention.
+
+    The first segment is left out where there are others: nothing has been written to its memory.
+    """
     options = inputs.options(Options)
     record = attention_map.chosen(inputs, options)
     rows = list(_rows(record, options))
@@ -49,6 +52,7 @@ def _rows(record: AttentionRecord, options: Options) -> Iterator[dict[str, Any]]
     if not {"read", "write"} <= set(looking):
         return
     weights = attention_map.heads_of(record, options)
+    weights = weights[1:] if len(weights) > 1 else weights  # the first one has no full cache
     written = weights[:, :, looking["write"], at["steps"]].mean(axis=(0, 2))
     reading = weights[:, :, looking["steps"], at["read"]].sum(axis=-1).mean(axis=0)
     # A step token sees the cache, the memory read, and the step tokens up to itself.
