@@ -27,7 +27,8 @@ STEPS = {
 }  # fmt: skip
 # Loaded to parse a command line and to talk, none of which can move a result.
 TALK = {
-    "memdt.cli.export", "memdt.cli.play",
+    "memdt.cli.export",
+    "memdt.cli.play",
     "memdt.cli",
     "memdt.cli.doctor",
     "memdt.cli.screen",
