@@ -23,6 +23,8 @@ unexport PYTHONPATH PYTHONHOME
 PYTHON ?=
 # More options for snakemake: make reproduce OPTIONS='--config scale=smoke'
 OPTIONS ?=
+# A progress bar where there is a terminal; where there is none, a few plain lines a job.
+talk := $(if $(shell test -t 2 && echo yes),--logger rich,--quiet rules)
 # What `make test` runs: make test MARKERS=slow, make test TESTS=tests/unit WORKERS=0
 MARKERS ?= not slow and not cluster
 TESTS ?= tests
@@ -47,10 +49,12 @@ help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z-]+:[^#]*## / {printf "  make %-18s  %s\n", $$1, $$2}' Makefile
 
 reproduce: $(environment_stamp) ## install what is needed, then run every experiment and write the report
-	@$(in_environment) snakemake --cores all --rerun-incomplete $(OPTIONS)
+	@echo "Four stages: 1 datasets, 2 training and 3 evaluation (side by side, nearly all of the time),"
+	@echo "4 tables, figures and the report. .venv/bin/memdt plan says how long they take."
+	@$(in_environment) snakemake $(talk) --cores all --rerun-incomplete $(OPTIONS)
 
 smoke: $(environment_stamp) ## run every part once, tiny, to see that all of it works
-	@$(in_environment) snakemake smoke --cores all --rerun-incomplete $(OPTIONS)
+	@$(in_environment) snakemake smoke $(talk) --cores all --rerun-incomplete $(OPTIONS)
 
 test: $(environment_stamp) ## install what is needed, then run the tests but for slow and cluster ones
 	@$(in_environment) python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile \

@@ -28,6 +28,7 @@ STEPS = {
 # Loaded to parse a command line and to talk, none of which can move a result.
 TALK = {
     "memdt.cli.export",
+    "memdt.cli.play",
     "memdt.cli",
     "memdt.cli.doctor",
     "memdt.cli.screen",

@@ -86,15 +86,20 @@ class Status:
     """A file under workflow/config/scales; that of config.yaml if not given."""
     experiments: tuple[str, ...] = ()
     """Those that the report is about if not given."""
+    watch: bool = False
+    """Look again every few seconds, until Ctrl-C."""
+    seconds: float = 5.0
+    """Between two looks."""
 
     def run(self) -> None:
         """Look and print."""
-        from memdt.cli.status import show
+        from memdt.cli.status import show, watch
         from memdt.settings.files import selection
         from memdt.workflow import plan
 
         scale = self.scale or selection().scale
-        show(scale, self.experiments or plan.default_experiments(scale))
+        experiments = tuple(self.experiments or plan.default_experiments(scale))
+        watch(scale, experiments, self.seconds) if self.watch else show(scale, experiments)
 
 
 @dataclass(frozen=True)

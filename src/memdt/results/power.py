@@ -38,7 +38,10 @@ class PlannedEvidence(Evidence):
         self._printed, self._seeds, self._world = printed, seeds, world
 
     def sample(self, quantity: Quantity, only: Collection[str] | None = None) -> dict[int, float]:
-        """Seed -> mean; ``only`` does not matter, as no printed variant has a *. A run keeps its rank: one that does well at one length does so at all."""
+        """Seed -> mean. A run keeps its rank: one that does well at one length does so at all.
+
+        ``only`` does not matter here, because no printed variant has a * in its name.
+        """
         cells = [self._printed[key] for key in quantity_keys(quantity, self.experiment)]
         source = crc32(f"{quantity.variant} {quantity.condition} {self._world}".encode())
         ranks = np.random.default_rng(source).random(self._seeds)

@@ -142,6 +142,7 @@ def _report(experiments: Sequence[str]) -> dict[str, Any]:
     files += [paths.claims(SCALE), paths.report(SCALE), paths.metrics(SCALE)]
     outs = [file for path in files for file in _recorded(_of(path))]
     outs += [_of(paths.figure(SCALE, name).with_suffix(".csv")) for name in drawn]
+    outs.append(_of(paths.claims(SCALE).with_suffix(".json")))  # written with the metrics
     outs += [_of(paths.clip(SCALE, name)) for name in plan.clips_of(experiments)]
     return {
         "cmd": _snakemake("all", experiments),
