@@ -42,7 +42,7 @@ ifneq ($(made_for),$(CURDIR))
 .PHONY: $(packages_stamp)
 endif
 
-.PHONY: help reproduce smoke test test-cluster check format environment clean-environment lock
+.PHONY: help reproduce smoke test test-cluster check format environment clean-environment lock audit
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z-]+:[^#]*## / {printf "  make %-18s  %s\n", $$1, $$2}' Makefile
@@ -149,3 +149,7 @@ lock: ## write requirements.lock and constraints.txt anew after a change of pypr
 	$(call compile,$(UPGRADE) $$left_out --output-file requirements.lock) > /dev/null; \
 	{ echo "# The versions of requirements.lock without hashes, for conda; by make lock"; \
 	    $(versions) requirements.lock; } > constraints.txt
+
+audit: ## compare the versions of requirements.lock with known holes (needs uv and the internet)
+	@command -v uv >/dev/null || { echo "make audit needs uv on PATH: pip install uv" >&2; exit 1; }
+	@uv tool run pip-audit --strict --no-deps --disable-pip -r constraints.txt

@@ -66,7 +66,7 @@ def by_wildcards(function):
 
 if not paths.CONFIG.is_dir():
     what = f"there is no {paths.CONFIG} here"
-    refuse(UserError(what, str(Path.cwd()), f"cd {workflow.basedir}"))
+    refuse(UserError(what, str(Path.cwd()), f"cd {Path(workflow.basedir).resolve()}"))
 
 
 @told

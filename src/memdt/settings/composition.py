@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from memdt.settings.layers import family
 from memdt.settings.resolve import (
+    component_name,
     environment_layers,
     environment_of,
     experiment_file,
@@ -32,13 +33,13 @@ def components(experiment: str) -> Components:
     line = [one for v in experiment_file(experiment).variants for one in lineage(experiment, v)]
     environments = sorted({environment_of(*one) for one in line})
     models = {variant_of(*one).model for one in line} - {None}
-    values = [environment_layers(name).values for name in environments]
-    modules = {one["environment.module"] for one in values}
+    layers = [environment_layers(name) for name in environments]
+    modules = {component_name(one, "environment.module") for one in layers}
     return Components(
         experiments=tuple(sorted({name for name, _ in line})),
         environments=tuple(sorted({one for name in environments for one in family(name)})),
         environment_modules=tuple(sorted(modules)),
-        source_modules=tuple(sorted({one["dataset.source"] for one in values})),
+        source_modules=tuple(sorted({component_name(one, "dataset.source") for one in layers})),
         models=tuple(sorted(filter(None, models))),
         model_modules=tuple(sorted({model_module(name) for name in filter(None, models)})),
     )

@@ -228,11 +228,17 @@ def read_ledger(file: Path) -> dict[str, Entry]:
 def _read_version(file: Path, modified: int, size: int) -> dict[str, Entry]:
     try:
         lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        return {
-            line["path"]: Entry(line["sha256"], line["inputs"], line["record"]) for line in lines
-        }
-    except (OSError, ValueError, KeyError, TypeError):
+        return {str(line["path"]): _entry(line) for line in lines}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}  # then nothing vouches for the files, which is what a reader has to know
+
+
+def _entry(line: dict[str, Any]) -> Entry:
+    """The entry of a line; TypeError where it is none."""
+    digest, inputs, record = line["sha256"], line["inputs"], line["record"]
+    if not (isinstance(digest, str) and isinstance(inputs, dict) and isinstance(record, dict)):
+        raise TypeError("no entry of a ledger")
+    return Entry(digest, inputs, record)
 
 
 def write_ledger(file: Path, entries: dict[str, Entry]) -> None:
