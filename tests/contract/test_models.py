@@ -12,6 +12,7 @@ from made_up.models import PARTS, SIZES, SPACES, cases, make
 from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.models.interface import Memory, SequencePolicy, Spaces, Step
+from memdt.models.parts import attention
 from memdt.models.parts.segment_transformer import SegmentTransformer
 from memdt.training.checkpoints import load_checkpoint, save_checkpoint
 
@@ -313,3 +314,39 @@ def test_untrained_a_hyper_network_adds_nothing(name, parts) -> None:
         policy(segment, one)[0] for one in (begin(policy), policy.initial_memory(BATCH))
     )
     torch.testing.assert_close(shown, alone, rtol=0, atol=1e-6)
+
+
+def padded(shown: Segment, steps: int, filling: float) -> Segment:
+    """The same demonstration with so many steps of padding behind it."""
+    shape = (len(shown), steps)
+    filled = {
+        name: torch.cat([part, part.new_full((*shape, *part.shape[2:]), filling)], dim=1)
+        for name, part in ((name, getattr(shown, name)) for name in REAL[:3])
+    }
+    mask = torch.cat([shown.mask, torch.zeros(shape, dtype=torch.bool)], dim=1)
+    return Segment(**filled, mask=mask)
+
+
+@pytest.mark.parametrize(("name", "parts"), SHOWN)
+@pytest.mark.parametrize("device_path", [False, True])
+def test_padding_of_a_demonstration_changes_nothing(name, parts, device_path, monkeypatch) -> None:
+    """Neither how much of it there is, nor what it holds, in rows that differ in how much."""
+    policy, segment = make(name, parts), segment_of(SPACES["vector"])
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    if device_path:  # the library's attention, as on a graphics card
+        monkeypatch.setattr(attention, "attend", attention.attend_by_library)
+    whole = segment_of(SPACES["vector"], seed=7)
+    short = Segment(**{part: getattr(whole, part)[:, :2] for part in REAL})
+    with torch.no_grad():
+        alone, _ = policy(segment, policy.memory_after(short, BATCH))
+        for filling in (0.0, 1.0):
+            mixed = padded(short, TIME - 2, filling)
+            mixed = Segment(*(torch.cat([getattr(mixed, n), getattr(whole, n)]) for n in REAL))
+            memory = policy.memory_after(mixed, 2 * BATCH)
+            twice = Segment(*(torch.cat([getattr(segment, n)] * 2) for n in REAL))
+            together, _ = policy(twice, memory)
+            torch.testing.assert_close(together[:BATCH], alone, atol=2e-5, rtol=1e-4)
+            stepped, _ = decode(policy, twice, memory)
+            torch.testing.assert_close(stepped[:BATCH], alone, atol=2e-5, rtol=1e-4)

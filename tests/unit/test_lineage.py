@@ -9,7 +9,7 @@ import yaml
 
 from memdt import paths
 from memdt.errors import UserError
-from memdt.settings import composition, layers, remembered, resolve, slices
+from memdt.settings import composition, files, layers, remembered, resolve, slices
 from memdt.settings.resolve import digest
 from memdt.settings.runs import Run
 from memdt.workflow import observations, plan
@@ -84,7 +84,7 @@ def test_the_run_that_training_starts_from_shapes_the_checkpoint():
 def test_an_edit_of_the_base_makes_what_starts_from_it_stale(config):
     before = digest(slices.train(found("again").settings, 1))
     edit(config, "base", "training.batch_size: 5", "training.batch_size: 6")
-    for function in (resolve.resolve, resolve.experiment_file, layers.read_yaml):
+    for function in (resolve.resolve, files.experiment_file, layers.read_yaml):
         function.cache_clear()
     assert digest(slices.train(found("again").settings, 1)) != before
 

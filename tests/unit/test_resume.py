@@ -271,7 +271,7 @@ def test_a_file_outside_the_project_stays_beside_its_place(tmp_path, monkeypatch
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
 def test_a_bad_interval_is_one_clear_line(text, monkeypatch):
     monkeypatch.setenv(EVERY, text)
-    with pytest.raises(UserError, match=f"{EVERY}: '{text}' is no number of seconds"):
+    with pytest.raises(UserError, match=f"{EVERY}: '{text}' is not a number of seconds"):
         save_every_seconds()
 
 
@@ -291,7 +291,7 @@ def test_a_failing_save_is_told_and_training_goes_on(dataset, straight, monkeypa
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert len(told) == 3
     assert "No space left on device" in told[0]
-    assert "training goes on" in told[0]
+    assert "training continues" in told[0]
     train_stage(again)
     assert result(again.out) == straight("full gradient")
 

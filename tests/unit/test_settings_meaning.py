@@ -12,10 +12,12 @@ from memdt import discovery
 from memdt.data.sources import played
 from memdt.errors import UserError
 from memdt.settings import yaml_files
+from memdt.settings.files import selection
 from memdt.settings.layers import available
 from memdt.settings.names import MOST_LETTERS, fault
+from memdt.settings.pages import figures
 from memdt.settings.remembered import key
-from memdt.settings.resolve import figures, resolve, selection
+from memdt.settings.resolve import resolve
 
 EXPERIMENT = """\
 title: t

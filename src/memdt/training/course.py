@@ -1,7 +1,7 @@
 """The course of one stage: its updates, which can be stopped at any moment and continued.
 
-Every minute, and where a signal ends it, the state is saved (resume.py). A signal only leaves a
-note; the update that runs is finished first.
+The state is saved every minute and when a signal ends training (resume.py). A signal handler only
+records the signal, so the current update finishes first.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ LOSS, NORM = "loss", "gradient_norm"  # how columns end, or are called, that mus
 
 @dataclass
 class Course:
-    """The updates of one stage, and what is kept of them so that they may end at any moment."""
+    """Runs the updates of one stage, and saves their state so that training can be resumed."""
 
-    what: str  # is trained, in the words of the log
+    what: str  # name of the stage in the log
     stage: slices.Stage
     updates: int
     log_every: int  # updates between two rows of the curve
@@ -48,7 +48,10 @@ class Course:
         self.shown: dict[str, float] = {}
 
     def run(self) -> ResumePoint:
-        """Make the remaining updates; Stopped, once the state is saved, where a signal asks."""
+        """Run the remaining updates and return the state after them.
+
+        If a signal arrives, this saves the state and raises Stopped.
+        """
         if self.point.resumed:
             done = f"goes on from update {self.point.updates:,}/{self.updates:,}"
             print(f"{self.what} | {done}", file=sys.stderr, flush=True)
@@ -100,18 +103,19 @@ class Course:
         self._refuse_what_is_no_number(self.point.curve.figures)
         now = (time.perf_counter(), time.process_time())
         pairs = zip(self.point.seconds, now, self.started, strict=True)
-        wall, cpu = (before + end - begin for before, end, begin in pairs)
+        wall, cpu = (earlier + end - start for earlier, end, start in pairs)
         try:
             self.file.save(replace(self.point, seconds=(wall, cpu)))
             self.saved = self.point.updates
+        # A full disk must not end training: the previous state still allows resuming.
         except OSError as error:
             self.progress.finish()
-            what = f"cannot be written ({error.strerror or error}), the one before is kept"
-            note(f"{self.file.path}: {what} -> free some space; training goes on and tries again")
+            what = f"cannot be written ({error.strerror or error}), the previous one is kept"
+            note(f"{self.file.path}: {what} -> free some space; training continues and tries again")
         self.saved_at = time.monotonic()
 
     def _stop(self, number: int) -> None:
-        """Save and end; where nothing can be saved, a note has said so by then."""
+        """Save the state and raise Stopped; if saving fails, ``_save`` prints a note."""
         self.progress.finish()
         self._save()
         done = f"{self.point.updates:,}/{self.updates:,} updates are done"

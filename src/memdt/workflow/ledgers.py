@@ -1,17 +1,17 @@
-"""Snakemake's records travel with the files: a ledger beside them, checked by content.
+"""Ledgers: Snakemake's records, kept beside the files and checked by content.
 
-Snakemake keeps in `.snakemake/metadata` what made each file, and notices by it that parameters have
-changed. A clone that pulls the files lacks these records, and Snakemake then takes any file that is
-there for good, whatever made it. So every start and end of Snakemake writes what it knows into
-ledgers, which lie beside the files and are kept by DVC with them:
+Snakemake keeps in `.snakemake/metadata` what made each file, and detects changed parameters by it.
+A clone that pulls the files lacks these records, and Snakemake then accepts any existing file,
+whatever made it. So every start and end of Snakemake copies its records into ledgers, which lie
+beside the files and are kept by DVC with them:
 
     data/datasets/{scale}/{environment}.records.jsonl
     data/runs/{scale}/{experiment}/records.jsonl
     reports/{scale}/{tables,figures}/{name}.records.jsonl
 
-and every start gives Snakemake the record of each file whose content is what the ledger says. A
-file that nothing vouches for gets a record that says just this, so that Snakemake makes it anew.
-File times are put in order where contents show that nothing has changed.
+Every start gives Snakemake the record of each file whose content matches the ledger. A file that
+matches none gets a record that says so, and Snakemake makes it anew. File times are corrected
+where contents show that nothing has changed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from memdt import paths
 from memdt.files import sha256, write_text
 from memdt.workflow import upstream
 
-# What decides whether a file is out of date, and is the same whoever makes it, wherever.
+# The keys of a record that decide whether a file is out of date, and do not depend on the machine.
 KEPT = (
     "rule", "input", "log", "params", "code", "record_format_version", "container_img_url",
     "software_stack_hash", "input_checksums",
@@ -41,23 +41,23 @@ UNKNOWN = "(nothing vouches for this file: it was not made by this workflow)"
 
 @dataclass(frozen=True)
 class Entry:
-    """What the ledger says of one file."""
+    """A ledger's entry for one file."""
 
     sha256: str
     inputs: dict[str, str]  # the digest of each input when the file was made
-    record: dict[str, Any]  # Snakemake's, without what differs from run to run
+    record: dict[str, Any]  # Snakemake's, without the keys that differ from run to run
 
 
 @dataclass
 class Summary:
-    """What a look at all files has found."""
+    """What `synchronise` changed."""
 
     restored: list[Path] = field(default_factory=list)
-    doubted: list[Path] = field(default_factory=list)  # newly, since the last look
+    doubted: list[Path] = field(default_factory=list)  # since the last time
     gone: list[Path] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """In words, for people."""
+        """The changes as sentences for the user."""
         lines = []
         if self.restored:
             lines.append(f"{_files(self.restored)} found as recorded, and taken over")
@@ -78,15 +78,15 @@ def synchronise(
     cleared: Set[Path] = _NONE,
     asked: Callable[[], Set[Path]] = frozenset,
 ) -> Summary:
-    """Bring ledgers up to date and, where a run starts, Snakemake's records and file times.
+    """Bring ledgers up to date and, if a run starts, Snakemake's records and file times.
 
     Args:
-        files: what lies in the folders that Snakemake's rules write to.
+        files: the files in the folders that Snakemake's rules write to.
         starts: whether a run is about to start; only then is a file doubted.
-        alone: whether no other Snakemake is at work here; only then are file times changed.
-        dry: whether only a plan is asked for: then no file, record or time is changed.
-        cleared: what has just been removed, because the last run was stopped while making it.
-        asked: what the settings ask for; of this a ledger remembers also what is gone.
+        alone: whether no other Snakemake works here; only then are file times changed.
+        dry: whether this is only a plan, which changes no file, record or time.
+        cleared: files that were just removed, because the last run was stopped while making them.
+        asked: the files that the settings ask for; ledgers remember those that are gone.
     """
     look = _Look(upstream.Records(dry), Digests(), starts)
     ledgers: dict[Path, dict[str, Entry]] = {file: {} for file in files.ledgers}
@@ -115,7 +115,7 @@ def synchronise(
 
 @dataclass
 class _Look:
-    """One look at all files."""
+    """The state of one synchronisation."""
 
     records: upstream.Records
     digests: Digests
@@ -123,9 +123,9 @@ class _Look:
     summary: Summary = field(default_factory=Summary)
 
     def settle(self, path: Path) -> Entry | None:
-        """Decide about one file; its entry in the ledger, None where nothing is known of it."""
+        """Check one file against record and ledger; its new entry, None if it has none."""
         entry = read_ledger(paths.ledger(path)).get(path.as_posix())
-        # Marked from before a job begins until its outputs are recorded, whoever's job it is.
+        # The mark lasts from before a job begins until its outputs are recorded.
         if upstream.is_unfinished(path):
             return entry
         record = self.records.read(path)
@@ -144,7 +144,7 @@ class _Look:
         return entry
 
     def _is_damaged(self, path: Path, entry: Entry | None) -> bool:
-        """Whether the content is another one although nobody has made the file anew.
+        """Whether the content has changed although no job has made the file anew.
 
         Its time is the recorded one, so it was copied with its time, or damaged on the disk.
         """
@@ -156,7 +156,7 @@ class _Look:
 
 
 def _gone(ledgers: dict[Path, dict[str, Entry]], cleared: Set[Path]) -> Iterator[Path]:
-    """What a ledger holds and nobody finds, unless a job that was stopped had removed it."""
+    """Files of a ledger that no longer exist, unless a stopped job removed them."""
     for file in ledgers:
         for path in map(Path, read_ledger(file)):
             if not (path.exists() or path in cleared or upstream.is_unfinished(path)):
@@ -178,10 +178,10 @@ def _noted(path: Path, record: dict[str, Any], old: Entry | None, digests: Diges
 
 
 def _put_times_in_order(entries: list[tuple[str, Entry]], look: _Look) -> None:
-    """Let file times say what contents say: Snakemake goes by them alone for big files.
+    """Make file times agree with contents, because Snakemake goes by times alone for big files.
 
-    A file made from inputs that are still the same must not be older than they, and one whose input
-    is another now must be.
+    A file whose inputs are unchanged must not be older than they are. A file with a changed input
+    must be older than that input.
     """
     known, digests, time = dict(entries), look.digests, look.records.time
     graph = {name: set(entry.inputs) for name, entry in entries}
@@ -216,7 +216,7 @@ def _time(path: Path | str) -> float:
 
 
 def read_ledger(file: Path) -> dict[str, Entry]:
-    """The entries of a ledger by path; nothing where there is none or it is no ledger."""
+    """The entries of a ledger by path; empty if the file is missing or not a ledger."""
     try:
         status = file.stat()
     except OSError:
@@ -230,7 +230,7 @@ def _read_version(file: Path, modified: int, size: int) -> dict[str, Entry]:
         lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         return {str(line["path"]): _entry(line) for line in lines}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {}  # then nothing vouches for the files, which is what a reader has to know
+        return {}  # so the ledger proves nothing about its files
 
 
 def _entry(line: dict[str, Any]) -> Entry:
@@ -242,7 +242,7 @@ def _entry(line: dict[str, Any]) -> Entry:
 
 
 def write_ledger(file: Path, entries: dict[str, Entry]) -> None:
-    """Write a ledger, sorted, unless it says the same already; none where nothing is left."""
+    """Write a ledger, sorted by path, unless it is up to date; remove it if it has no entries."""
     if read_ledger(file) == entries:
         return
     if not entries:
@@ -256,12 +256,12 @@ def write_ledger(file: Path, entries: dict[str, Entry]) -> None:
 
 
 class Digests:
-    """SHA-256 of files, remembered for as long as size and times of a file stay as they are."""
+    """SHA-256 of files, remembered as long as a file's size, times and inode stay the same."""
 
     FILE = upstream.FOLDER / "memdt_digests.json"
 
     def __init__(self) -> None:
-        """Read what earlier processes have remembered."""
+        """Read the digests that earlier processes saved."""
         try:
             self._known: dict[str, list[Any]] = json.loads(self.FILE.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -269,7 +269,7 @@ class Digests:
         self._used: dict[str, list[Any]] = {}
 
     def of(self, path: Path) -> str:
-        """The digest of a file that is there."""
+        """The digest of an existing file."""
         name, state = path.as_posix(), _state(path)
         known = self._used.get(name) or self._known.get(name)
         if known is None or known[:-1] != state:
@@ -278,54 +278,57 @@ class Digests:
         return str(known[-1])
 
     def seen_at_another_time(self, path: Path) -> bool:
-        """Whether the last look found the file with another time: then it was written since."""
+        """Whether the file's time has changed since the last run, so that it was written anew."""
         known = self._known.get(path.as_posix())
         return known is not None and known[1] != path.stat().st_mtime_ns
 
     def note(self, path: Path, digest: str) -> None:
-        """Take over a digest after a file's time was changed and nothing else."""
+        """Keep a file's digest after only its time has changed."""
         self._used[path.as_posix()] = [*_state(path), digest]
 
     def save(self) -> None:
-        """Keep what was asked for, and forget the rest."""
+        """Save the digests that were asked for, and forget the others."""
         if self._used != self._known:
             write_text(self.FILE, json.dumps(self._used))
 
 
 def _state(path: Path) -> list[int]:
-    """Its time comes second; the last one is that of any change, which nobody can set."""
+    """Size, time, inode and the time of the last change of any kind, which cannot be set."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
 
 
-# ---- which files there are -------------------------------------------------------------------
+# ---- files on disk ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Files:
-    """What lies in the folders that Snakemake's rules write to."""
+    """The files in the folders that Snakemake's rules write to."""
 
-    outputs: tuple[Path, ...]  # that a rule makes
+    outputs: tuple[Path, ...]  # files that a rule makes
     ledgers: tuple[Path, ...]
 
 
 def files_of(rules: Iterable[Any]) -> Files:
-    """The files that are there and that one of Snakemake's rules makes, and all ledgers."""
+    """The existing files that one of Snakemake's rules makes, and all ledgers."""
     patterns = [output for rule in rules for output in rule.output]
-    roots = {Path(pattern.constant_prefix()) for pattern in patterns}
-    found = [path for root in _outermost(roots) for path in files_below(root)]
+    roots: list[Path] = []  # none inside another, so that no file comes twice
+    for prefix in sorted({Path(pattern.constant_prefix()) for pattern in patterns}):
+        if not any(prefix.is_relative_to(root) for root in roots):
+            roots.append(prefix)
+    names = [name for root in roots for name in files_below(root)]
     return Files(
         tuple(
-            Path(path)
-            for path in found
-            if any(p.match(path) for p in patterns) and os.path.exists(path)  # no dangling link
+            Path(name)
+            for name in names
+            if any(p.match(name) for p in patterns) and os.path.exists(name)  # no dangling link
         ),
-        tuple(Path(path) for path in found if path.endswith(paths.LEDGER)),
+        tuple(Path(name) for name in names if name.endswith(paths.LEDGER)),
     )
 
 
 def files_below(root: Path) -> Iterator[str]:
-    """All files, also below links to folders elsewhere; a folder once, whatever leads to it."""
+    """All files, also below links to folders elsewhere; each folder once, however many links."""
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -336,17 +339,9 @@ def files_below(root: Path) -> Iterator[str]:
         yield from (os.path.join(folder, name) for name in names)
 
 
-def _outermost(folders: Iterable[Path]) -> list[Path]:
-    found: list[Path] = []
-    for folder in sorted(folders):
-        if not any(folder.is_relative_to(one) for one in found):
-            found.append(folder)
-    return found
+def _files(files: Sequence[Path]) -> str:
+    return f"{len(files):,} file{'' if len(files) == 1 else 's'}"
 
 
-def _files(found: Sequence[Path]) -> str:
-    return f"{len(found):,} file{'' if len(found) == 1 else 's'}"
-
-
-def _some(found: Sequence[Path]) -> str:
-    return ", ".join(map(str, found[:3])) + (", ..." if len(found) > 3 else "")
+def _some(files: Sequence[Path]) -> str:
+    return ", ".join(map(str, files[:3])) + (", ..." if len(files) > 3 else "")
