@@ -16,8 +16,9 @@ from ruamel.yaml import YAML
 
 from made_up.faults import REFUSED, answer_or_line, damaged, few, forget, many, odd_values
 from memdt.settings import yaml_files
+from memdt.settings.files import selection
 from memdt.settings.layers import flatten
-from memdt.settings.resolve import Resolved, resolve, selection
+from memdt.settings.resolve import Resolved, resolve
 
 EXPERIMENT = """\
 title: two settings
