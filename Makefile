@@ -2,10 +2,11 @@
 # Needed beforehand: make, git, and Python 3.11, 3.12 or 3.13.
 #
 # The software lives in .venv, in three steps:
-#   1. torch with the packages that torch itself asks for, held to requirements.lock. The lock
-#      does not list the CUDA packages: torch's CUDA build names those, its CPU build has none.
-#   2. everything in requirements.lock without looking at dependencies. The lock is complete, and
-#      this way d4rl comes in without mujoco-py, with which `import d4rl` fails.
+#   1. everything in requirements.lock but torch, each file held to the hashes there, without
+#      looking at dependencies. The lock is complete, and this way d4rl comes in without mujoco-py,
+#      with which `import d4rl` fails.
+#   2. torch, in the version of the lock, with what it asks for beyond that: its CUDA packages. No
+#      hash is asked for here: which build of torch comes is up to the package index.
 #   3. memdt itself, editable.
 #
 # Which build of torch comes is up to the package index; the usual one gives Linux the CUDA build
@@ -43,7 +44,7 @@ ifneq ($(made_for),$(CURDIR))
 .PHONY: $(packages_stamp)
 endif
 
-.PHONY: help reproduce smoke test test-cluster check format environment clean-environment lock
+.PHONY: help reproduce smoke test test-cluster check format environment clean-environment lock audit
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z-]+:[^#]*## / {printf "  make %-18s  %s\n", $$1, $$2}' Makefile
@@ -95,6 +96,11 @@ create = $(1) -m venv .venv
 install := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
 endif
 
+# Lines of the lock with their hashes, those for which an awk expression holds.
+part = awk '/^[^ \#]/ { $(1) } keep' requirements.lock
+# The lock without hashes: pip takes no other file as constraints of what has none.
+versions := sed -nE 's/^([A-Za-z0-9._-]+==[^\]*[^\ ]) *\\?$$/\1/p'
+
 # Prints the real path: an activated .venv is about to be removed, and with it its `python3`.
 python_check := import os, sys, venv; \
     print(os.path.realpath(sys.executable)); sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
@@ -114,10 +120,14 @@ $(packages_stamp): requirements.lock
 	echo "[1/4] .venv is missing, unfinished or out of date: making it anew with $$python and $(if $(UV),uv,pip)"; \
 	rm -rf .venv; \
 	$(call create,"$$python"); \
-	echo "[2/4] PyTorch (seconds to minutes: up to 3 GB where the index gives the CUDA build)"; \
-	$(install) -c requirements.lock torch setuptools; \
-	echo "[3/4] all other packages (10 s with uv, 2 minutes with pip; 0.5 GB)"; \
-	$(install) --no-deps --no-build-isolation -r requirements.lock; \
+	$(call part,keep = /^setuptools==/) > .venv/first.txt; \
+	$(call part,keep = !/^(torch|setuptools)==/) > .venv/hashed.txt; \
+	$(versions) requirements.lock > .venv/versions.txt; \
+	echo "[2/4] all packages but PyTorch (10 s with uv, 2 minutes with pip; 0.5 GB)"; \
+	$(install) --no-deps --require-hashes -r .venv/first.txt; \
+	$(install) --no-deps --require-hashes --no-build-isolation -r .venv/hashed.txt; \
+	echo "[3/4] PyTorch (seconds to minutes: up to 3 GB where the index gives the CUDA build)"; \
+	$(install) -c .venv/versions.txt torch; \
 	printf '%s\n' '$(CURDIR)' > $@
 
 $(environment_stamp): $(packages_stamp) pyproject.toml
@@ -129,15 +139,21 @@ $(environment_stamp): $(packages_stamp) pyproject.toml
 
 # One version per package for all three Pythons (--universal, --fork-strategy fewest).
 compile = uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
-    --all-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+    --all-extras --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
     $(1) pyproject.toml requirements.in
 
 # The first pass finds the names of torch's CUDA packages, the second leaves them out. Versions
 # already in the lock stay as they are: make lock UPGRADE=--upgrade, or UPGRADE='-P dvc'.
 UPGRADE ?=
-lock: ## write requirements.lock anew after a change of pyproject.toml or requirements.in (needs uv)
+lock: ## write requirements.lock and constraints.txt anew after a change of pyproject.toml or requirements.in (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv on PATH: pip install uv" >&2; exit 1; }
 	@set -euo pipefail; \
 	left_out="$$($(call compile,--no-header --no-annotate) \
 	    | sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+|triton)==.*/--no-emit-package \1/p')"; \
-	$(call compile,$(UPGRADE) $$left_out --output-file requirements.lock) > /dev/null
+	$(call compile,$(UPGRADE) $$left_out --output-file requirements.lock) > /dev/null; \
+	{ echo "# The versions of requirements.lock without hashes, for conda; by make lock"; \
+	    $(versions) requirements.lock; } > constraints.txt
+
+audit: ## compare the versions of requirements.lock with known holes (needs uv and the internet)
+	@command -v uv >/dev/null || { echo "make audit needs uv on PATH: pip install uv" >&2; exit 1; }
+	@uv tool run pip-audit --strict --no-deps --disable-pip -r constraints.txt

@@ -24,7 +24,7 @@ from memdt.provenance import device_name, threads
 
 VARIABLE = "MEMDT_DEVICE"
 LOCKS = Path(".snakemake")
-# How torch, cuBLAS and the driver say that there is no room; only the first has its own exception.
+# Messages of torch, cuBLAS and the driver when memory is full; only CUDA's has an exception.
 FULL = (
     "not enough memory", "can't allocate memory", "CUDA out of memory",
     "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
@@ -71,7 +71,7 @@ def batch_job() -> str:
 
 @contextlib.contextmanager
 def room_told(setting: str) -> Iterator[None]:
-    """A device without room for a step ends it in one line that names the setting to lower."""
+    """Turn a full memory into one line that names the setting to lower."""
     try:
         yield
     except MemoryError:
@@ -90,10 +90,10 @@ def _requested() -> torch.device:
     try:
         requested = torch.device(text)
     except RuntimeError:
-        wanted = None
-    if wanted is None or wanted.type not in ("cpu", "cuda"):
+        requested = None
+    if requested is None or requested.type not in ("cpu", "cuda"):
         raise UserError(f"{text!r} is no device", VARIABLE, "cpu, cuda or cuda:1")
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+    if requested.type == "cuda" and (requested.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         seen = f"torch {torch.__version__} sees {count or 'no'} GPU{'' if count == 1 else 's'}"
         raise UserError(f"there is no {text}: {seen}", VARIABLE, "memdt doctor says what is there")

@@ -29,8 +29,7 @@ def keep(paths: Iterable[Path]) -> dict[Path, Path]:
     """Give files that are about to be made anew a second name below ``FOLDER``.
 
     Snakemake deletes outputs before it starts a job. A second name costs no space until then, and
-    nothing at all where the job never starts; on another disk it is a copy. Returns the second
-    names.
+    nothing at all if the job never starts; on another disk it is a copy. Returns the second names.
     """
     kept = {}
     for path in paths:

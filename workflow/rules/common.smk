@@ -78,7 +78,7 @@ def by_wildcards(function):
 
 if not paths.CONFIG.is_dir():
     what = f"there is no {paths.CONFIG} here"
-    refuse(UserError(what, str(Path.cwd()), f"cd {workflow.basedir}"))
+    refuse(UserError(what, str(Path.cwd()), f"cd {Path(workflow.basedir).resolve()}"))
 
 
 @guarded
@@ -335,7 +335,7 @@ def needs_card(wildcards):
 
 @signed
 def gpus_of(wildcards):
-    """A graphics card; without `--resources gpu=` all may run. MEMDT_SLURM_GRES asks otherwise."""
+    """GPUs of a job: one at published sizes. `--resources gpu=N` limits how many jobs use one."""
     return int(needs_card(wildcards) and not os.environ.get("MEMDT_SLURM_GRES"))
 
 

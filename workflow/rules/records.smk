@@ -3,7 +3,7 @@
 KEPT = {}
 
 
-def expected_files():
+def asked_files():
     """What the experiments of this run's scale are to have."""
     return frozenset(plan.files(SCALE, EXPERIMENTS[SCALE]))
 
@@ -11,8 +11,9 @@ def expected_files():
 def synchronise_records(starts, alone=False):
     """Bring ledgers and records together. A full disk is reported, and does not stop the run."""
     try:
-        files = ledgers.files_of(rule for rule in workflow.rules if rule.name != "fetch")
-        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared, expected_files)
+        made = [one for one in workflow.rules if one.name != "fetch"]
+        files = ledgers.files_of(made)
+        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared, asked_files)
     except OSError as error:
         print(f"memdt: records of files are not up to date: {error}", file=sys.stderr)
     else:

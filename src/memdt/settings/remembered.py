@@ -59,12 +59,12 @@ def keep(
     ``note`` returns what to store with the settings. It is a parameter, because other packages
     compute it.
     """
-    kept = dict(_kept())
-    found = {_name(*one): _entry(resolve(*one), note) for one in names if _name(*one) not in kept}
-    if found:
-        # Without this memory the next process takes some seconds more.
+    cached = dict(_kept())
+    new = {_name(*run): _entry(resolve(*run), note) for run in names if _name(*run) not in cached}
+    if new:
+        # Without this cache the next process takes some seconds more.
         with contextlib.suppress(OSError):
-            write_text(FILE, json.dumps({"key": key(), "entries": kept | found}))
+            write_text(FILE, json.dumps({"key": key(), "entries": cached | new}))
 
 
 def key() -> str:

@@ -165,7 +165,7 @@ def training_work(settings: RunSettings, number: int, seen: Observation) -> Work
     updates = stage.updates or _updates(settings, stage)
     passes = discovery.number("memdt.models", str(model.get("name")), "PASSES_OF_A_ROW")
     if passes is not None:  # it trains on single steps
-        parts, products = 1, int(passes) * _layers(model) * _width(model) ** 2
+        parts, products = 1, float(int(passes) * _layers(model) * _width(model) ** 2)
     elif _window(model):  # it trains on whole episodes, so their tokens form one sequence
         parts, products = 1, _products(model, segments * _tokens(settings))
     else:

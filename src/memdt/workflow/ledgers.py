@@ -83,10 +83,10 @@ def synchronise(
     Args:
         files: the files in the folders that Snakemake's rules write to.
         starts: whether a run is about to start; only then is a file doubted.
-        alone: whether no other Snakemake is at work here; only then are file times changed.
-        dry: whether only a plan is asked for: then no file, record or time is changed.
-        cleared: what has just been removed, because the last run was stopped while making it.
-        asked: what the settings ask for; of this a ledger remembers also what is gone.
+        alone: whether no other Snakemake works here; only then are file times changed.
+        dry: whether this is only a plan, which changes no file, record or time.
+        cleared: files that were just removed, because the last run was stopped while making them.
+        asked: the files that the settings ask for; ledgers remember those that are gone.
     """
     look = _Look(upstream.Records(dry), Digests(), starts)
     ledgers: dict[Path, dict[str, Entry]] = {file: {} for file in files.ledgers}
@@ -228,11 +228,17 @@ def read_ledger(file: Path) -> dict[str, Entry]:
 def _read_version(file: Path, modified: int, size: int) -> dict[str, Entry]:
     try:
         lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        return {
-            line["path"]: Entry(line["sha256"], line["inputs"], line["record"]) for line in lines
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}  # files without an entry are made anew, which is the safe side
+        return {str(line["path"]): _entry(line) for line in lines}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}  # so the ledger proves nothing about its files
+
+
+def _entry(line: dict[str, Any]) -> Entry:
+    """The entry of a line; TypeError where it is none."""
+    digest, inputs, record = line["sha256"], line["inputs"], line["record"]
+    if not (isinstance(digest, str) and isinstance(inputs, dict) and isinstance(record, dict)):
+        raise TypeError("no entry of a ledger")
+    return Entry(digest, inputs, record)
 
 
 def write_ledger(file: Path, entries: dict[str, Entry]) -> None:
@@ -322,7 +328,7 @@ def files_of(rules: Iterable[Any]) -> Files:
 
 
 def files_below(root: Path) -> Iterator[str]:
-    """All files, also below links to folders elsewhere; a folder once, whatever leads to it."""
+    """All files, also below links to folders elsewhere; each folder once, however many links."""
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)

@@ -266,7 +266,7 @@ def check(scale: str, experiments: Iterable[str]) -> None:
         scale_file(name)
     variants = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
     _check_number(variants)
-    for name in {resolve(*one).settings.environment.name for one in variants}:
+    for name in {resolve(*variant).settings.environment.name for variant in variants}:
         _check_dataset(resolve_dataset(name, scale))
     keep(variants, observations.note)
     for name, figure in figures().items():

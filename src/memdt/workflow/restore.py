@@ -33,7 +33,7 @@ def restore() -> None:
         UserError: if a file is missing or differs from dvc.lock; nothing is taken over then.
     """
     check_lock()
-    print("memdt: holding the files against dvc.lock", file=sys.stderr)
+    print("memdt: comparing the files with dvc.lock", file=sys.stderr)
     differing = differences()
     for kind, name in differing[:SHOWN]:
         print(f"memdt: {kind}: {name}", file=sys.stderr)

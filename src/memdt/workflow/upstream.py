@@ -18,6 +18,7 @@ Upstream's extension points do not reach these places:
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import importlib
 import json
@@ -184,9 +185,22 @@ def check_options(workflow: Any, refuse: Callable[..., None], dry: bool) -> None
         refuse(triggers, executor_plugin.common_settings.touch_exec)
         if dry and hasattr(workflow.dag_settings, "force_incomplete"):
             workflow.dag_settings.force_incomplete = True
+            _keep_no_cache_where_nothing_can_be_written()
         return execute(executor_plugin, *arguments, **options)
 
     workflow.execute = checked
+
+
+def _keep_no_cache_where_nothing_can_be_written() -> None:
+    """A dry run of a project that is only readable ends well, without the cache of its times."""
+    persistence: Any = importlib.import_module("snakemake.persistence").PersistenceBase
+    save = persistence.save_iocache
+
+    def save_if_possible(self: Any) -> None:
+        with contextlib.suppress(OSError):
+            save(self)
+
+    persistence.save_iocache = save_if_possible
 
 
 def refuse_options(triggers: tuple[str, ...], touches: bool) -> None:

@@ -65,6 +65,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "MEMDT_DEVICE": _matches(r"cpu|cuda(:\d{1,3})?", "cpu, cuda or cuda:1"),
     "MEMDT_ENGINE_OWNER": _any,
     "MEMDT_IN_MEMORY_BYTES": _matches(r"[0-9]{1,18}", "4294967296"),
+    "MEMDT_MIRROR": _any,
     "MEMDT_ORPHANS": _one_of("refuse", "wait", "cancel"),
     "MEMDT_SAVE_EVERY_SECONDS": _seconds,
     "MEMDT_SLURM_ACCOUNT": _any,

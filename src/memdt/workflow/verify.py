@@ -95,9 +95,9 @@ def _below(root: Path, pattern: str) -> list[Path]:
     return sorted(path for path in map(Path, files_below(root)) if path.match(pattern))
 
 
-def _complain(path: Path, what: str) -> Iterator[Complaint]:
-    if what:
-        yield path, what
+def _complain(path: Path, complaint: str) -> Iterator[Complaint]:
+    if complaint:
+        yield path, complaint
 
 
 def _dataset(path: Path) -> Iterator[Complaint]:
