@@ -53,7 +53,6 @@ def frame(means: Means, experiment: str = "task") -> pd.DataFrame:
     found = pd.DataFrame(rows, columns=names.split())
     late = metric_names.late(METRICS)  # as counted after some step as in all
     looks = dict.fromkeys(episode_table.ATTENTION, found["success"])
-    score = 100 * found["success"]
     return found.assign(
         score=score, **looks, **{column: found[measure] for column, (measure, _) in late.items()}
     )

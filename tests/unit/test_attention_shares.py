@@ -28,31 +28,31 @@ def maps(write: bool = True) -> tuple[AttentionMaps, Segment]:
 
 
 def test_shares_of_one_segment():
-    on_steps, on_read, gain, late = shares_of(*maps())
+    on_steps, on_read, _, gain, least = shares_of(*maps())
     assert (on_steps, on_read) == pytest.approx((0.6, 0.1))
     even = (2 / 4 + 2 / 5 + 2 / 6) / 3  # cache, memory, and what came before of the segment
     assert gain == pytest.approx(0.8 - even)
-    assert late == 1.0  # one step is real
+    assert least == pytest.approx(0.8 - 2 / 4)  # of the first quarter, which sees the least else
+
+
+def test_the_last_quarter_of_what_is_written_from():
+    """Four steps, all real: twelve tokens, of which the last three belong to the last quarter."""
+    weights = torch.zeros(1, 1, 1, 1 + 12 + 1, 1 + 12 + 1)
+    weights[..., 13, 1:4], weights[..., 13, 10:13] = 0.1, 0.2
+    segment = Segment(
+        torch.zeros(1, 4, 4), torch.zeros(1, 4).long(), torch.zeros(1, 4), torch.ones(1, 4).bool()
+    )
+    on_steps, _, on_late, _, _ = shares_of(AttentionMaps(weights, 1), segment)
+    assert (on_steps, on_late) == pytest.approx((0.9, 2 / 3))
 
 
 def test_without_write_tokens_only_the_steps_look():
-    on_steps, on_read, gain, late = shares_of(*maps(write=False))
-    assert (on_steps, on_read) == (0.0, 0.0)
+    *on, gain, _ = shares_of(*maps(write=False))
+    assert on == [0.0, 0.0, 0.0]
     assert gain > 0.3
-    assert late == 0.0
-
-
-def test_the_last_quarter_is_of_the_steps_that_are_real():
-    weights = torch.zeros(1, 1, 1, 2 + 24 + 2, 2 + 24 + 2)  # eight steps, six of them real
-    weights[..., 26:, 2:20] = 0.01
-    weights[..., 26:, 14:20] = 0.02  # the last two steps of six
-    mask = torch.tensor([[True] * 6 + [False] * 2])
-    segment = Segment(torch.zeros(1, 8, 4), torch.zeros(1, 8).long(), torch.zeros(1, 8), mask)
-    late = shares_of(AttentionMaps(weights, 2), segment)[3]
-    assert late == pytest.approx(6 * 0.02 / (12 * 0.01 + 6 * 0.02))
 
 
 def test_shares_are_columns_of_the_episodes_and_metrics():
     row = dict.fromkeys(columns((), ATTENTION), 0) | dict.fromkeys(ATTENTION, 0.123456789)
-    assert text([row], (), ATTENTION).splitlines()[1].endswith(",".join(["0.123457"] * 4))
+    assert text([row], (), ATTENTION).splitlines()[1].endswith(",0.123457" * len(ATTENTION))
     assert [parse(name).column for name in ATTENTION] == list(ATTENTION)

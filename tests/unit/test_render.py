@@ -180,7 +180,7 @@ def test_the_head_tells_scale_and_verdicts(reported: Path) -> None:
     assert "Reduced scale: tiny." in head
     row = head[head.index("<tbody>") : head.index("</tbody>")]
     assert re.findall(r'class="count (\w+)[^"]*">(\d)', row) == [
-        ("holds", "1"), ("fails", "0"), ("undecided", "0"), ("waits", "0")
+        ("holds", "1"), ("fails", "0"), ("undecided", "0"), ("waits", "0"), ("unbuilt", "0")
     ]  # fmt: skip
     assert "not distinguished 1" in section(report(), "tables")
 
