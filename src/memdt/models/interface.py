@@ -80,7 +80,7 @@ class Step:
     observation: Tensor  # batch ...
     return_to_go: Float[Tensor, " batch"]
     # batch ...; None at the first step of an episode or segment. Policies keep it themselves: who
-    # asks for an action leaves it out.
+    # asks for an action leaves it out. Deviation D94: it is not shifted against training.
     previous_action: Tensor | None = None
 
 

@@ -99,7 +99,10 @@ class WorkingMemory(nn.Module):
         states: list[Float[Tensor, "batch token width"]],
         added: Added = unchanged,
     ) -> Float[Tensor, "batch slot width"]:
-        """The slots after all operations; ``states``: the tokens as ``read`` gave them."""
+        """The slots after all operations; ``states``: the tokens as ``read`` gave them.
+
+        Deviation D93: the paper writes the tokens as they were before each reading.
+        """
         for tokens in states:
             slots = self._written(slots, tokens, added)
         return slots
