@@ -1,11 +1,11 @@
-# Which job runs when; what a job does is in src/memdt, behind `python -m memdt <verb>`.
+# The order of jobs. What a job does is in src/memdt, behind `python -m memdt <verb>`.
 # Targets: all (the default), smoke, quick, paper, datasets, runs, tables, figures, or any file.
 from snakemake.utils import min_version
 
 min_version("9.20")
 
 
-# First, because it tells bad input in one line, also that in config.yaml.
+# First, because it turns bad input into one line, also in config.yaml.
 include: "workflow/rules/common.smk"
 
 
@@ -21,7 +21,7 @@ include: "workflow/rules/records.smk"
 include: "workflow/rules/messages.smk"
 
 
-# Here, because Snakemake takes no default target from an included file.
+# Here, because an included file cannot define Snakemake's default target.
 rule all:
     input:
         f"reports/{SCALE}/report.html",

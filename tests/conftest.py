@@ -135,9 +135,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def forget_settings() -> None:
     """Empty every memory of settings files: they are kept by path, and tests change them."""
     from memdt.settings import layers, remembered, resolve, runs
-    from memdt.workflow import observations, plan
+    from memdt.workflow import inputs, observations, plan
 
-    for module in (layers, resolve, remembered, runs, plan, observations):
+    for module in (layers, resolve, remembered, runs, plan, observations, inputs):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

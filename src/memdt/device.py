@@ -1,9 +1,9 @@
-"""On which device a step computes: chosen, told at its start, and told from when it does not do.
+"""Choose the device that a step computes on, and report it.
 
-    MEMDT_DEVICE           cpu, cuda, or one card: cuda:1; a GPU where there is one if not set
+    MEMDT_DEVICE           cpu, cuda, or one card: cuda:1; by default a GPU if there is one
     CUDA_VISIBLE_DEVICES   as a batch system sets it; torch sees no other cards
 
-Where torch sees several cards, steps that run side by side in one folder take one each.
+If torch sees several cards, steps that run in parallel in one folder take one each.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from memdt.provenance import device_name, threads
 
 VARIABLE = "MEMDT_DEVICE"
 LOCKS = Path(".snakemake")
-# How torch, cuBLAS and the driver say that there is no room; only the first has its own exception.
+# Messages of torch, cuBLAS and the driver when memory is full; only the first has an exception.
 FULL = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 _held: list[IO[str]] = []  # the lock of this process's card, for as long as it lives
 
 
 def default_device() -> torch.device:
-    """A GPU where there is one, else the CPU; MEMDT_DEVICE says otherwise.
+    """The device of MEMDT_DEVICE, or else a GPU if there is one, or else the CPU.
 
-    Named without a number, so that manifests are the same whichever card was free.
+    Its name has no number, so that manifests do not depend on which card was free.
     """
-    wanted = _wanted()
-    if wanted.index is not None and wanted.type == "cuda":
-        torch.cuda.set_device(wanted.index)
-    return torch.device(wanted.type)
+    requested = _requested()
+    if requested.index is not None and requested.type == "cuda":
+        torch.cuda.set_device(requested.index)
+    return torch.device(requested.type)
 
 
 def prepare(what: str, precision: str = "float32") -> None:
-    """Choose a device and tell it; UserError where it is not there or lacks ``precision``."""
+    """Choose a device and print it; UserError if it is missing or lacks ``precision``."""
     device = default_device()
     if device.type == "cuda":
-        if _wanted().index is None:
+        if _requested().index is None:
             _take_free_card()
         if precision == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-            told = f"{device_name(str(device))} does not compute in bfloat16"
-            raise UserError(told, "training.precision", "set it to float32, or use a newer GPU")
-    print(f"{what} | {in_words(device)}{place()}", file=sys.stderr, flush=True)
+            reason = f"{device_name(str(device))} does not compute in bfloat16"
+            raise UserError(reason, "training.precision", "set it to float32, or use a newer GPU")
+    print(f"{what} | {in_words(device)}{batch_job()}", file=sys.stderr, flush=True)
 
 
 def in_words(device: torch.device) -> str:
@@ -59,8 +59,8 @@ def in_words(device: torch.device) -> str:
     return f"{device.type}: {device_name(str(device))}, {count} thread{'' if count == 1 else 's'}"
 
 
-def place() -> str:
-    """`` | node gpu1, job 17`` in a batch system, which does not say where a job will run."""
+def batch_job() -> str:
+    """`` | node gpu1, job 17`` in a batch system, so that the log shows where the job ran."""
     job = os.environ.get("SLURM_JOB_ID")
     node = os.environ.get("SLURMD_NODENAME") or platform.node()
     return f" | node {node}, job {job}" if job else ""
@@ -68,7 +68,7 @@ def place() -> str:
 
 @contextlib.contextmanager
 def room_told(setting: str) -> Iterator[None]:
-    """A GPU without room for a step ends it in one line that names the setting to lower."""
+    """Turn a full GPU memory into one line that names the setting to lower."""
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError is one, too
@@ -78,23 +78,23 @@ def room_told(setting: str) -> Iterator[None]:
         raise UserError(what, "", f"lower {setting}, or ask for a larger GPU") from None
 
 
-def _wanted() -> torch.device:
+def _requested() -> torch.device:
     text = os.environ.get(VARIABLE, "")
     if not text:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        wanted = torch.device(text)
+        requested = torch.device(text)
     except RuntimeError:
         raise UserError(f"{text!r} is no device", VARIABLE, "cpu, cuda or cuda:1") from None
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+    if requested.type == "cuda" and (requested.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         seen = f"torch {torch.__version__} sees {count or 'no'} GPU{'' if count == 1 else 's'}"
         raise UserError(f"there is no {text}: {seen}", VARIABLE, "memdt doctor says what is there")
-    return wanted
+    return requested
 
 
 def _take_free_card() -> None:
-    """The first card that no other step of this folder holds; the first of all where none is."""
+    """Take the first card that no other step of this folder holds, or the first of all."""
     count = torch.cuda.device_count()
     if count < 2 or _held or not LOCKS.is_dir():
         return

@@ -1,12 +1,12 @@
 """Find components by the name of their file: the file is the registration.
 
-Models, environments, sources, learners and figures are modules of a package each. No component is
-imported to list names. A package's ``__init__`` tells in a tuple ``INFRASTRUCTURE`` which of its
-modules are none; names that begin with an underscore are private, and so are folders.
+Models, environments, sources, learners and figures are modules of one package each. Listing names
+imports no component. The tuple ``INFRASTRUCTURE`` in a package's ``__init__`` names modules that
+are no components; names that begin with an underscore are private, and so are folders.
 
-Folders of other people are searched too. ``plugins: [my_models]`` in config.yaml lays the folder
-beside ``src/memdt``, so that ``my_models/models/lru.py`` is the model ``lru`` as if it were
-``src/memdt/models/lru.py``, with ``memdt.models.lru`` as its name.
+Plugin folders are searched too. With ``plugins: [my_models]`` in config.yaml,
+``my_models/models/lru.py`` is the model ``lru`` and is imported as ``memdt.models.lru``, just like
+``src/memdt/models/lru.py``.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ def names(package: str) -> list[str]:
 
 
 def load(package: str, name: str) -> ModuleType:
-    """The module of one component; an unknown name is a UserError with the closest match.
+    """Import the module of one component.
 
-    So is a plugin that cannot be imported.
+    Raises:
+        UserError: for an unknown name, with the closest match, or a plugin that cannot be imported.
     """
     if name not in names(package):
         kind = package.rpartition(".")[2]
@@ -49,31 +50,31 @@ def load(package: str, name: str) -> ModuleType:
         if ROOT in file.parents:
             raise
         what = f"this plugin cannot be imported: {type(error).__name__}: {error}"
-        raise UserError(what, str(file), f"mend it, or take it out of {KEY}") from error
+        raise UserError(what, str(file), f"fix it, or remove it from {KEY}") from error
 
 
 def constant(package: str, name: str, of: str) -> tuple[str, ...]:
-    """The tuple ``of`` of a component, read and not imported: it may not be importable here.
+    """The tuple ``of`` of a component, parsed because its module may not be importable here.
 
-    Empty where the component has none.
+    Empty if the component has none.
     """
     return tuple(_literal(package, name, of) or ())
 
 
 def number(package: str, name: str, of: str) -> float | None:
-    """The number ``of`` of a component, read likewise; None where it has none."""
-    found = _literal(package, name, of)
-    return None if found is None else float(found)
+    """The number ``of`` of a component, parsed likewise; None if it has none."""
+    value = _literal(package, name, of)
+    return None if value is None else float(value)
 
 
 def text(package: str, name: str, of: str) -> str | None:
-    """The text ``of`` a component, read likewise; None where it has none."""
-    found = _literal(package, name, of)
-    return None if found is None else str(found)
+    """The text ``of`` of a component, parsed likewise; None if it has none."""
+    value = _literal(package, name, of)
+    return None if value is None else str(value)
 
 
 def defines(package: str, name: str, function: str) -> bool:
-    """Whether a component defines a function, read likewise."""
+    """Whether a component defines a function, parsed likewise."""
     return any(
         isinstance(node, ast.FunctionDef) and node.name == function
         for node in _parsed(package, name).body
@@ -81,17 +82,14 @@ def defines(package: str, name: str, function: str) -> bool:
 
 
 def file_of(package: str, name: str) -> Path:
-    """The file of a component, also of one that is not there: then where it would be."""
+    """The file of a component, or the path where it would be if it does not exist."""
     folders = [Path(folder) for folder in _searched(package, plugins()).__path__]
     files = [folder / f"{name}.py" for folder in folders]
     return next((file for file in files if file.is_file()), files[0])
 
 
 def plugins() -> tuple[Path, ...]:
-    """The folders of other people's components that config.yaml names.
-
-    UserError where it names none, or one that is not there.
-    """
+    """The plugin folders that config.yaml names; UserError for a missing folder."""
     file = paths.CONFIG / "config.yaml"
     try:
         status = file.stat()
@@ -104,8 +102,8 @@ def plugins() -> tuple[Path, ...]:
 def _plugins_in(file: Path, modified: int, size: int) -> tuple[Path, ...]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return ()  # whoever reads the settings says what is wrong with it
+    except (yaml.YAMLError, ValueError, RecursionError, OSError):
+        return ()  # loading the settings reports what is wrong
     named = content.get(KEY) if isinstance(content, dict) else None
     where = f"{paths.CONFIG / 'config.yaml'}: {KEY}"
     if not isinstance(named or [], list):
@@ -135,7 +133,7 @@ def _names(package: str, folders: tuple[Path, ...]) -> tuple[str, ...]:
 
 @cache
 def _searched(package: str, folders: tuple[Path, ...]) -> ModuleType:
-    """The package, with the plugins' folders of its name on its path."""
+    """The package, with the matching plugin folders on its path."""
     module = importlib.import_module(package)
     own = Path(str(module.__file__)).parent
     theirs = [folder.joinpath(*package.split(".")[1:]) for folder in folders]
@@ -144,12 +142,12 @@ def _searched(package: str, folders: tuple[Path, ...]) -> ModuleType:
 
 
 def _parsed(package: str, name: str) -> ast.Module:
-    """A component's syntax, empty where there is no such file or it is no Python."""
+    """A component's syntax tree; empty if the file is missing or not valid Python."""
     file = file_of(package, name)
     try:
         return ast.parse(file.read_text(encoding="utf-8")) if file.is_file() else ast.parse("")
     except (SyntaxError, UnicodeDecodeError):
-        return ast.parse("")  # whoever imports it says what is wrong
+        return ast.parse("")  # importing it reports what is wrong
 
 
 def _literal(package: str, name: str, of: str) -> Any:

@@ -1,4 +1,4 @@
-"""The errors whose message is meant for a person: what is wrong, where, and what to do about it."""
+"""Errors with a message for the user: what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Bad input, told in one line; the command line prints it without a traceback.
+    """Bad input, described in one line that the command line prints without a traceback.
 
-    Made from ``what`` is wrong, ``where`` it stands (a file, a key), and the ``remedy``.
+    The line joins ``what`` is wrong, ``where`` (a file, a key), and the ``remedy``.
     """
 
     def __init__(self, what: str, where: str = "", remedy: str = "") -> None:
@@ -18,13 +18,13 @@ class UserError(Exception):
 
     def line(self) -> str:
         """The whole message as one line of text."""
-        place = f"{self.where}: " if self.where else ""
+        prefix = f"{self.where}: " if self.where else ""
         remedy = f" -> {self.remedy}" if self.remedy else ""
-        return " ".join(f"{place}{self.what}{remedy}".split())
+        return " ".join(f"{prefix}{self.what}{remedy}".split())
 
 
 def closest(name: str, allowed: Iterable[str]) -> str:
-    """A sentence that offers the closest match and lists what is allowed."""
+    """A sentence that suggests the closest match and lists the allowed names."""
     names = sorted(allowed)
     match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {match[0]!r}? " if match else ""

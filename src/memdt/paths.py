@@ -10,6 +10,7 @@ from pathlib import Path
 CONFIG = Path("workflow/config")
 PUBLISHED = Path("data/published")
 DATASETS = Path("data/datasets")
+AGENTS = Path("data/agents")
 RUNS = Path("data/runs")
 LEDGER = "records.jsonl"
 
@@ -23,6 +24,11 @@ def published_files(root: Path = Path()) -> list[Path]:
 def dataset(scale: str, environment: str) -> Path:
     """The collected episodes of one configured environment."""
     return DATASETS / scale / f"{environment}.h5"
+
+
+def agent(scale: str, environment: str) -> Path:
+    """The folder of the agent that the datasets of an environment are made with."""
+    return AGENTS / scale / environment
 
 
 def experiment_folder(scale: str, experiment: str) -> Path:

@@ -97,7 +97,7 @@ def write_manifest(path: Path, content: dict[str, Any], figures: dict[str, Any])
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """A manifest; UserError where the file is damaged, or none of ours."""
+    """Read a manifest; UserError if the file is damaged or not a manifest of this version."""
     remedy = f"make it anew: snakemake {path} --force --cores all"
     try:
         content = json.loads(path.read_bytes())
@@ -108,14 +108,27 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return content
 
 
+def check_described(path: Path, manifest: str, remedy: str) -> None:
+    """UserError where a file is not what the manifest beside it says.
+
+    Nothing is checked where there is no manifest, or where it does not name the file: that is told
+    by `memdt verify`.
+    """
+    beside = path.with_name(manifest)
+    files = read_manifest(beside).get("files") if beside.is_file() else None
+    digest = files.get(path.name) if isinstance(files, dict) else None
+    if digest not in (None, sha256(path)):
+        raise UserError(f"its content is not what {manifest} says", str(path), remedy)
+
+
 def read_measured(path: Path) -> dict[str, Any]:
-    """What was measured when this manifest was made; nothing where that was not here."""
+    """The measurements made together with this manifest; empty if it was made elsewhere."""
     try:
-        found = json.loads(measured_beside(path).read_bytes())
+        figures = json.loads(measured_beside(path).read_bytes())
     except (OSError, ValueError):
         return {}
-    mine = isinstance(found, dict) and found.get("manifest") == _digest(path.read_bytes())
-    return found if mine else {}
+    mine = isinstance(figures, dict) and figures.get("manifest") == _digest(path.read_bytes())
+    return figures if mine else {}
 
 
 def measured_beside(manifest_path: Path) -> Path:
@@ -133,7 +146,7 @@ def _digest(content: bytes) -> str:
 
 @cache
 def git_state() -> dict[str, Any]:
-    """Commit, and whether tracked files differ from it; None where there is no git or no commit."""
+    """The commit, and whether tracked files differ from it; None without git or a commit."""
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return {"git_commit": None, "git_dirty": None}
@@ -144,7 +157,7 @@ def git_state() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    # No locks: jobs side by side must not wait for each other.
+    # Without locks, because parallel jobs must not wait for each other.
     command = ["git", "--no-optional-locks", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
@@ -160,13 +173,13 @@ def package_versions() -> dict[str, str]:
 
 def versions(names: Iterable[str]) -> dict[str, str]:
     """Versions of those packages that are installed, without importing them."""
-    found = {}
+    installed = {}
     for name in names:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 @cache

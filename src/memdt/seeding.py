@@ -1,4 +1,4 @@
-"""One seed becomes named streams, so that drawing more in one place moves nothing in another."""
+"""Derive named random streams from one seed, so that extra draws in one do not affect another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that do not fit or are made anew are set aside, not deleted: they may be wanted back."""
+"""Set files aside that do not fit or are made anew, so that they can be restored."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FOLDER = Path("data/set_aside")
 
 
 def set_aside(path: Path) -> Path:
-    """Move a file of the project to the same path below ``FOLDER``; returns where it is now.
+    """Move a file of the project to the same path below ``FOLDER``, and return its new path.
 
     A name that is taken gets a number before its extension: ``resume.1.safetensors``. A file
-    outside the current folder stays beside its old place, as ``<name>.set_aside``.
+    outside the current folder stays in its folder, as ``<name>.set_aside``.
     """
     target = _free(_place(path))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -29,8 +29,8 @@ def keep(paths: Iterable[Path]) -> dict[Path, Path]:
     """Give files that are about to be made anew a second name below ``FOLDER``.
 
     Snakemake deletes outputs before it starts a job. A second name costs no space until then, and
-    nothing at all where the job never starts. Returns the second names; a file system without
-    them keeps nothing.
+    nothing at all if the job never starts. Returns the second names; a file system without hard
+    links keeps nothing.
     """
     kept = {}
     for path in paths:
@@ -43,7 +43,7 @@ def keep(paths: Iterable[Path]) -> dict[Path, Path]:
 
 
 def settle(kept: dict[Path, Path]) -> list[Path]:
-    """Drop second names that are not needed: the file is as it was. Returns those that are."""
+    """Remove second names of files that did not change, and return the others."""
     for path, second in kept.items():
         if path.is_file() and filecmp.cmp(path, second, shallow=False):
             second.unlink()

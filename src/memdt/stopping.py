@@ -1,7 +1,7 @@
-"""How a signal ends a step: by an exception, or where work can be saved first, by a note.
+"""How a signal ends a step: by an exception, or by a note if work can be saved first.
 
-SIGINT is Ctrl-C, SIGTERM what ``kill`` and batch systems send, SIGUSR1 what a batch system can be
-told to send before time is up.
+Ctrl-C sends SIGINT, ``kill`` and batch systems send SIGTERM, and a batch system can be set to send
+SIGUSR1 before time is up.
 """
 
 from __future__ import annotations

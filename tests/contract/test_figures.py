@@ -17,7 +17,7 @@ from memdt import discovery
 from memdt.errors import UserError
 from memdt.figures.drawing import draw_figure, write
 from memdt.results.statistics import interval
-from memdt.settings.schema import FigureSettings
+from memdt.settings.pages import FigureSettings
 
 NAMES = discovery.names("memdt.figures")
 

@@ -75,6 +75,40 @@ def test_attention_of_written_memory_to_the_hint_is_summed_by_hand() -> None:
     assert found.loc[("steps to memory", 1, 2), "share"] == pytest.approx(0.2)
 
 
+def test_a_map_can_be_cut_to_the_memory_that_is_read() -> None:
+    """Columns: cache 0 1, read 2, steps 3 to 8, write 9."""
+    weights = attention().weights.copy()
+    weights[..., 2] = 0.3
+    given = inputs("attention_map", {"looked_at": "read"},
+                   attention=(replace(attention(), weights=weights),))  # fmt: skip
+    assert set(
+        data_of("attention_map", {"looked_at": "read"}, attention=given.attention)["key"]
+    ) == {2}
+    axes = drawn(given).axes[0]
+    assert axes.get_xlim() == (1.5, 2.5)
+    with pytest.raises(UserError, match="no tokens of the kind"):
+        data_of("attention_map", {"looked_at": "cache"}, attention=(replace(attention(), cache=0),))
+
+
+def test_attention_by_quarters_is_summed_by_hand() -> None:
+    """Four steps, a quarter each: read 0, steps 1 to 12, write 13; no cache."""
+    weights = np.zeros((1, 1, 1, 14, 14), dtype=np.float32)
+    weights[0, 0, 0, 13, 10:13] = 0.2  # the written token looks at the last step
+    weights[0, 0, 0, 13, 1] = 0.2
+    weights[0, 0, 0, 1:4, 0] = [0.9, 0.3, 0.3]  # the first step looks at memory
+    record = replace(attention(), weights=weights, cache=0, segment_length=4)
+    found = data_of("attention_by_quarter", attention=(record,)).set_index(["look", "quarter"])
+    assert found.loc[("write to steps", 4), "share"] == pytest.approx(0.75)
+    assert found.loc[("write to steps", 1), "share"] == pytest.approx(0.25)
+    assert found.loc[("write to steps", 2), "even"] == 0.25
+    assert found.loc[("steps to memory", 1), "share"] == pytest.approx(0.5)
+    # one memory token among 2, 3 and 4 tokens that the three tokens of the first step see
+    assert found.loc[("steps to memory", 1), "even"] == pytest.approx(
+        (1 / 2 + 1 / 3 + 1 / 4) / 3, abs=1e-4
+    )
+    assert found.loc[("steps to memory", 3), "share"] == 0
+
+
 def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
     path, record = tmp_path / "attention.npz", attention()
     marks = {

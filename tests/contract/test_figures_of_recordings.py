@@ -16,7 +16,7 @@ from memdt.errors import UserError
 from memdt.figures import clips
 from memdt.figures.interface import Clip, VariantFacts
 from memdt.figures.parts import films
-from memdt.settings.schema import FigureSettings
+from memdt.settings.pages import FigureSettings
 
 
 def test_choices_are_counted_in_pieces_of_time_by_group() -> None:
@@ -140,9 +140,9 @@ def test_what_is_told_of_a_film_is_what_has_happened_before() -> None:
     frame = data_of("film_strip", {"success": "right_items"})
     long = frame[frame["film"] == 1]
     options = films.Options(**CHOICES, success="right_items")
-    assert films.told_until(long, 1, options) == ["0 right", "0 wrong", "no success"]
-    assert films.told_until(long, 14, options) == ["6 right", "1 wrong", "succeeded"]
-    assert films.told_until(long, 14, films.Options()) == []
+    assert films.counts_until(long, 1, options) == ["0 right", "0 wrong", "no success"]
+    assert films.counts_until(long, 14, options) == ["6 right", "1 wrong", "succeeded"]
+    assert films.counts_until(long, 14, films.Options()) == []
 
 
 def test_a_clip_shows_all_variants_until_the_last_one_is_over() -> None:

@@ -56,15 +56,15 @@ def actions_of(spaces: Spaces, steps: int) -> torch.Tensor:
     return torch.zeros(ROWS, steps, spaces.action_outputs)
 
 
-def begin(policy: Policy, kind: str = "vector", segmentation: Segmentation | None = None) -> State:
-    return policy.begin(ROWS, shown(policy, SPACES[kind]), segmentation)
+def begin(policy: Policy, segmentation: Segmentation | None = None) -> State:
+    return policy.begin(ROWS, shown(policy, policy.spaces), segmentation)
 
 
 @torch.inference_mode()
-def played(policy: Policy, kind: str, choice: Choice, steps: int = STEPS) -> torch.Tensor:
-    state, actions = begin(policy, kind, Segmentation(LENGTH, LENGTH)), []
+def played(policy: Policy, choice: Choice, steps: int = STEPS) -> torch.Tensor:
+    state, actions = begin(policy, Segmentation(LENGTH, LENGTH)), []
     for step in range(steps):
-        chosen, state = policy.act(seen(SPACES[kind], step), state, choice)
+        chosen, state = policy.act(seen(policy.spaces, step), state, choice)
         actions.append(chosen)
     return torch.stack(actions, dim=1)
 
@@ -79,7 +79,7 @@ def test_actions_are_of_the_space(name: str, parts: dict, kind: str) -> None:
         pytest.skip("a model for other spaces says so in one line")
     for greedy in (True, False):
         draws = torch.Generator().manual_seed(0)
-        actions = played(policy, kind, Choice(greedy, draws), LENGTH + 1)
+        actions = played(policy, Choice(greedy, draws), LENGTH + 1)
         assert actions.shape == (ROWS, LENGTH + 1, *spaces.action.shape)
         if spaces.discrete:
             assert actions.dtype == torch.int64
@@ -91,30 +91,28 @@ def test_actions_are_of_the_space(name: str, parts: dict, kind: str) -> None:
 @pytest.mark.parametrize(("name", "parts"), cases())
 def test_draws_follow_the_generator(name: str, parts: dict) -> None:
     policy = make(name, parts)
-    again = [
-        played(policy, "vector", Choice(False, torch.Generator().manual_seed(seed)))
-        for seed in (0, 0)
-    ]
+    again = [played(policy, Choice(False, torch.Generator().manual_seed(seed))) for seed in (0, 0)]
     assert torch.equal(*again)
 
 
 @pytest.mark.parametrize(("name", "parts"), cases())
 def test_episodes_that_end_leave_the_others_as_they_were(name: str, parts: dict) -> None:
     """Two of four rows go after the fourth step, in the middle of a segment."""
-    policy, spaces = make(name, parts), SPACES["vector"]
-    whole = played(policy, "vector", GREEDY)
+    policy = make(name, parts)
+    whole = played(policy, GREEDY)
     keep = torch.tensor([False, True, False, True])
     state, left = begin(policy, segmentation=Segmentation(LENGTH, LENGTH)), []
     with torch.inference_mode():
         for step in range(STEPS):
-            question = seen(spaces, step)
+            question = seen(policy.spaces, step)
             chosen, state = policy.act(of_rows(question, keep) if step > 3 else question, state,
                                        GREEDY)  # fmt: skip
             if step > 3:
                 left.append(chosen)
             if step == 3:
                 state = state.rows(keep)
-    assert torch.equal(torch.stack(left, dim=1), whole[keep, 4:])
+    # Choices are the same; numbers may be added up in another order where there are fewer rows.
+    torch.testing.assert_close(torch.stack(left, dim=1), whole[keep, 4:], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "parts"), cases(SequencePolicy))
@@ -135,7 +133,7 @@ def test_acting_is_decoding_segment_by_segment(name: str, parts: dict) -> None:
             )
             previous = logits.argmax(-1)
             expected.append(previous)
-    assert torch.equal(played(policy, "vector", GREEDY), torch.stack(expected, dim=1))
+    assert torch.equal(played(policy, GREEDY), torch.stack(expected, dim=1))
 
 
 @pytest.mark.parametrize(("name", "parts"), cases(SequencePolicy))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from memdt.evaluation import episode_table
 from memdt.results import metric_names
 from memdt.results.claim_tests import parse_test
 from memdt.results.claims import load_claims
@@ -37,6 +38,8 @@ def frame(means: Means, experiment: str = "task") -> pd.DataFrame:
             won,
             won,
             1 - won,
+            won,
+            1 - won,
         )
         for (variant, condition, segments), seeds in means.items()
         for seed, mean in enumerate(seeds)
@@ -45,8 +48,11 @@ def frame(means: Means, experiment: str = "task") -> pd.DataFrame:
     ]
     names = (
         "experiment variant seed condition segments episode environment_seed return steps success "
-        "group tics right_items wrong_items"
+        "group tics right_items wrong_items right_answers wrong_answers"
     )
     found = pd.DataFrame(rows, columns=names.split())
     late = metric_names.late(METRICS)  # as counted after some step as in all
-    return found.assign(**{column: found[measure] for column, (measure, _) in late.items()})
+    looks = dict.fromkeys(episode_table.ATTENTION, found["success"])
+    return found.assign(
+        **looks, **{column: found[measure] for column, (measure, _) in late.items()}
+    )

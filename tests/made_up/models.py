@@ -8,6 +8,7 @@ import torch
 from gymnasium import spaces as gym_spaces
 
 from memdt import discovery
+from memdt.errors import UserError
 from memdt.models.interface import Policy, Spaces
 
 SIZES = {"layers": 2, "heads": 2, "width": 16, "head_width": 8, "feed_forward_width": 32}
@@ -43,11 +44,29 @@ PARTS = {
         {"slots": 4, "demonstration_steps": 3, "rank": 3, "task_width": 8, "hyper_width": 4},
     ],
     "pdt": [{"demonstration_steps": 2}],
+    "trajectory_autoencoding_planner": [
+        {
+            "layers": 1,
+            "codes": 8,
+            "code_width": 4,
+            "window": 6,
+            "horizon": 6,
+            "beams": 3,
+            "expansions": 2,
+            "dropout": 0.0,
+        },
+    ],
     "hdt": [{"demonstration_steps": 3, "rank": 4, "task_width": 8, "hyper_width": 4}],
 }
 
 
-def make(name: str, parts: dict, spaces: Spaces = SPACES["vector"], seed: int = 0) -> Policy:
+def make(name: str, parts: dict, spaces: Spaces | None = None, seed: int = 0) -> Policy:
+    """A policy of these spaces; where none are given, of the first that the model takes."""
+    if spaces is None:
+        try:
+            return make(name, parts, SPACES["vector"], seed)
+        except UserError:
+            return make(name, parts, SPACES["continuous"], seed)
     module = discovery.load("memdt.models", name)
     wanted = {key: value for key, value in SIZES.items() if key in module.Settings.model_fields}
     torch.manual_seed(seed)
@@ -56,6 +75,11 @@ def make(name: str, parts: dict, spaces: Spaces = SPACES["vector"], seed: int = 
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.3)
     return policy.eval()
+
+
+def kind_of(policy: Policy) -> str:
+    """The name of the spaces that a policy was made for."""
+    return next(kind for kind, spaces in SPACES.items() if spaces is policy.spaces)
 
 
 def cases(kind: type[Policy] = Policy) -> list:

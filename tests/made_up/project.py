@@ -23,7 +23,7 @@ from memdt.results.metrics import write_metrics
 from memdt.results.published import published_cells
 from memdt.results.results import load_episodes
 from memdt.results.tables import build_table, write_table
-from memdt.settings import layers, resolve
+from memdt.settings import files, layers, pages, resolve
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ("walk", "later")
@@ -118,9 +118,9 @@ def forget_settings() -> None:
     """Settings are read once; each made-up project has its own."""
     cached: list[Callable[..., Any]] = [
         layers.read_yaml,
-        resolve.experiment_file,
-        resolve.scale_file,
-        resolve.figures,
+        files.experiment_file,
+        files.scale_file,
+        pages.figures,
         resolve.resolve,
         resolve.resolve_dataset,
         scale_comparison.published_scale,
@@ -142,7 +142,7 @@ def run(scale: str, seeds: tuple[int, ...]) -> None:
     wanted = dict.fromkeys(("near", "far"), seeds)
     table = build_table(
         "walk",
-        resolve.experiment_file("walk").table,
+        files.experiment_file("walk").table,
         load_episodes(scale, "walk", wanted),
         published_cells(),
         budgets({variant: [stages(scale, variant, seed) for seed in seeds] for variant in wanted}),

@@ -17,7 +17,7 @@ from memdt.evaluation.recordings import Recording
 from memdt.figures.interface import AttentionRecord, FigureInputs, RecordedRun, VariantFacts
 from memdt.figures.parts import style
 from memdt.results.published import Cell
-from memdt.settings.schema import FigureSettings
+from memdt.settings.pages import FigureSettings
 
 SEGMENTS = (1, 2, 3, 5, 9, 12, 30, 100)
 # Successes of 10 episodes under seeds 0, 1, 2: means 0.6, 0.7, 0.8.

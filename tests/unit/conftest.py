@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,3 +29,13 @@ def reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         run(scale, seeds)
     yield tmp_path
     forget_settings()
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Real files that are no part of the project: ../shared/data, or MEMDT_TEST_DATA."""
+    usual = Path(__file__).parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("MEMDT_TEST_DATA") or usual)
+    if not folder.is_dir():
+        pytest.skip(f"there is no {folder}")
+    return folder

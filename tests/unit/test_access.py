@@ -79,7 +79,7 @@ def test_frames_are_stacked_when_they_are_read(tmp_path, monkeypatch):
 
 def test_a_limit_that_is_no_number_is_refused(path, monkeypatch):
     monkeypatch.setenv(LIMIT, "lots")
-    with pytest.raises(UserError, match="'lots' is no number of bytes"):
+    with pytest.raises(UserError, match="'lots' is not a number of bytes"):
         open_episodes(path, "a", "")
 
 

@@ -14,7 +14,7 @@ from memdt.models.parts import attention_pieces
 from memdt.models.parts import geometry as geometry_module
 from memdt.models.parts.attention import RelativeAttention, attend_by_library, attention_weights
 from memdt.models.parts.attention_pieces import Attention, attend
-from memdt.models.parts.geometry import Geometry, geometry, layout
+from memdt.models.parts.geometry import Geometry, Layout, geometry
 from memdt.models.parts.transformer import LayerTrace, Transformer
 
 BATCH, WIDTH = 3, 6
@@ -177,9 +177,9 @@ def test_single_precision_is_enough() -> None:
     results = []
     for part, inputs, both in ((exact[0], exact[1], exact[2]), (None, tokens, biases)):
         module = part or module.float()
-        where = geometry(allowed, torch.arange(length), 64, dtype=inputs.dtype)
+        relations = geometry(allowed, torch.arange(length), 64, dtype=inputs.dtype)
         own, projections = module.keys_and_values(inputs), module.projections(both, shared=False)
-        results.append(module(inputs, *own, where, projections).detach())
+        results.append(module(inputs, *own, relations, projections).detach())
     torch.testing.assert_close(results[1].double(), results[0], rtol=0, atol=1e-5)
 
 
@@ -206,13 +206,13 @@ def test_mixed_precision_stays_close() -> None:
     torch.manual_seed(0)
     module, biases = RelativeAttention(16, 2, 8, dropout=0.0), torch.randn(2, 2, 8).unbind(0)
     tokens = torch.randn(2, 6, 16, requires_grad=True)
-    where = geometry(MASKS["causal"], torch.arange(6), 16)
+    relations = geometry(MASKS["causal"], torch.arange(6), 16)
     results = []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             projections = module.projections(biases, shared=False)
             own = module.keys_and_values(tokens)
-            results.append(module(tokens, *own, where, projections).float())
+            results.append(module(tokens, *own, relations, projections).float())
     assert not torch.equal(*results)
     torch.testing.assert_close(results[1], results[0], rtol=0, atol=0.05)
     results[1].sum().backward()
@@ -246,8 +246,8 @@ def test_the_top_layer_computes_what_is_wanted_and_nothing_else_changes(
     transformer, tokens = stack(normalization, head_width), torch.randn(BATCH, 10, WIDTH)
     every = geometry(MASKS["segment"], torch.arange(10), WIDTH)
     whole, some = LayerTrace(weights=[]), LayerTrace(weights=[])
-    expected = transformer(tokens, layout(every, None), recording=whole)
-    found = transformer(tokens, layout(every, (3, 5, 9)), recording=some)
+    expected = transformer(tokens, Layout.of(every, None), recording=whole)
+    found = transformer(tokens, Layout.of(every, (3, 5, 9)), recording=some)
     torch.testing.assert_close(found, expected[:, [3, 5, 9]], rtol=0, atol=1e-6)
     assert whole.weights is not None
     assert some.weights is not None
@@ -263,13 +263,13 @@ def test_tokens_one_after_the_other_give_what_they_give_together(
 ) -> None:
     transformer, tokens = stack(normalization, head_width), torch.randn(BATCH, 9, WIDTH)
     keep, causal = torch.tensor([True, False, True]), torch.ones(9, 9).tril().bool()
-    where = layout(geometry(causal, torch.arange(9), WIDTH), None)
+    causal_layout = Layout.of(geometry(causal, torch.arange(9), WIDTH), None)
     with torch.inference_mode():
-        expected = transformer(tokens, where)
+        expected = transformer(tokens, causal_layout)
         past = transformer.empty_past(BATCH, capacity=11)
         for first, last in ((0, 4), (4, 5), (5, 9)):
             if first == 5:
                 past, tokens, expected = past.rows(keep), tokens[keep], expected[keep]
             part = geometry(causal[first:last, :last], torch.arange(last), WIDTH)
-            found = transformer(tokens[:, first:last], layout(part, None), past=past)
+            found = transformer(tokens[:, first:last], Layout.of(part, None), past=past)
             torch.testing.assert_close(found, expected[:, first:last], rtol=0, atol=1e-6)

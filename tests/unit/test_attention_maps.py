@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from memdt.environments import tmaze
-from memdt.evaluation.attention_maps import look, play_episode, stack
+from memdt.evaluation.attention_maps import attention_of, play_episode, stack
 from memdt.models.building import build_policy
 from memdt.settings.schema import RunSettings
 
@@ -47,7 +47,7 @@ def test_the_episode_is_cut_into_the_segments_that_were_played() -> None:
 def test_weights_are_probabilities_over_what_may_be_seen() -> None:
     run = settings(name="rate", memory_tokens=2, cache_length=3, **SIZES)
     policy = build_policy(run, 0).eval()
-    maps = look(policy, play_episode(run, policy, seed=0))
+    maps = attention_of(policy, play_episode(run, policy, seed=0))
     weights = stack([one.weights[0].numpy() for one in maps])
     assert maps[0].memory_tokens == 2
     assert weights.shape[1:] == (2, 2, 16, 19)  # 2 + 12 + 2 queries; 3 cached keys before them
@@ -60,4 +60,4 @@ def test_weights_are_probabilities_over_what_may_be_seen() -> None:
 def test_a_policy_without_attention_has_nothing_to_show() -> None:
     run = settings(name="behaviour_cloning_mlp", width=8)
     policy = build_policy(run, 0).eval()
-    assert look(policy, play_episode(run, policy, seed=0)) == []
+    assert attention_of(policy, play_episode(run, policy, seed=0)) == []

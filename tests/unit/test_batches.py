@@ -184,3 +184,13 @@ def test_returns_to_go_within_a_horizon_count_what_comes_after_it():
 def test_updates_of_epochs_round_up():
     assert batches_of(batch_size=4).updates(1) == 3
     assert batches_of(batch_size=5).updates(4) == 8
+
+
+def test_windows_drawn_by_length_cover_steps_alike():
+    lengths = [10, 90, 400, 500]
+    batches = Batches(tensors_of(lengths), 10, 50, 1, 1, "random", 0, draw="by_length")
+    drawn = [number for update in range(40) for number in batches.rows(update)[0]]
+    shares = np.bincount(drawn, minlength=4) / len(drawn)
+    np.testing.assert_allclose(shares, np.array(lengths) / sum(lengths), atol=0.03)
+    other = Batches(tensors_of(lengths), 10, 50, 1, 1, "random", 0, draw="by_length")
+    assert same(batches.batch(7), other.batch(7))

@@ -353,3 +353,19 @@ def test_opposite_claims_never_both_hold(seeds):
 def test_a_bad_test_is_refused_when_it_is_read(test, message):
     with pytest.raises(UserError, match=message):
         parse_test(test)
+
+
+def test_variants_that_match_a_pattern_are_their_interquartile_mean_seed_by_seed() -> None:
+    means = {
+        **{(f"{task}-rate", "as_published", 1): (0.1 * k, 0.2) for k, task in enumerate("abcd")},
+        ("a-rate_without_memory", "as_published", 1): (1.0, 1.0),
+    }
+    means["d-rate", "as_published", 1] = (1.0, 0.2)  # far off: left out with the lowest
+    evidence = Evidence({"task": frame(means)}, "task")
+    sample = evidence.sample(Quantity(variant="*-rate", segments=1))
+    assert sample == pytest.approx({0: 0.15, 1: 0.2})
+    # A seed that one of them lacks does not count.
+    means["d-rate", "as_published", 1] = (1.0,)
+    evidence = Evidence({"task": frame(means)}, "task")
+    assert list(evidence.sample(Quantity(variant="*-rate", segments=1))) == [0]
+    assert evidence.sample(Quantity(variant="*-dt", segments=1)) == {}

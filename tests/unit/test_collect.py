@@ -13,6 +13,7 @@ from made_up.episodes import played as block
 from memdt.data.episode_file import write_episodes
 from memdt.data.episodes import EpisodeStore, concatenate
 from memdt.data.sources import played
+from memdt.data.sources.record import Record
 from memdt.environments import tmaze
 from memdt.environments.task import Task
 from memdt.environments.tmaze import HINT, RIGHT, UP, Settings
@@ -27,8 +28,8 @@ def wanted(lengths=LENGTHS, episodes=12, **more) -> played.Settings:
 
 def parts(module, asked, settings=None, attempts=None) -> Iterator[EpisodeStore]:
     """What is collected, as it comes."""
-    tried = Counter[str]() if attempts is None else attempts
-    return played.episodes(Task(module, settings or Settings()), asked, (), tried)
+    record = Record() if attempts is None else Record(attempts)
+    return played.episodes(Task(module, settings or Settings()), asked, (), record)
 
 
 def collect(*arguments) -> EpisodeStore:
@@ -217,7 +218,7 @@ def test_a_plan_foresees_the_dataset(more):
 
 def test_nobody_plays_in_an_environment_without_a_policy():
     module = variation(collection_policy=None)
-    with pytest.raises(UserError, match="nobody plays here.*another source"):
+    with pytest.raises(UserError, match="no policy to collect a dataset with.*another source"):
         collect(module, wanted())
 
 
@@ -302,7 +303,7 @@ def test_a_group_that_never_succeeds_is_named():
         return ["up" if seed % 2 else "down" for seed in seeds]
 
     module = variation(collection_policy=AlwaysUp, group=sides)
-    with pytest.raises(UserError, match="only 0 of 120 episodes of down succeeded, 6 are wanted"):
+    with pytest.raises(UserError, match="only 0 of 120 episodes of down succeeded, 6 are needed"):
         collect(module, wanted())
 
 
@@ -315,7 +316,7 @@ def test_failed_episodes_are_kept_where_they_are_wanted():
 
 def test_a_policy_that_never_succeeds_is_given_up():
     module = variation(collection_policy=Idle)
-    with pytest.raises(UserError, match="only 0 of 240 episodes succeeded, 12 are wanted"):
+    with pytest.raises(UserError, match="only 0 of 240 episodes succeeded, 12 are needed"):
         collect(module, wanted())
 
 

@@ -18,6 +18,7 @@ from memdt.evaluation.attention_maps import AttentionJob, record_attention
 from memdt.evaluation.evaluate import EvaluationJob, evaluate_run, load_demonstrations, load_policy
 from memdt.evaluation.recorder import record
 from memdt.evaluation.rollout import Rollout
+from memdt.models.building import build_policy
 from memdt.settings import slices
 from memdt.settings.schema import Condition, DatasetSettings, RunSettings
 from memdt.training.train import TrainingJob, train_stage
@@ -70,7 +71,8 @@ def test_a_run_is_trained_played_and_recorded(name: str, dataset: Path) -> None:
     with Path("episodes.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
-    policy, shown = load_policy(run, trained), load_demonstrations(run, dataset)
+    policy = load_policy(run, trained)
+    shown = load_demonstrations(run, dataset, policy)
     recording = record(run, policy, 0, "", shown)
     long = [int(row["steps"]) for row in rows if row["segments"] == "2"]
     assert recording.lengths.tolist() == long  # the same episodes, played alike
@@ -91,7 +93,7 @@ def test_every_episode_is_shown_something_and_the_same_in_every_batch(
     run, seen = settings("pdt"), []
     train_stage(TrainingJob(run, 1, 0, dataset, None, Path("run")))
     policy = load_policy(run, Path("run/checkpoint.safetensors"))
-    shown = load_demonstrations(run, dataset)
+    shown = load_demonstrations(run, dataset, policy)
     play = Rollout.play
 
     def watched(self: Rollout, *arguments: Any) -> Any:
@@ -114,7 +116,7 @@ def test_demonstrations_of_another_dataset_are_refused(dataset: Path) -> None:
         "pdt", dataset={"source": "played", "lengths": (5, 10), "episodes_per_length": 7}
     )
     with pytest.raises(UserError, match="made with settings"):
-        load_demonstrations(other, dataset)
+        load_demonstrations(other, dataset, build_policy(other, 0))
 
 
 def test_only_models_that_want_a_demonstration_wait_for_a_dataset() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -16,6 +15,7 @@ from memdt.data.episode_file import read_episodes, write_episodes
 from memdt.data.episodes import NOT_PLAYED, EpisodeStore, concatenate
 from memdt.data.export import export
 from memdt.data.sources import minari, played
+from memdt.data.sources.record import Record
 from memdt.environments.spaces import Spaces
 from memdt.environments.task import Task
 from memdt.errors import UserError
@@ -27,7 +27,7 @@ TASK = Task.named("tmaze", {})
 def dataset(tmp_path):
     """A file of ten mazes: two were recorded in part, one of them never ended."""
     settings = played.Settings(source="played", lengths=(5, 9), episodes_per_length=5)
-    store = concatenate(played.episodes(TASK, settings, [], Counter()))
+    store = concatenate(played.episodes(TASK, settings, [], Record()))
     later = np.zeros(10, np.int64)
     later[3], later[7] = 4, NOT_PLAYED
     store = replace(
@@ -49,7 +49,7 @@ def put(dataset, root, identifier="lab/maze-v0", task=TASK, **about):
 def take(root, identifier="lab/maze-v0", task=TASK, labels="label"):
     settings = minari.Settings(source="minari", id=identifier, root=str(root), labels=labels)
     minari.check(task, settings)
-    return concatenate(minari.episodes(task, settings, [], Counter()))
+    return concatenate(minari.episodes(task, settings, [], Record()))
 
 
 def test_what_is_read_back_is_what_was_written(dataset, tmp_path):
@@ -91,7 +91,7 @@ def test_a_set_that_is_there_is_not_overwritten_and_a_failure_leaves_none(datase
 
 @pytest.mark.parametrize("identifier", ["maze", "maze-v", "a/../maze-v0", "/maze-v0", "a b-v0"])
 def test_an_id_that_minari_does_not_know_is_refused(dataset, tmp_path, identifier):
-    with pytest.raises(UserError, match="is no id of a Minari data set -> such as"):
+    with pytest.raises(UserError, match="is not a valid id of a Minari data set -> such as"):
         put(dataset, tmp_path / "sets", identifier)
 
 

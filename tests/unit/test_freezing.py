@@ -116,8 +116,8 @@ def test_a_run_does_not_start_from_another_checkpoint_than_it_says(dataset):
 @pytest.mark.parametrize(
     ("training", "told"),
     [
-        ({"trainable": ("memery.*",)}, "'memery.*' is the name of no parameter"),
-        ({"adapter": {"layers": ("memery",)}}, "'memery' is the name of no linear layer"),
+        ({"trainable": ("memery.*",)}, "'memery.*' matches no parameter"),
+        ({"adapter": {"layers": ("memery",)}}, "'memery' matches no linear layer"),
     ],
 )
 def test_a_name_that_fits_nothing_is_told(dataset, training, told):

@@ -131,7 +131,7 @@ def test_an_id_that_cannot_be_is_refused_when_settings_are_read(settings, messag
 
 @pytest.mark.parametrize(("settings", "message"), [
     ({"id": "CartPole-v1", "arguments": {"gravity": 3}}, "unexpected keyword argument 'gravity'"),
-    ({"id": "CartPole-v1", "observation_keys": ["a"]}, "are no dict -> leave it out"),
+    ({"id": "CartPole-v1", "observation_keys": ["a"]}, "are not a dict -> leave it out"),
     ({"id": "Taxi-v4", "arguments": {"fickle_passenger": 1, "x": 2}}, "unexpected keyword"),
 ])  # fmt: skip
 def test_what_cannot_be_made_is_told_in_a_line(settings, message):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from memdt import paths
 from memdt.errors import UserError
-from memdt.settings import composition, layers, remembered, resolve, slices
+from memdt.settings import composition, files, layers, remembered, resolve, slices
 from memdt.settings.resolve import digest
 from memdt.settings.runs import Run
 from memdt.workflow import observations, plan
@@ -38,10 +39,9 @@ variants:
 def _experiments(config: Path) -> None:
     (config / "experiments/base.yaml").write_text(BASE)
     (config / "experiments/tuned.yaml").write_text(TUNED)
-    (config / "environments/wide.yaml").write_text(
-        (config / "environments/tmaze.yaml").read_text()
-        + "\nenvironment: {module: tmaze, parameters: {spare_steps: 2}}\n"
-    )
+    wide = yaml.safe_load((config / "environments/tmaze.yaml").read_text())
+    wide["environment"] = {"module": "tmaze", "parameters": {"spare_steps": 2}}
+    (config / "environments/wide.yaml").write_text(yaml.safe_dump(wide))
 
 
 def found(variant: str, experiment: str = "tuned") -> resolve.Resolved:
@@ -84,7 +84,7 @@ def test_the_run_that_training_starts_from_shapes_the_checkpoint():
 def test_an_edit_of_the_base_makes_what_starts_from_it_stale(config):
     before = digest(slices.train(found("again").settings, 1))
     edit(config, "base", "training.batch_size: 5", "training.batch_size: 6")
-    for function in (resolve.resolve, resolve.experiment_file, layers.read_yaml):
+    for function in (resolve.resolve, files.experiment_file, layers.read_yaml):
         function.cache_clear()
     assert digest(slices.train(found("again").settings, 1)) != before
 

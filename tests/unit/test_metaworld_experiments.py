@@ -8,8 +8,9 @@ import torch
 from memdt import discovery
 from memdt.environments import meta_world
 from memdt.models.interface import Spaces
+from memdt.settings.files import experiment_file, variants_of
 from memdt.settings.layers import available
-from memdt.settings.resolve import experiment_file, resolve, variants_of
+from memdt.settings.resolve import resolve
 from memdt.training.freezing import freeze
 
 gymnasium_spaces = pytest.importorskip("gymnasium.spaces")

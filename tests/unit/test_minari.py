@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections import Counter
 from types import SimpleNamespace
 
 import h5py
@@ -17,6 +16,7 @@ from made_up.minari_sets import MinariSet, box
 from memdt.data.episodes import concatenate
 from memdt.data.sources import minari
 from memdt.data.sources.minari_parts.spaces import flattened, flattened_shape, from_json
+from memdt.data.sources.record import Record
 from memdt.environments.spaces import Spaces
 from memdt.environments.task import Task
 from memdt.errors import UserError
@@ -36,7 +36,7 @@ def settings_of(made, **further):
 def read(made, task=None, **further):
     settings = settings_of(made, **further)
     files = [file.path for file in minari.raw_files(settings)]
-    return concatenate(minari.episodes(task or lab(), settings, files, Counter()))
+    return concatenate(minari.episodes(task or lab(), settings, files, Record()))
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_parts_are_small_and_together_the_whole(tmp_path, monkeypatch):
     whole = read(made)
     monkeypatch.setattr(minari, "PART_BYTES", 100)  # 3 x 3 x 4 an episode: three of them
     settings = settings_of(made)
-    parts = list(minari.episodes(lab(), settings, [], Counter()))
+    parts = list(minari.episodes(lab(), settings, [], Record()))
     assert [len(part) for part in parts] == [3, 3, 3, 1]
     np.testing.assert_array_equal(concatenate(parts).observations, whole.observations)
 
@@ -243,16 +243,16 @@ def test_metadata_that_cannot_be_used_are_a_line(made, changed, message):
     ({"rewards": None}, "episode_1: there is no array 'rewards'"),
     ({"actions": None}, "episode_1: there is no array 'actions'"),
     ({"truncations": None}, "episode_1: there is no array 'truncations'"),
-    ({"rewards": np.zeros((2, 1))}, "rewards have the shape (2, 1): one a step"),
+    ({"rewards": np.zeros((2, 1))}, "rewards have the shape (2, 1); there must be one per step"),
     ({"rewards": np.zeros(0)}, "rewards have the shape (0,)"),
     ({"rewards": np.array([1.0, np.nan])}, "rewards hold a value that is not finite"),
     ({"rewards": np.array([b"a", b"b"])}, "rewards are |S1 of the shape (2,)"),
     ({"observations": np.full((3, 3), np.inf)}, "observations hold a value that is not finite"),
     ({"observations": np.zeros((3, 4))}, "observations are float64 of the shape (3, 4), each sho"),
-    ({"observations": np.zeros((5, 3))}, "5 observations and 2 rewards; one more is wanted"),
+    ({"observations": np.zeros((5, 3))}, "5 observations and 2 rewards; there must be one more"),
     ({"observations": {"a": np.zeros(3), "b": np.zeros(3)}}, "observations are a group of a, b, "),
     ({"actions": np.zeros((3, 2))}, "3 actions and 2 rewards"),
-    ({"terminations": [True, False]}, "it goes on after step 0 of its terminations"),
+    ({"terminations": [True, False]}, "it continues after step 0 of its terminations"),
     ({"terminations": [True]}, "1 terminations and 2 rewards"),
 ])  # fmt: skip
 def test_an_episode_that_cannot_be_used_is_a_line_with_its_number(made, arrays, message):
@@ -285,7 +285,7 @@ def test_files_that_are_missing_or_damaged_are_a_line(made):
     made.metadata.write_text('{"dataset_id": ')
     assert "metadata.json: not readable as JSON" in refused(made)
     made.metadata.write_text("[]")
-    assert "no mapping of keys to values" in refused(made)
+    assert "not a mapping of keys to values" in refused(made)
     made.metadata.unlink()
     assert "earlier versions kept its content elsewhere" in refused(made)
 

@@ -186,7 +186,7 @@ def test_a_truncated_recording_is_refused_in_one_line(
     write_recording(recorded(settings())[0], path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(left * len(whole)) if isinstance(left, float) else left])
-    with pytest.raises(UserError, match=f"no recording.*snakemake {path} --force") as caught:
+    with pytest.raises(UserError, match=f"not a recording.*snakemake {path} --force") as caught:
         read_recording(path)
     assert "\n" not in str(caught.value)
 

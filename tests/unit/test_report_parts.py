@@ -19,8 +19,8 @@ from memdt.report.table_view import blocks
 from memdt.results.published import published_cells
 from memdt.results.results import load_episodes
 from memdt.results.tables import build_table
-from memdt.settings import resolve
-from memdt.settings.schema import TableSettings
+from memdt.settings import files
+from memdt.settings.files import TableSettings
 
 
 def test_a_setting_that_only_some_variants_change_names_them(reported: Path) -> None:
@@ -48,7 +48,7 @@ def test_of_long_lists_a_sentence_says_how_long_they_are():
 
 
 def test_a_table_has_a_block_for_what_its_dimensions_leave_open(reported: Path) -> None:
-    settings = resolve.experiment_file("walk").table
+    settings = files.experiment_file("walk").table
     episodes = load_episodes("tiny", "walk", {"near": (0, 1, 2)})
     both = pd.concat([episodes, episodes.assign(condition="with_noise")])
     found = blocks(build_table("walk", settings, both, published_cells()), settings, {})

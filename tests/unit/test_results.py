@@ -14,6 +14,7 @@ import pytest
 from memdt import paths
 from memdt.errors import UserError
 from memdt.evaluation.recordings import Recording, write_recording
+from memdt.files import sha256
 from memdt.provenance import FORMAT
 from memdt.results.results import (
     load_curves,
@@ -33,6 +34,9 @@ def put(root: Path, variant: str, seed: int, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+ONE = {"format": FORMAT, "seed": 0}  # the least manifest
 
 
 def put_stage(root: Path, stage: int, curve: str, manifest: object) -> None:
@@ -258,8 +262,8 @@ def test_one_group_has_no_imbalance():
 
 def test_curves_of_all_stages_in_order(tmp_path):
     for stage in (1, 2, 10):
-        put_stage(tmp_path, stage, f"{stage},100,{stage},0.5,0.9,0.001,1.0\n", {"seed": 0})
-    put_stage(tmp_path, 11, "11,100,11,nan,0.1,0.001,1.0\n", {"seed": 0})  # diverged
+        put_stage(tmp_path, stage, f"{stage},100,{stage},0.5,0.9,0.001,1.0\n", ONE)
+    put_stage(tmp_path, 11, "11,100,11,nan,0.1,0.001,1.0\n", ONE)  # diverged
     curves = load_curves("quick", "task", {"rate": [0]}, tmp_path)
     assert list(curves["stage"]) == [1, 2, 10, 11]
     assert curves["loss"].isna().tolist() == [False, False, False, True]
@@ -270,6 +274,29 @@ def test_a_curve_without_its_update_is_refused(tmp_path):
     put_stage(tmp_path, 1, "1,,1,0.5,0.9,0.001,1.0\n", {"seed": 0})
     with pytest.raises(UserError, match="missing"):
         load_curves("quick", "task", ["rate"], tmp_path)
+
+
+def described(path: Path, manifest: str) -> None:
+    content = ONE | {"files": {path.name: sha256(path)}}
+    path.with_name(manifest).write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_files_that_are_not_what_their_manifest_says_are_refused(tmp_path):
+    """A flipped column would give another success rate."""
+    put(tmp_path, "rate", 0, EPISODES + ROWS)
+    put_stage(tmp_path, 1, "1,1,1,0.5,0.9,0.001,1.0\n", ONE)
+    run = tmp_path / paths.run("quick", "task", "rate", 0)
+    cases = {
+        "episodes.csv": ("evaluation_manifest.json", load_episodes, ",1,", ",0,"),
+        "stage_1/curve.csv": ("manifest.json", load_curves, "0.5", "0.4"),
+    }
+    for name, (manifest, load, old, new) in cases.items():
+        path = run / name
+        described(path, manifest)
+        assert len(load("quick", "task", ["rate"], tmp_path))
+        path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        with pytest.raises(UserError, match=f"not what {manifest} says -> .*{path} --force"):
+            load("quick", "task", ["rate"], tmp_path)
 
 
 def test_manifests_are_one_row_a_job_and_keep_nested_values(tmp_path):

@@ -271,7 +271,7 @@ def test_a_file_outside_the_project_stays_beside_its_place(tmp_path, monkeypatch
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
 def test_a_bad_interval_is_one_clear_line(text, monkeypatch):
     monkeypatch.setenv(EVERY, text)
-    with pytest.raises(UserError, match=f"{EVERY}: '{text}' is no number of seconds"):
+    with pytest.raises(UserError, match=f"{EVERY}: '{text}' is not a number of seconds"):
         save_every_seconds()
 
 
@@ -291,7 +291,7 @@ def test_a_failing_save_is_told_and_training_goes_on(dataset, straight, monkeypa
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert len(told) == 3
     assert "No space left on device" in told[0]
-    assert "training goes on" in told[0]
+    assert "training continues" in told[0]
     train_stage(again)
     assert result(again.out) == straight("full gradient")
 
@@ -331,3 +331,26 @@ def test_a_stop_on_a_graphics_card_changes_no_byte(dataset, monkeypatch):
         killed_after(3, again)
         train_stage(again)
         assert result(again.out) == result(once.out)
+
+
+@pytest.mark.parametrize("model", [RATE, {"name": "conservative_q", "width": 8}])
+def test_a_loss_that_is_no_number_ends_the_stage_and_the_state_before_is_kept(
+    dataset, tmp_path, model, monkeypatch, capsys
+):
+    run = settings(model)
+    out = tmp_path / "out"
+    learnt = Course._update
+
+    def spoil(course: Course) -> None:
+        if course.point.updates == 2:
+            for parameter in course.learner.policy.parameters():
+                parameter.data.fill_(torch.nan)
+        learnt(course)
+
+    monkeypatch.setattr(Course, "_update", spoil)
+    with pytest.raises(UserError, match=r"loss is nan at update 3 of stage 1.*learning_rate"):
+        train_stage(TrainingJob(run, 1, 0, dataset, None, out))
+    assert [path.name for path in out.iterdir() if path.suffix != ".lock"] == [NAME]
+    monkeypatch.setattr(Course, "_update", learnt)
+    train_stage(TrainingJob(run, 1, 0, dataset, None, out))
+    assert "goes on from update 2/" in capsys.readouterr().err

@@ -15,7 +15,8 @@ from memdt.environments.task import Task
 from memdt.evaluation.memory_edits import MemoryEdit
 from memdt.evaluation.rollout import Protocol, Rollout
 from memdt.models.interface import Choice, Spaces, Step
-from memdt.settings.schema import Condition
+from memdt.models.parts.input_scaling import InputScaling
+from memdt.settings.schema import Condition, InputSettings
 
 LENGTH = 4
 SIZES = {"layers": 2, "heads": 2, "width": 16, "head_width": 8, "feed_forward_width": 16}
@@ -135,6 +136,35 @@ def test_the_return_to_go_falls_by_what_is_received_unless_it_is_held() -> None:
         watched = Watched(policy_of())
         Rollout(watched.policy, Paid(environment(2, 1)), protocol(return_to_go_held=held)).play([0])
         assert [float(q.return_to_go[0]) for q in watched.questions[:3]] == expected
+
+
+def test_every_segment_begins_with_the_target_return_where_it_restarts() -> None:
+    class Paid(Recorder):
+        def step(self, actions):
+            observations, rewards, *rest = super().step(actions)
+            return observations, rewards + 0.25, *rest
+
+    watched = Watched(policy_of())
+    Rollout(watched.policy, Paid(environment(2, 1)), protocol(return_to_go_restarts=True)).play([0])
+    asked = [float(q.return_to_go[0]) for q in watched.questions]
+    assert asked[:6] == [1.0, 0.75, 0.5, 0.25, 1.0, 0.75]  # segments of four steps
+
+
+def test_a_policy_is_asked_what_it_was_trained_on() -> None:
+    """Observations and returns are scaled for the policy, and for nobody else."""
+    plain, scaled = Watched(policy_of()), policy_of()
+    settings = InputSettings(observations="standardized", return_scale=4.0)
+    scaled.inputs = InputScaling(settings, scaled.spaces)
+    scaled.inputs.deviation.fill_(2.0)
+    watched, told = Watched(scaled), []
+    Rollout(plain.policy, environment(2, 2), protocol()).play([0, 1])
+    rollout = Rollout(scaled, environment(2, 2), protocol())
+    rollout.observer.on_step = lambda alive, seen, actions, info: told.append(seen)
+    rollout.play([0, 1])
+    first = plain.questions[0]
+    assert torch.equal(watched.questions[0].observation, first.observation / 2)
+    assert torch.equal(watched.questions[0].return_to_go, first.return_to_go / 4)
+    assert torch.equal(told[0].observation, first.observation)
 
 
 def test_sampled_actions_follow_the_seed() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from made_up.project import forget_settings
 from memdt.errors import UserError
-from memdt.settings import remembered, resolve, slices
+from memdt.settings import files, remembered, resolve, slices
 from memdt.settings.composition import components
 from memdt.settings.layers import Layered, available, flatten
 from memdt.workflow import observations
@@ -28,7 +28,7 @@ def every_run() -> list[tuple[str, str, str]]:
         (experiment, variant, scale)
         for scale in available("scales")
         for experiment in available("experiments")
-        for variant in resolve.variants_of(experiment, scale)
+        for variant in files.variants_of(experiment, scale)
     ]
 
 
@@ -139,11 +139,11 @@ def test_components_name_the_environments_that_are_extended():
 def test_scales_do_not_overrule_what_experiments_vary(config):
     """A budget that set training.segments would make the variants of Table 2 one and the same."""
     for scale in available("scales"):
-        if resolve.scale_file(scale).meaningless:
+        if files.scale_file(scale).meaningless:
             continue
         for experiment in available("experiments"):
             trained: dict[str, str] = {}
-            for variant in resolve.variants_of(experiment, scale):
+            for variant in files.variants_of(experiment, scale):
                 found = resolve.resolve(experiment, variant, scale)
                 evaluated = slices.evaluate(found.settings)
                 shapes = json.dumps(
@@ -182,12 +182,12 @@ def test_what_a_learner_cannot_do_is_refused_before_anything_runs(config, name, 
 
 
 def test_the_bare_run_is_decided_by_config_yaml(config):
-    assert resolve.selection().scale == "quick"
-    assert resolve.selection().experiments == ("tmaze_table_2", "tmaze_figure_5")
-    assert resolve.selection({"experiments": "all"}).experiments == tuple(available("experiments"))
+    assert files.selection().scale == "quick"
+    assert files.selection().experiments == ("tmaze_table_2", "tmaze_figure_5")
+    assert files.selection({"experiments": "all"}).experiments == tuple(available("experiments"))
     both = ("tmaze_figure_4", "tmaze_table_2")
     for spelling in (list(both), ",".join(both), f"[{', '.join(both)}]"):
-        assert resolve.selection({"experiments": spelling}).experiments == both
+        assert files.selection({"experiments": spelling}).experiments == both
 
 
 def test_a_variant_of_other_checkpoints_keeps_how_they_were_trained(config):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -64,8 +63,7 @@ def test_a_start_is_refused_with_what_to_do(cluster):
 
 
 def test_a_dry_run_is_only_told(cluster, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["snakemake", "-n"])
-    assert "a dry run may show" in slurm.settle([slurm.SlurmJob("1", "RUNNING")])
+    assert "a dry run may show" in slurm.settle([slurm.SlurmJob("1", "RUNNING")], dry=True)
 
 
 def test_cancelled_by_name_are_these_and_no_others(cluster, monkeypatch):

@@ -258,7 +258,7 @@ def fill(path: Path) -> None:
 
 def test_a_second_process_on_the_same_stage_refuses(tmp_path, monkeypatch):
     monkeypatch.setattr(stage_lock, "WAIT_SECONDS", 0.5)
-    monkeypatch.setattr(stage_lock, "_folders", {})
+    monkeypatch.setattr(stage_lock, "_descriptors", {})
     out = tmp_path / "out"
     code = "import sys, time; from pathlib import Path; from memdt.training import stage_lock; "
     code += "stage_lock.hold_stage(Path(sys.argv[1])); print('in', flush=True); time.sleep(60)"
@@ -284,5 +284,5 @@ def test_without_locks_training_goes_on(tmp_path, monkeypatch):
         raise OSError(38, os.strerror(38))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    monkeypatch.setattr(stage_lock, "_folders", {})
+    monkeypatch.setattr(stage_lock, "_descriptors", {})
     assert not stage_lock.hold_stage(tmp_path / "out")

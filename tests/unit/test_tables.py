@@ -18,7 +18,7 @@ from memdt.results.tables import (
     wide,
     write_table,
 )
-from memdt.settings.schema import TableSettings
+from memdt.settings.files import TableSettings
 
 
 def shape(
@@ -273,3 +273,21 @@ def test_an_impossible_shape_is_refused(layout):
 def test_an_unknown_metric_is_refused():
     with pytest.raises(UserError, match="unknown metric"):
         build_table("task", shape(metric="sucess"), episodes(), PUBLISHED)
+
+
+def test_a_variant_named_set_method_is_a_row_and_a_column():
+    episodes = pd.DataFrame(
+        [
+            {"experiment": "e", "variant": f"{task}-{method}", "condition": condition,
+             "segments": 50, "seed": seed, "episode": 0, "return": 1.0, "steps": 1, "score": score}
+            for task in ("hopper_medium", "walker2d_medium")
+            for method in ("dt", "rate")
+            for condition in ("as_published", "held")
+            for seed, score in enumerate((40.0, 60.0))
+        ]
+    )  # fmt: skip
+    settings = TableSettings(rows="set", columns="method", metric="score")
+    laid = wide(build_table("e", settings, episodes, []))
+    assert list(laid.index) == ["hopper_medium", "walker2d_medium"]
+    assert list(laid.columns) == ["dt", "rate", "dt (held, ours)", "rate (held, ours)"]
+    assert laid.loc["hopper_medium", "rate"] == 50.0

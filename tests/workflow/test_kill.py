@@ -103,7 +103,9 @@ def saved(path: Path) -> int:
     """Updates in a resume state; none where there is none."""
     try:
         with safe_open(path, framework="np") as file:
-            return int(json.loads(json.loads(file.metadata()["memdt"])["memdt"])["past"]["updates"])
+            return int(
+                json.loads(json.loads(file.metadata()["memdt"])["memdt"])["point"]["updates"]
+            )
     except (OSError, SafetensorError):
         return 0
 

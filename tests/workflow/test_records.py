@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -56,6 +57,48 @@ def test_a_file_edited_by_hand_is_made_anew_unless_the_edit_is_undone(
     assert reruns(done_project) == {"evaluate cloning"} | REPORT
     path.write_text(text, encoding="utf-8")
     assert reruns(done_project) == set()
+
+
+def test_an_edit_beside_another_snakemake_does_not_get_into_the_table(done_project, selected):
+    """The lock is held as by any other Snakemake, and as on a file system without locks."""
+    path = done_project.root / EPISODES
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("as_published", "as_I_like"), encoding="utf-8")
+    with (done_project.root / ".snakemake/memdt.lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        planned = done_project.snakemake("-n", *selected, "--", "reports/tiny/tables/tiny.csv")
+    assert f"memdt: 1 file not as recorded, to be made anew: {EPISODES}" in planned.stderr
+    assert "rule evaluate:" in planned.stdout
+
+
+def test_damage_under_the_old_time_is_planned_anew_and_dry_runs_write_nothing(done_project, reruns):
+    path = done_project.root / DATASET
+    status = path.stat()
+    path.write_bytes(path.read_bytes() + b"x")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    ledgers = {file: file.read_bytes() for file in done_project.root.rglob("*records.jsonl")}
+    assert reruns(done_project) == {"dataset"} | MEMORY | CLONING | REPORT
+    assert {file: file.read_bytes() for file in ledgers} == ledgers
+    assert done_project.memdt("verify").returncode == 1
+
+
+def test_options_with_which_nothing_can_be_promised_are_refused(done_project, selected):
+    project = done_project
+    project.write("profile/config.yaml", "rerun-triggers: [mtime]\n")
+    for options in (("--profile", "profile", "-n"), ("--touch", "--cores", "1")):
+        refused = project.snakemake(*options, *selected)
+        assert refused.returncode == 2
+        assert "file times alone rerun nothing here" in refused.stderr.splitlines()[-1]
+
+
+def test_runs_that_lie_on_another_disk_are_retrained_after_a_change(done_project, reruns, tmp_path):
+    runs = done_project.root / "data/runs/tiny"
+    shutil.move(runs, tmp_path / "scratch")
+    runs.symlink_to(tmp_path / "scratch")
+    shutil.rmtree(done_project.root / ".snakemake")
+    old, new = "{training.segments: 2}", "{training.segments: 2, training.beta_1: 0.8}"
+    done_project.edit("workflow/config/experiments/tiny.yaml", old, new)
+    assert reruns(done_project) == MEMORY | REPORT
 
 
 def test_what_is_made_anew_is_kept(done_project, selected):

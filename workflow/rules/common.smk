@@ -1,9 +1,10 @@
-# What the rules ask of the settings. Answers come from memdt.workflow.plan; bad input ends here, in one line,
-# before any job starts.
+# Functions that rules call for inputs, params and resources. Answers come from memdt.workflow.plan. Bad input ends
+# here with one line, before any job starts.
 import functools
 import gc
 import inspect
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -18,24 +19,28 @@ from memdt.settings import slices
 from memdt.settings.layers import available
 from memdt.settings.remembered import resolve
 from memdt.settings.resolve import digest as settings_digest
-from memdt.settings.resolve import experiment_file, figures, resolve_dataset, selection
+from memdt.settings.files import experiment_file, selection
+from memdt.settings.pages import figures
+from memdt.settings.resolve import resolve_dataset
 from memdt.settings.runs import Run, seeds_of
-from memdt.workflow import costs, digests, guard, ledgers, plan, slurm, upstream
+from memdt.workflow import costs, digests, guard, inputs, ledgers, plan, slurm, upstream
 
 STARTED = time.time()
+# Whether this is only a plan, which writes nothing that the next run relies on.
+DRY = workflow.output_settings.dryrun and not os.environ.get(upstream.TAKE_OVER)
 
-# A plan makes objects by the million and drops few. Looking for those was a tenth of its time.
+# A plan creates millions of objects and drops few. Garbage collection took a tenth of its time.
 gc.set_threshold(50_000, 20, 50)
 
 
 def refuse(error):
-    """End Snakemake with one line; SystemExit is the one exception that it does not decorate."""
+    """End Snakemake with one line; SystemExit is the only exception to which it adds nothing."""
     print(f"memdt: {error.line()}", file=sys.stderr)
     sys.exit(2)
 
 
-def told(function):
-    """The function, with bad input told in one line and its answers remembered."""
+def guarded(function):
+    """Wrap a function: cache its answers, and end Snakemake with one line on bad input."""
     remembered = functools.cache(function)
 
     @functools.wraps(function)
@@ -49,21 +54,21 @@ def told(function):
 
 
 def signed(function):
-    """The function with its signature at hand: Snakemake asks for it each time that it calls."""
+    """Store a function's signature on it, because Snakemake computes it anew on every call."""
     function.__signature__ = inspect.signature(function)
     return function
 
 
 def by_wildcards(function):
-    """An input or params function of a rule: called with the values of the named wildcards."""
+    """Make a rule's input or params function from one whose arguments name wildcards."""
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    answer = told(function)
+    answer = guarded(function)
     return signed(lambda wildcards: answer(*(wildcards.get(name, None) for name in names)))
 
 
-@told
+@guarded
 def select():
-    """The selection, everything that it needs resolved once."""
+    """The selected scale, the experiments of each scale that can run, and what the others lack."""
     asked = selection(dict(config))
     explicit = "experiments" in workflow.config_settings.overwrite_config
     names = {scale: plan.selected(asked, explicit, scale) for scale in available("scales")}
@@ -79,7 +84,8 @@ SCALE, EXPERIMENTS, LEFT_OUT = select()
 if workflow.is_main_process:
     upstream.end_every_slurm_job()
     upstream.reschedule_only_when_needed()
-    for note in told(guard.enter)():
+    upstream.check_options(workflow, guarded(upstream.refuse_options), DRY)
+    for note in guarded(functools.partial(guard.enter, dry=DRY))():
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
         print(f"memdt: {name} is left out: {lacks[0]} is not installed", file=sys.stderr)
@@ -89,13 +95,13 @@ else:
 
 
 wildcard_constraints:
-    scale="|".join(available("scales")),
-    environment="|".join(available("environments")),
-    experiment="|".join(available("experiments")),
+    scale="|".join(map(re.escape, available("scales"))),
+    environment="|".join(map(re.escape, available("environments"))),
+    experiment="|".join(map(re.escape, available("experiments"))),
     variant=r"[^/]+",
     seed=r"\d+",
     stage=r"[1-9]\d*",
-    figure="|".join(figures()),
+    figure="|".join(map(re.escape, figures())),
 
 
 def run_of(wildcards):
@@ -124,8 +130,28 @@ def dataset_source(scale, environment):
 
 @by_wildcards
 def raw_files_of(scale, environment):
-    """The files that a dataset is made from, if it is not played here."""
-    return [str(path) for path in plan.raw_files(resolve_dataset(environment, scale))]
+    """The files that a dataset is made from, if it is not played here by the environment's policy."""
+    return [str(path) for path in inputs.dataset_inputs(scale, environment)]
+
+
+@by_wildcards
+def agent_settings(scale, environment):
+    found = inputs.agent(scale, environment)
+    return None if found is None else settings_digest(found[1])
+
+
+@by_wildcards
+def agent_source(scale, environment):
+    return digests.source_digest(
+        "agent", environment=resolve_dataset(environment, scale).environment.module
+    )
+
+
+@by_wildcards
+def fetched_digest(file):
+    """What is fetched: another digest is another file."""
+    found = inputs.fetched(Path("data/raw/fetched") / file)
+    return [found.size, found.sha256]
 
 
 @by_wildcards
@@ -135,7 +161,7 @@ def dataset_of(scale, experiment, variant):
 
 @by_wildcards
 def start_of(scale, experiment, variant, seed, stage):
-    """The checkpoint of the stage before, or of the run that the first stage starts from."""
+    """The checkpoint of the previous stage, or of the run that the first stage starts from."""
     start = plan.start(scale, Run(experiment, variant, int(seed)), int(stage))
     return [] if start is None else str(start)
 
@@ -158,15 +184,15 @@ def chain_left(scale, experiment, variant, seed, stage):
 
 @by_wildcards
 def checkpoint_of(scale, experiment, variant, seed):
-    """The last checkpoint of the run that is trained, which may be another experiment's."""
+    """The last checkpoint of the trained run, which may belong to another experiment."""
     return str(plan.last_checkpoint(scale, Run(experiment, variant, int(seed))))
 
 
 @by_wildcards
 def demonstrations_of(scale, experiment, variant):
-    """The dataset that a policy is shown parts of before it plays, if it wants any."""
-    found = plan.demonstrations(scale, experiment, variant)
-    return [] if found is None else str(found)
+    """The dataset that demonstrations come from, if the policy uses any."""
+    dataset = plan.demonstrations(scale, experiment, variant)
+    return [] if dataset is None else str(dataset)
 
 
 @by_wildcards
@@ -212,7 +238,7 @@ def all_episodes(scale):
 
 @by_wildcards
 def counted_of(scale, experiment):
-    """Recordings that a table counts in, if it does."""
+    """The recordings that a table reads, if it reads any."""
     return [str(path) for path in plan.counted(scale, experiment)]
 
 
@@ -247,8 +273,8 @@ def clip_source(figure):
 
 
 def source_of(step):
-    """A params function: the code of a step that is given neither model nor environment."""
-    answer = told(digests.source_digest)
+    """Make a params function: the source digest of a step without components."""
+    answer = guarded(digests.source_digest)
     return signed(lambda wildcards: answer(step))
 
 
@@ -279,31 +305,30 @@ def datasets_asked():
 
 @by_wildcards
 def runs_asked():
-    names = EXPERIMENTS[SCALE]
-    found = (plan.manifests, plan.episodes, plan.recorded)
-    return [str(path) for of in found for path in of(SCALE, names)]
+    outputs_of = (plan.manifests, plan.episodes, plan.recorded)
+    return [str(path) for outputs in outputs_of for path in outputs(SCALE, EXPERIMENTS[SCALE])]
 
 
-# ---- what a job asks of a cluster ------------------------------------------------------------
-# A second attempt asks for more: memory or time may be why the first one failed.
+# ---- resources on a cluster ------------------------------------------------------------------
+# A second attempt requests more, because the first may have run out of memory or time.
 
 
 @signed
 def gpus_of(wildcards):
-    """A graphics card where sizes are published ones; without `--resources gpu=` all may run."""
+    """GPUs of a job: one at published sizes. `--resources gpu=N` limits how many jobs use one."""
     return int(not plan.scale_file(wildcards.scale).reduced)
 
 
 @signed
 def partition_of(wildcards):
-    """Where jobs with and without a graphics card go; nothing leaves it to the cluster."""
+    """The partition of jobs with and without a GPU; None leaves the choice to the cluster."""
     usual = os.environ.get("MEMDT_SLURM_PARTITION") or None
     return os.environ.get("MEMDT_SLURM_GPU_PARTITION") or usual if gpus_of(wildcards) else usual
 
 
 @signed
 def memory_of(wildcards, attempt):
-    """Megabytes, with the two Snakemakes that a SLURM job starts beside its step."""
+    """Megabytes, including the two Snakemakes that a SLURM job starts beside its step."""
     return attempt * 2000
 
 
@@ -313,7 +338,7 @@ def memory_of_training(wildcards, attempt):
     return attempt * training_memory(*names)
 
 
-@told
+@guarded
 def training_memory(scale, experiment, variant):
     return costs.training_memory(scale, experiment, variant)
 
@@ -330,7 +355,7 @@ def minutes_of(wildcards, attempt):
 
 
 def minutes_by(estimate):
-    """A resources function: minutes by the names of the run, times MEMDT_SLURM_TIME_FACTOR."""
+    """Make a resources function from an estimate in minutes, times MEMDT_SLURM_TIME_FACTOR."""
     minutes = by_wildcards(estimate)
     factor = float(os.environ.get("MEMDT_SLURM_TIME_FACTOR") or 1)
     return signed(lambda wildcards, attempt: round(attempt * factor * minutes(wildcards)))
@@ -339,6 +364,11 @@ def minutes_by(estimate):
 @minutes_by
 def collection_minutes(scale, environment):
     return costs.collection_minutes(scale, environment)
+
+
+@minutes_by
+def agent_minutes(scale, environment):
+    return costs.agent_minutes(scale, environment)
 
 
 @minutes_by

@@ -1,5 +1,5 @@
-# One job plays all lengths and conditions of a checkpoint; others record where it looks in one episode,
-# and what happens in some.
+# One job plays all lengths and conditions of a checkpoint. Others record its attention in one episode, and what
+# happens in several.
 
 
 rule evaluate:

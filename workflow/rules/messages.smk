@@ -1,4 +1,4 @@
-# What people are told when a run starts, ends or fails.
+# Messages when a run starts, ends or fails.
 
 
 onstart:
@@ -8,12 +8,12 @@ onstart:
 
 
 onsuccess:
-    look_at_records(mend=False)
-    tell_what_is_kept()
+    synchronise_records(starts=False)
+    print_kept_files()
     print(status.end_in_words(workflow.dag.jobs, time.time() - STARTED), file=sys.stderr)
 
 
 onerror:
-    look_at_records(mend=False)
-    tell_what_is_kept()
+    synchronise_records(starts=False)
+    print_kept_files()
     print(status.failure_in_words(workflow.dag.needrun_jobs(), STARTED), file=sys.stderr)

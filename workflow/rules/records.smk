@@ -1,12 +1,14 @@
-# Nothing finished is lost. Snakemake's records travel with the files (memdt/workflow/ledgers.py): they are looked
-# at when a run begins and ends. What a job replaces is kept under a second name (memdt/set_aside.py).
+# Nothing finished is lost. Snakemake's records travel with the files (memdt/workflow/ledgers.py) and are
+# synchronised when a run begins and ends. What a job replaces is kept under a second name (memdt/set_aside.py).
 KEPT = {}
 
 
-def look_at_records(mend):
-    """Bring ledgers and records together; a full disk is told, and is no reason to stop here."""
+def synchronise_records(starts, alone=False):
+    """Synchronise ledgers and records; a full disk is reported, but is no reason to stop here."""
     try:
-        summary = ledgers.synchronise(ledgers.outputs_of(workflow.rules), mend)
+        made = [one for one in workflow.rules if one.name != "fetch"]
+        files = ledgers.files_of(made)
+        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared)
     except OSError as error:
         print(f"memdt: records of files are not up to date: {error}", file=sys.stderr)
     else:
@@ -15,16 +17,17 @@ def look_at_records(mend):
 
 
 def keep_what_is_replaced(jobs):
-    """Datasets, runs and evaluations that are there and will be made anew."""
-    worth = [
+    """Keep existing datasets, runs and evaluations that will be made anew."""
+    meaningful = [
         job for job in jobs if not plan.scale_file(job.wildcards.get("scale", SCALE)).meaningless
     ]
-    found = [Path(output) for job in worth for output in job.output if Path(output).is_file()]
-    KEPT.update(set_aside.keep(path for path in found if path.parts[0] == "data"))
+    outputs = [Path(output) for job in meaningful for output in job.output]
+    finished = [path for path in outputs if path.is_file() and path.parts[0] == "data"]
+    KEPT.update(set_aside.keep(finished))
 
 
-def tell_what_is_kept():
-    """That finished files were replaced, where they are now, and how much they take."""
+def print_kept_files():
+    """Print how many finished files were replaced, where they are now, and their size."""
     kept = set_aside.settle(KEPT)
     if kept:
         size = sum(path.stat().st_size for path in kept) / 1e6
@@ -35,5 +38,5 @@ def tell_what_is_kept():
 
 
 if workflow.is_main_process:
-    look_at_records(mend=guard.is_alone())
+    synchronise_records(starts=True, alone=guard.is_alone())
     guard.let_others_in()

@@ -1,5 +1,5 @@
-# From episodes to tables, claims, figures and the report: seconds each, so on a cluster they are made
-# where Snakemake runs, and not sent to a node.
+# From episodes to tables, claims, figures and the report. Each job takes seconds, so on a cluster it runs beside
+# Snakemake instead of on a node.
 
 
 rule table:
@@ -130,7 +130,7 @@ rule clip:
         """
 
 
-# For `dvc metrics`: what the tables and claims say in a few numbers.
+# For `dvc metrics`: a few numbers from the tables and claims.
 rule metrics:
     input:
         claims="reports/{scale}/claims.csv",
@@ -158,7 +158,7 @@ rule metrics:
         """
 
 
-# The report also reads episodes, curves, manifests and datasets; all of them are made before the tables.
+# The report also reads episodes, curves, manifests and datasets, all of which are made before the tables.
 rule report:
     input:
         claims="reports/{scale}/claims.csv",

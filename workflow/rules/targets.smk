@@ -1,4 +1,4 @@
-# Names for what people ask for beside `all`; every file may be asked for by its path as well.
+# Named targets beside `all`. Every file is a target by its path as well.
 
 
 rule smoke:

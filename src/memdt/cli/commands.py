@@ -35,7 +35,8 @@ class Settings:
     def run(self) -> None:
         """Print."""
         from memdt.cli.settings_table import show, show_sources
-        from memdt.settings.resolve import resolve, selection
+        from memdt.settings.files import selection
+        from memdt.settings.resolve import resolve
 
         resolved = resolve(self.experiment, self.variant, self.scale or selection().scale)
         if self.sources:
@@ -88,7 +89,7 @@ class Status:
     def run(self) -> None:
         """Look and print."""
         from memdt.cli.status import show
-        from memdt.settings.resolve import selection
+        from memdt.settings.files import selection
         from memdt.workflow import plan
 
         scale = self.scale or selection().scale
@@ -107,11 +108,37 @@ class Plan:
     def run(self) -> None:
         """Count, estimate and print."""
         from memdt.cli.forecast_table import all_experiments, show
-        from memdt.settings.resolve import selection
+        from memdt.settings.files import selection
 
         overrides = {"scale": self.scale} if self.scale else {}
         asked = selection({**overrides, "experiments": self.experiments or all_experiments()})
         show(asked.scale, tuple(asked.experiments))
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Write docs/results and the README's table of findings from a finished report."""
+
+    scale: str = ""
+    """A file under workflow/config/scales; that of config.yaml if not given."""
+    experiments: tuple[str, ...] = ()
+    """Those that the report is about if not given."""
+    check: bool = False
+    """Write nothing; fail where a page is not what was published."""
+
+    def run(self) -> None:
+        """Write or check."""
+        from memdt.report import publish
+        from memdt.settings.files import selection
+        from memdt.workflow import plan
+
+        if self.check:
+            publish.check()
+            return
+        scale = self.scale or selection().scale
+        experiments = self.experiments or tuple(plan.default_experiments(scale))
+        for page in publish.publish(scale, experiments):
+            print(f"written: {page}")
 
 
 @dataclass(frozen=True)
@@ -154,7 +181,7 @@ class Tidy:
 
     def run(self) -> None:
         """Move and tell."""
-        from memdt.settings.resolve import selection
+        from memdt.settings.files import selection
         from memdt.workflow.restore import tidy
 
         tidy(self.scale or selection().scale, self.experiment)
@@ -179,17 +206,19 @@ class CancelJobs:
         """Cancel, wait until they are gone, and tell how many there were."""
         from memdt.workflow import guard, slurm
 
-        found = slurm.jobs()
-        if found is None:
+        submitted = slurm.jobs()
+        if submitted is None:
             raise UserError("squeue gives no answer here", "SLURM", "go to a login node")
         if guard.is_anyone_here():
             what = "Snakemake is at work in this folder and would submit them again"
             raise UserError(what, "", "stop it by Ctrl-C: it cancels its jobs")
-        slurm.cancel(found)
-        print(f"{slurm.count(found)} cancelled")
+        slurm.cancel(submitted)
+        print(f"{slurm.count(submitted)} cancelled")
 
 
 VERBS: dict[str, Any] = {
+    "fetch": steps.Fetch,
+    "agent": steps.Agent,
     "dataset": steps.Dataset,
     "export": Export,
     "train": steps.Train,
@@ -207,6 +236,7 @@ VERBS: dict[str, Any] = {
     "doctor": Doctor,
     "plan": Plan,
     "status": Status,
+    "publish": Publish,
     "verify": Verify,
     "pipeline": Pipeline,
     "tidy": Tidy,

@@ -36,10 +36,10 @@ class Finding:
 
 
 def examine() -> None:
-    """Print a line for each thing; what is only wanted and missing is said, not blamed."""
+    """Print a line for each finding; a missing optional item is a note, not a failure."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    found = list(findings())
-    for finding in found:
+    all_findings = list(findings())
+    for finding in all_findings:
         word, style = _word(finding)
         table.add_row(f"[{style}]{word}[/]", finding.what, finding.detail)
         if not finding.ok and finding.remedy:
@@ -112,10 +112,11 @@ def _simulators() -> Iterator[Finding]:
 
 
 def _pictures() -> Iterator[Finding]:
-    """What MuJoCo draws with where there is no screen; only films of its environments need it."""
-    found = [name for name in ("EGL", "OSMesa") if find_library(name)]
-    there = bool(found) or "DISPLAY" in os.environ
-    detail = f"MuJoCo draws with {found[0] if found else 'the screen' if there else 'nothing'}"
+    """What MuJoCo draws with if there is no screen; only films of its environments need it."""
+    libraries = [name for name in ("EGL", "OSMesa") if find_library(name)]
+    there = bool(libraries) or "DISPLAY" in os.environ
+    library = libraries[0] if libraries else "the screen" if there else "nothing"
+    detail = f"MuJoCo draws with {library}"
     remedy = "apt-get install libegl1 (or libosmesa6), for films of Meta-World"
     yield Finding("pictures", there, detail, remedy, needed=False)
 

@@ -38,7 +38,8 @@ class Export:
         from memdt.data.export import export
         from memdt.environments.task import Task
         from memdt.settings import slices
-        from memdt.settings.resolve import digest, resolve_dataset, selection
+        from memdt.settings.files import selection
+        from memdt.settings.resolve import digest, resolve_dataset
 
         scale = self.scale or selection().scale
         settings = resolve_dataset(self.environment, scale)

@@ -16,13 +16,13 @@ NONE = "·"
 
 
 def show(scale: str, experiments: Sequence[str]) -> None:
-    """Print a row for each experiment, the sum, what is left, and the longest chain of jobs."""
+    """Print a row for each experiment, the sum, the work left, and the longest chain of jobs."""
     screen = console()
     possible = [name for name in experiments if not plan.missing_simulators(name)]
     fast = None if costs.uses_gpu(scale) else peak.peak()  # of a core here, operations a second
-    found = forecast.jobs(scale, possible, costs.CPU.at(fast) if fast else None)
-    screen.print(table(scale, found))
-    for line in [*([here(found, fast)] if fast else []), *notes(scale, found)]:
+    planned = forecast.jobs(scale, possible, costs.CPU.at(fast) if fast else None)
+    screen.print(table(scale, planned))
+    for line in [*([here(planned, fast)] if fast else []), *notes(scale, planned)]:
         screen.print(line, markup=False)
     for name in experiments:
         if name not in possible:
@@ -30,55 +30,55 @@ def show(scale: str, experiments: Sequence[str]) -> None:
             screen.print(f"{name} is left out: {lacks} is not installed", markup=False)
 
 
-def table(scale: str, found: Sequence[PlannedJob]) -> Table:
+def table(scale: str, planned: Sequence[PlannedJob]) -> Table:
     """A row for each experiment, and for all."""
     lines = Table(title=f"scale {scale}", title_justify="left", box=None, pad_edge=False)
     lines.add_column("experiment")
     for name in ("datasets", *KINDS.values(), "jobs", "done", "GPU hours", "CPU hours", "hours are",
                  "GB", "+ running", "files"):  # fmt: skip
         lines.add_column(name, justify="right")
-    for name in dict.fromkeys(job.row for job in found):
-        lines.add_row(*cells(forecast.summed(name, [job for job in found if job.row == name])))
+    for name in dict.fromkeys(job.row for job in planned):
+        lines.add_row(*cells(forecast.summed(name, [job for job in planned if job.row == name])))
     lines.add_section()
-    lines.add_row(*cells(forecast.summed("all", found)))
-    if any(job.done for job in found):
-        left = [job for job in found if not job.done]
+    lines.add_row(*cells(forecast.summed("all", planned)))
+    if any(job.done for job in planned):
+        left = [job for job in planned if not job.done]
         lines.add_row(*cells(forecast.summed("left to do", left)))
     return lines
 
 
-def cells(found: Sum) -> list[str]:
+def cells(total: Sum) -> list[str]:
     """The texts of a row."""
     return [
-        found.name,
-        *(_count(found.counts[kind]) for kind in ("dataset", *KINDS)),
-        _count(found.counts.total()),
-        _count(found.done),
-        _hours(found.gpu_seconds),
-        _hours(found.seconds),
-        found.hours_from or NONE,
-        _gigabytes(found.bytes),
-        _gigabytes(found.resume_bytes),
-        _count(found.files),
+        total.name,
+        *(_count(total.counts[kind]) for kind in ("dataset", *KINDS)),
+        _count(total.counts.total()),
+        _count(total.done),
+        _hours(total.gpu_seconds),
+        _hours(total.seconds),
+        total.hours_from or NONE,
+        _gigabytes(total.bytes),
+        _gigabytes(total.resume_bytes),
+        _count(total.files),
     ]
 
 
-def notes(scale: str, found: Sequence[PlannedJob]) -> list[str]:
-    """What the figures rest on, and what they leave out."""
-    seconds, run = forecast.longest_chain(found)
-    told = [f"longest chain: {_hours(seconds)} hours, {run}"] if run else []
-    told += [
+def notes(scale: str, planned: Sequence[PlannedJob]) -> list[str]:
+    """Where the figures come from, and what they leave out."""
+    seconds, run = forecast.longest_chain(planned)
+    lines = [f"longest chain: {_hours(seconds)} hours, {run}"] if run else []
+    lines += [
         f"hours that were not measured here: {costs.speed(scale).origin} (memdt/workflow/costs.py)",
         "CPU hours: a core for each job, also beside a card; collecting a dataset where it was "
         "timed here, or where a simulator says its speed",
         "GB: checkpoints, evaluations, datasets (uncompressed until they are collected); "
         "+ running: to go on from, if all runs were at it at once",
     ]
-    return told
+    return lines
 
 
 def all_experiments() -> tuple[str, ...]:
-    """Those of workflow/config/experiments."""
+    """The experiments of workflow/config/experiments."""
     return tuple(available("experiments"))
 
 

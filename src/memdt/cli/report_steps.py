@@ -13,7 +13,7 @@ from memdt.cli.steps import FileStep
 def _episodes_for_table(scale: str, experiment: str) -> Any:
     """The episodes of an experiment with all that its table shows."""
     from memdt.results import results
-    from memdt.settings.resolve import experiment_file
+    from memdt.settings.files import experiment_file
     from memdt.settings.runs import seeds_of
 
     metrics = experiment_file(experiment).table.metrics
@@ -44,7 +44,7 @@ class Table(FileStep):
         """Gather, compare and write."""
         self.source("table")
         from memdt.results import budgets, published, tables
-        from memdt.settings.resolve import experiment_file
+        from memdt.settings.files import experiment_file
 
         scale, name = self.scale_name, self.experiment
         shape = experiment_file(name).table
@@ -82,9 +82,9 @@ class Claims(ReportStep):
         from memdt.results import claims, published, sequential
 
         scale = self.scale_name
-        found = {name: _episodes_for_table(scale, name) for name in self.counted}
+        episodes = {name: _episodes_for_table(scale, name) for name in self.counted}
         verdicts = claims.evaluate_claims(
-            claims.load_claims(), found, published.published_cells(), sequential.load_looks()
+            claims.load_claims(), episodes, published.published_cells(), sequential.load_looks()
         )
         claims.write_claims(verdicts, self.out or paths.claims(scale))
 

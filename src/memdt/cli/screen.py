@@ -6,6 +6,6 @@ from rich.console import Console
 
 
 def console() -> Console:
-    """A console for people; where its output goes to a file or a pipe, each line stays one line."""
-    found = Console(highlight=False, soft_wrap=True)
-    return found if found.is_terminal else Console(highlight=False, soft_wrap=True, width=200)
+    """A console for the user; in a file or a pipe each line stays one line."""
+    screen = Console(highlight=False, soft_wrap=True)
+    return screen if screen.is_terminal else Console(highlight=False, soft_wrap=True, width=200)

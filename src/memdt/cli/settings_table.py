@@ -60,8 +60,8 @@ def show_sources(resolved: Resolved) -> None:
     for step, components in named.items():
         table.add_row(step, "settings", settings_digest(shaped_by[step]), style="bold")
         table.add_row(step, "source code", digests.source_digest(step, **components), style="bold")
-        for name, found in digests.explain(step, **components).items():
-            table.add_row("", name, found[:16])
+        for name, digest in digests.explain(step, **components).items():
+            table.add_row("", name, digest[:16])
     left_out = Table("not counted", "because", box=None, pad_edge=False, header_style="bold")
     for name, reason in digests.EXEMPT.items():
         left_out.add_row(name, reason)

@@ -48,19 +48,19 @@ class State:
 
 def jobs_of(scale: str, run: Run) -> list[Job]:
     """The jobs of a run in their order: its stages, then its evaluation."""
-    place = (scale, run.experiment, run.variant, run.seed)
+    key = (scale, run.experiment, run.variant, run.seed)
     folder = Path(scale) / run.experiment / run.variant
     count = plan.stages(scale, run)
     stages = [
         Job(
             f"stage {number}/{count}",
-            paths.stage(*place, number) / "manifest.json",
+            paths.stage(*key, number) / "manifest.json",
             LOGS / "train" / folder / f"seed_{run.seed}" / f"stage_{number}.log",
         )
         for number in range(1, count + 1)
     ]
     log = LOGS / "evaluate" / folder / f"seed_{run.seed}.log"
-    return [*stages, Job("evaluation", paths.episodes(*place), log)]
+    return [*stages, Job("evaluation", paths.episodes(*key), log)]
 
 
 def state_of(scale: str, run: Run, now: float | None = None) -> State:
@@ -78,18 +78,18 @@ def _unfinished(job: Job, before: int, now: float) -> State:
     if not job.log.is_file():
         return State("waiting", f"for {job.name}" if before else "")
     lines = _last_lines(job.log)
-    told = f"{job.name}: {lines[-1]}" if lines else f"{job.name}: starting"
+    line = f"{job.name}: {lines[-1]}" if lines else f"{job.name}: starting"
     if lines and lines[-1].startswith(STOPPED):
-        return State("stopped", told)
+        return State("stopped", line)
     if any(FAILURE_LINE.match(line) for line in lines):
-        return State("failed", f"{told} ({job.log})")
+        return State("failed", f"{line} ({job.log})")
     if now - job.log.stat().st_mtime > SILENT_SECONDS:
         return State("stopped", f"{job.name}, no sign of life ({job.log})")
-    return State("running", f"{told}{_place(job.log)}")
+    return State("running", f"{line}{_batch_job(job.log)}")
 
 
 def _submitted_as(job: Job) -> str:
-    """The number of a job that a cluster has and that has written nothing since; else nothing."""
+    """The number of a cluster's job that was submitted and has not begun; else blank."""
     try:
         marker = upstream.record_path(job.output, "incomplete")
         number = upstream.cluster_job(marker)
@@ -99,11 +99,11 @@ def _submitted_as(job: Job) -> str:
     return "" if begun else number or ""
 
 
-def _place(log: Path) -> str:
-    """`` (node gpu1, job 17)`` where the first line of a log says so (`device.py`)."""
+def _batch_job(log: Path) -> str:
+    """`` (node gpu1, job 17)`` if the first line of a log names them (`device.py`)."""
     with log.open(encoding="utf-8", errors="replace") as file:
-        found = PLACE.search(file.readline())
-    return f" ({found[1]})" if found else ""
+        match = PLACE.search(file.readline())
+    return f" ({match[1]})" if match else ""
 
 
 def _last_lines(log: Path, count: int = 30) -> list[str]:
@@ -143,11 +143,11 @@ def show(scale: str, experiments: Sequence[str]) -> None:
 
 
 def plan_in_words(jobs: Iterable[Any]) -> str:
-    """What is about to happen: scales, experiments, runs, and how many of them are done."""
-    found = list(jobs)
+    """A summary of the plan: scales, experiments, jobs and unfinished runs."""
+    planned = list(jobs)
     lines = []
-    for scale in _scales(found):
-        mine = [job for job in found if job.wildcards.get("scale") == scale]
+    for scale in _scales(planned):
+        mine = [job for job in planned if job.wildcards.get("scale") == scale]
         kinds = Counter(job.rule.name for job in mine)
         runs = {
             (job.wildcards.experiment, job.wildcards.variant, job.wildcards.seed)
@@ -163,9 +163,9 @@ def plan_in_words(jobs: Iterable[Any]) -> str:
                    "job for the report", "jobs for the report"),
         ]  # fmt: skip
         where = f" of {', '.join(sorted(names))}" if names else ""
-        told = ", ".join(part for part in parts if part)
+        counts = ", ".join(part for part in parts if part)
         unfinished = f"; {_count(len(runs), 'run')}{where} not finished" if runs else ""
-        lines.append(f"memdt: scale {scale}: {told}{unfinished}")
+        lines.append(f"memdt: scale {scale}: {counts}{unfinished}")
     if lines:
         lines.append("memdt: how far it is: python -m memdt status, in another terminal")
     return "\n".join(lines)
@@ -182,8 +182,8 @@ def end_in_words(jobs: Iterable[Any], seconds: float) -> str:
 
 
 def failure_in_words(jobs: Iterable[Any], since: float) -> str:
-    """The last words of every job that has failed since then, its log, and that nothing is lost."""
-    told = []
+    """The last line and the log of each job that failed since then, and how to continue."""
+    messages = []
     for job in jobs:
         logs = [path for path in map(Path, map(str, job.log)) if path.is_file()]
         if not logs or logs[0].stat().st_mtime < since:
@@ -191,8 +191,8 @@ def failure_in_words(jobs: Iterable[Any], since: float) -> str:
         lines = _last_lines(logs[0])
         failed = any(FAILURE_LINE.match(line) for line in lines)
         if failed and not lines[-1].startswith(STOPPED):
-            told.append(f"{lines[-1]}\n       log: {logs[0]}")
-    return "\n".join([*told, "memdt: not finished; the same command continues from here"])
+            messages.append(f"{lines[-1]}\n       log: {logs[0]}")
+    return "\n".join([*messages, "memdt: not finished; the same command continues from here"])
 
 
 def _claims(scale: str) -> str:
@@ -202,8 +202,8 @@ def _claims(scale: str) -> str:
         return ""
     with path.open(encoding="utf-8", newline="") as file:
         counts = Counter(row["verdict"] for row in csv.DictReader(file))
-    told = ", ".join(f"{word} {count}" for word, count in counts.most_common())
-    return f" (claims: {told})" if told else ""
+    verdicts = ", ".join(f"{word} {count}" for word, count in counts.most_common())
+    return f" (claims: {verdicts})" if verdicts else ""
 
 
 def _scales(jobs: Iterable[Any]) -> list[str]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tyro
+
 from memdt import paths
 from memdt.errors import UserError
 
@@ -33,7 +35,7 @@ class FileStep:
     @property
     def scale_name(self) -> str:
         """The scale, or that of config.yaml."""
-        from memdt.settings.resolve import selection
+        from memdt.settings.files import selection
 
         return self.scale or selection().scale
 
@@ -47,15 +49,15 @@ class FileStep:
             )
 
     def source(self, step: str, **names: str | None) -> str:
-        """The source digest; UserError where it is not what the step was planned with."""
+        """The source digest; UserError if it changed since the step was planned."""
         from memdt.workflow.digests import source_digest
 
-        found = source_digest(step, **names)
-        if self.source_digest not in ("", found):
+        digest = source_digest(step, **names)
+        if self.source_digest not in ("", digest):
             raise UserError(
                 "the source code has changed since this job was planned", "", "run snakemake again"
             )
-        return found
+        return digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,58 @@ class RunStep(FileStep):
         return f"{self.experiment}/{self.variant} seed {self.seed}"
 
 
+@dataclass(frozen=True)
+class Fetch:
+    """Fetch a file that datasets are made from, and check its size and digest."""
+
+    path: tyro.conf.Positional[Path]
+    """Where it belongs, as `snakemake -n` names it; MEMDT_MIRROR says where to look first."""
+
+    def run(self) -> None:
+        """Fetch, or find that it is there already."""
+        from memdt.data.download import fetch
+        from memdt.workflow import inputs
+
+        fetch(inputs.fetched(self.path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent(FileStep):
+    """Train the agent that the datasets of an environment are made with."""
+
+    environment: str
+    """A file under workflow/config/environments."""
+    out: Path | None = None
+    """data/agents/{scale}/{environment} if not given."""
+
+    def run(self) -> None:
+        """Train and write."""
+        from memdt.workflow import inputs
+
+        found = inputs.agent(self.scale_name, self.environment)
+        if found is None:
+            what = f"the dataset of {self.environment} is made without an agent"
+            raise UserError(what, "", "memdt dataset makes it")
+        name, shaped = found
+        self.refuse_change(shaped)
+        from memdt import device
+        from memdt.data.agents import AgentSettings
+        from memdt.environments.task import Task
+        from memdt.settings.resolve import digest, resolve_dataset
+        from memdt.training.online.agent import AgentJob, train_agent
+
+        device.prepare(f"agent of {name}")
+        settings = resolve_dataset(name, self.scale_name)
+        metadata = {
+            "settings": shaped,
+            "settings_digest": digest(shaped),
+            "source_digest": self.source("agent", environment=settings.environment.module),
+        }
+        task, asked = Task.of(settings.environment), AgentSettings(**shaped["agent"])
+        out = self.out or paths.agent(self.scale_name, name)
+        train_agent(AgentJob(task, asked, out, metadata, name))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset(FileStep):
     """Make the dataset of an environment: played here, or read from raw files."""
@@ -96,12 +150,13 @@ class Dataset(FileStep):
     """data/datasets/{scale}/{environment}.h5 if not given."""
 
     raw: tuple[Path, ...] = ()
-    """The raw files that it is made from; found by themselves if not given."""
+    """The raw files that it is made from; derived from the settings if not given."""
 
     def run(self) -> None:
         """Make and write."""
         from memdt.settings import slices
         from memdt.settings.resolve import resolve_dataset
+        from memdt.workflow import inputs
 
         settings = resolve_dataset(self.environment, self.scale_name)
         self.refuse_change(slices.dataset(settings))
@@ -113,7 +168,8 @@ class Dataset(FileStep):
         from memdt.data.make import make_dataset
 
         out = self.out or paths.dataset(self.scale_name, self.environment)
-        make_dataset(settings, out, self.raw, source_digest)
+        raw = self.raw or inputs.dataset_inputs(self.scale_name, self.environment)
+        make_dataset(settings, out, raw, source_digest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +181,7 @@ class Train(RunStep):
     dataset: Path | None = None
     """That of the run's environment if not given."""
     start: tuple[Path, ...] = ()
-    """Checkpoint that training starts from; found by itself if not given."""
+    """Checkpoint that training starts from; derived from the settings if not given."""
     out: Path | None = None
     """The folder of the stage if not given."""
 
@@ -147,15 +203,15 @@ class Train(RunStep):
         from memdt.training.train import TrainingJob, train_stage
 
         device.prepare(f"{self.label} stage {self.stage}", resolved.settings.training.precision)
-        place = (self.scale_name, self.experiment, self.variant, self.seed)
+        key = (self.scale_name, self.experiment, self.variant, self.seed)
         run = Run(self.experiment, self.variant, self.seed)
         job = TrainingJob(
             settings=resolved.settings,
             stage=self.stage,
             seed=self.seed,
-            dataset=self.dataset or plan.dataset(*place[:3]),
+            dataset=self.dataset or plan.dataset(*key[:3]),
             start=self.start[0] if self.start else plan.start(self.scale_name, run, self.stage),
-            out=self.out or paths.stage(*place, self.stage),
+            out=self.out or paths.stage(*key, self.stage),
             source_digest=self.run_source("train"),
             label=self.label,
         )
@@ -170,15 +226,15 @@ class CheckpointStep(RunStep):
     checkpoint: Path | None = None
     """That of the last stage if not given."""
     dataset: tuple[Path, ...] = ()
-    """What demonstrations come from, where the model wants any; found by itself if not given."""
+    """Dataset of demonstrations, if the model uses any; derived from the settings if not given."""
 
     @property
-    def place(self) -> tuple[str, str, str, int]:
-        """Where the run lies."""
+    def key(self) -> tuple[str, str, str, int]:
+        """Scale, experiment, variant and seed of the run."""
         return (self.scale_name, self.experiment, self.variant, self.seed)
 
     def given(self) -> dict[str, Any]:
-        """What the jobs of all these steps are given; UserError where another one was planned."""
+        """Arguments that all these steps share; UserError if another job was planned."""
         from memdt.settings import slices
         from memdt.settings.runs import Run
         from memdt.workflow import plan
@@ -186,7 +242,7 @@ class CheckpointStep(RunStep):
         settings = self.resolve().settings
         self.refuse_change(slices.evaluate(settings))
         run = Run(self.experiment, self.variant, self.seed)
-        shown = plan.demonstrations(*self.place[:3])
+        shown = plan.demonstrations(*self.key[:3])
         return {
             "settings": settings,
             "seed": self.seed,
@@ -211,7 +267,7 @@ class Evaluate(CheckpointStep):
         device.prepare(f"{self.label} evaluation")
         job = EvaluationJob(
             **given,
-            out=self.out or paths.episodes(*self.place),
+            out=self.out or paths.episodes(*self.key),
             source_digest=self.run_source("evaluate"),
             label=self.label,
         )
@@ -232,7 +288,7 @@ class Attention(CheckpointStep):
         self.run_source("attention")
         from memdt.evaluation.attention_maps import AttentionJob, record_attention
 
-        record_attention(AttentionJob(**given, out=self.out or paths.attention(*self.place)))
+        record_attention(AttentionJob(**given, out=self.out or paths.attention(*self.key)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +308,7 @@ class Record(CheckpointStep):
         device.prepare(f"{self.label} recording")
         job = RecordingJob(
             **given,
-            out=self.out or paths.recording(*self.place),
+            out=self.out or paths.recording(*self.key),
             label=self.label,
         )
         with device.room_told("evaluation.episodes"):

@@ -1,1 +1,1 @@
-"""Episodes on disk, segments in memory, batches of segments: the first steps of the flow."""
+"""Data: episodes on disk, segments in memory, and batches of segments."""

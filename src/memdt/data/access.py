@@ -1,12 +1,12 @@
-"""Open a dataset for training: in memory where it fits, else with observations left on disk.
+"""Open a dataset for training, in memory if it fits, and otherwise with observations on disk.
 
-Both give the same batches. What differs is where observations lie:
+Both give the same batches. They differ in where observations are stored:
 
     in memory   one tensor, on the device that trains
-    on disk     compressed chunks of the HDF5 file; a batch reads the stretches that it needs, so
-                the memory of a job does not grow with the dataset (`read_ahead` hides the waiting)
+    on disk     compressed chunks of the HDF5 file; a batch reads the rows that it needs, so a job's
+                memory does not grow with the dataset (`read_ahead` hides the time of reading)
 
-Actions, rewards and returns are a few bytes a step and always in memory.
+Actions, rewards and returns take a few bytes per step and are always in memory.
 """
 
 from __future__ import annotations
@@ -29,42 +29,47 @@ from memdt.errors import UserError
 
 LIMIT = "MEMDT_IN_MEMORY_BYTES"
 DEFAULT_LIMIT = 4 * 2**30
-CHUNK_CACHE = 64 * 2**20  # bytes of decompressed chunks that HDF5 keeps
+CHUNK_CACHE = 64 * 2**20  # bytes of decompressed chunks that HDF5 caches
 Batch = TypeVar("Batch")
 
 
 def in_memory_bytes() -> int:
-    """How large observations may be to be held in memory; MEMDT_IN_MEMORY_BYTES says otherwise."""
+    """Return the largest size of observations to hold in memory, in bytes.
+
+    MEMDT_IN_MEMORY_BYTES overrides the default of 4 GiB. Raises UserError if it is not a number.
+    """
     text = os.environ.get(LIMIT, "") or str(DEFAULT_LIMIT)
     if not text.isdecimal():
-        raise UserError(f"{text!r} is no number of bytes", LIMIT, f"such as {DEFAULT_LIMIT}")
+        what = f"{text!r} is not a number of bytes"
+        raise UserError(what, LIMIT, f"set it to a number such as {DEFAULT_LIMIT}")
     return int(text)
 
 
 class ObservationsOnDisk:
     """The observations of a dataset in its file, indexed like a tensor of all steps."""
 
-    def __init__(self, path: Path, chosen: Int[np.ndarray, " steps"] | None = None) -> None:
-        """``chosen``: numbers of the steps that count, ascending; None: all."""
-        self._dataset = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)["observations"]
-        self._chosen = chosen
+    def __init__(self, path: Path, selected: Int[np.ndarray, " steps"] | None = None) -> None:
+        """Open the file; ``selected``: ascending numbers of the steps to use; None: all."""
+        self._dataset = h5py.File(path, "r", locking=False, rdcc_nbytes=CHUNK_CACHE)["observations"]
+        self._selected = selected
         self.dtype = self._dataset.dtype
         self.shape = (
-            len(self._dataset) if chosen is None else len(chosen),
+            len(self._dataset) if selected is None else len(selected),
             *self._dataset.shape[1:],
         )
 
     def __getitem__(self, index: Int[Tensor, "*batch time"]) -> Shaped[Tensor, "*batch time ..."]:
-        """The observations of these steps. Along ``time`` they should lie close together."""
+        """Read the observations of these steps, which should lie close together along ``time``."""
         steps = index.cpu().numpy()
-        steps = steps if self._chosen is None else self._chosen[steps]
+        steps = steps if self._selected is None else self._selected[steps]
         rows = steps.reshape(-1, steps.shape[-1])
-        read = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
-        for row, wanted in enumerate(rows):
-            first, last = int(wanted.min()), int(wanted.max()) + 1
-            read[row] = self._dataset[first:last][wanted - first]
+        observations = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
+        # h5py reads a range much faster than a list of rows, so each row reads its whole range.
+        for row, numbers in enumerate(rows):
+            first, last = int(numbers.min()), int(numbers.max()) + 1
+            observations[row] = self._dataset[first:last][numbers - first]
         kind = np.uint8 if self.dtype == np.uint8 else np.float32
-        tensor = torch.from_numpy(read.astype(kind, copy=False))
+        tensor = torch.from_numpy(observations.astype(kind, copy=False))
         return tensor.reshape(*steps.shape, *self.shape[1:]).to(index.device)
 
 
@@ -75,45 +80,51 @@ def open_episodes(
     device: torch.device | str = "cpu",
     fraction: float = 1.0,
     frame_stack: int = 1,
+    best_fraction: float = 1.0,
 ) -> EpisodeTensors:
-    """The episodes of a dataset, or a share of those of each of its groups.
+    """Open the episodes of a dataset, or a share of each of its groups.
 
     Args:
-        path: the file.
+        path: the HDF5 file.
         settings_digest: of the settings that it must have been made with; None skips this check.
-        remedy: what a person should do about a file that is refused.
-        device: where batches are wanted.
-        fraction: share of each group's episodes; a larger share holds a smaller one.
-        frame_stack: so many frames, the newest last, are one observation; joined when read.
+        remedy: what the user should do about a file that is refused.
+        device: of the batches.
+        fraction: share of each group's episodes, from 0 to 1. A larger share includes every
+            smaller one.
+        best_fraction: of these, the episodes of the highest returns that hold this share of steps.
+        frame_stack: number of consecutive frames, the newest last, that form one observation.
 
     Raises:
         UserError: the file is missing, damaged, foreign, or was made with other settings.
     """
     lean, size = read_all_but_observations(path, settings_digest, remedy)
-    chosen = lean.share_of_each_group(fraction)
+    selected = lean.share_of_each_group(fraction)
+    if best_fraction < 1:
+        selected = lean.best(best_fraction, selected)
     if size <= in_memory_bytes():
-        store = read_episodes(path, settings_digest, remedy)
-        store = store if chosen.all() else store.select(chosen)
+        store = read_episodes(path, settings_digest, remedy, looked_at=True)
+        store = store if selected.all() else store.select(selected)
         return EpisodeTensors.from_store(store, device, frame_stack=frame_stack)
-    steps = None if chosen.all() else np.flatnonzero(np.repeat(chosen, lean.lengths))
-    lean = lean if chosen.all() else lean.select(chosen)
+    steps = None if selected.all() else np.flatnonzero(np.repeat(selected, lean.lengths))
+    lean = lean if selected.all() else lean.select(selected)
     on_disk = ObservationsOnDisk(path, steps)
     return EpisodeTensors.from_store(lean, device, on_disk, frame_stack=frame_stack)
 
 
 def read_ahead(batch_of: Callable[[int], Batch]) -> Callable[[int], Batch]:
-    """The same function of an update's number; the next batch is read while one is trained on.
+    """Return a function that gives the same batches, and reads each one ahead of time.
 
-    Whatever the function raises comes when that batch is asked for.
+    A thread reads the batch of the next update during the current one. If reading fails, the
+    exception is raised when that batch is requested.
     """
     reader = ThreadPoolExecutor(1, thread_name_prefix="read ahead")
-    waiting: dict[int, Future[Batch]] = {}
+    pending: dict[int, Future[Batch]] = {}
 
     def batch(number: int) -> Batch:
-        pending = waiting.pop(number, None) or reader.submit(batch_of, number)
-        answer = pending.result()
-        waiting.clear()
-        waiting[number + 1] = reader.submit(batch_of, number + 1)
-        return answer
+        future = pending.pop(number, None) or reader.submit(batch_of, number)
+        current = future.result()
+        pending.clear()  # a batch that nobody requested would stay in memory
+        pending[number + 1] = reader.submit(batch_of, number + 1)
+        return current
 
     return batch

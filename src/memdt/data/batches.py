@@ -1,7 +1,7 @@
-"""Batches of segments as a pure function of the update's number: nothing to save for a resumed run.
+"""Batches of segments, as a pure function of the update's number. A resumed run needs no state.
 
-The episodes of a batch are sorted by their count of segments, longest first, and a segment holds
-only the rows that still have real steps. Four episodes of 3, 3, 2 and 1 segments:
+The episodes of a batch are sorted by their number of segments, longest first. A segment only holds
+rows that still have real steps. Four episodes of 3, 3, 2 and 1 segments:
 
               segment 0   segment 1   segment 2
     row 0     =========   =========   =====
@@ -10,8 +10,8 @@ only the rows that still have real steps. Four episodes of 3, 3, 2 and 1 segment
     row 3     ======
               4 rows      3 rows      2 rows      9 row-segments computed instead of 12
 
-Dropping a row is exact: a row that has ended adds nothing to the loss, and its memory is not read
-by any later segment.
+Dropping a row changes no result: a row that has ended adds nothing to the loss, and no later
+segment reads its memory.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ from memdt.errors import UserError
 from memdt.seeding import stream
 from memdt.settings.slices import Stage
 
+WindowDraw = Literal["by_episode", "by_length"]
+
 
 class Batches:
-    """The stream of batches of one training stage: every episode once an epoch, in a new order.
+    """The batches of one training stage: every episode once per epoch, each time in a new order.
 
-    A batch may run over the border of two epochs, so all batches have ``batch_size`` rows.
+    A batch may span two epochs, so all batches have ``batch_size`` rows.
     """
 
     def __init__(
@@ -47,8 +49,9 @@ class Batches:
         seed: int = 0,
         horizon: int | None = None,
         demonstrations: Demonstrations | None = None,
+        draw: WindowDraw = "by_episode",
     ) -> None:
-        """Choose the episodes.
+        """Select the episodes of a stage.
 
         Args:
             tensors: the dataset.
@@ -62,6 +65,8 @@ class Batches:
             horizon: ``beginning`` takes only the first so many steps of every episode.
             seed: names the order of episodes and the windows, together with the epoch's number.
             demonstrations: of these same tensors; each segment then holds one for every row.
+            draw: ``by_length`` takes the windows of ``random`` from each episode in proportion to
+                its steps, as Decision Transformer does; an epoch has as many windows as before.
 
         Raises:
             UserError: the dataset has no such episodes.
@@ -70,7 +75,8 @@ class Batches:
         self.maximum_segments, self.start, self.seed = maximum_segments, start, seed
         self.horizon = horizon
         self.demonstrations = demonstrations
-        self._episodes = self._selected(minimum_segments)
+        self.draw = draw
+        self._episodes = self._select(minimum_segments)
         self._epoch = lru_cache(maxsize=4)(self._draw_epoch)
 
     @classmethod
@@ -82,8 +88,9 @@ class Batches:
         start: Literal["beginning", "random"],
         seed: int,
         demonstrations: Demonstrations | None = None,
+        draw: WindowDraw = "by_episode",
     ) -> Batches:
-        """Those of a training stage of the run with this seed, which names its draws."""
+        """Return the batches of a training stage, in the run with this seed."""
         return cls(
             episodes,
             segment_length=segment_length,
@@ -94,45 +101,47 @@ class Batches:
             start=start,
             seed=stream(seed, "batches", stage.number),
             demonstrations=demonstrations,
+            draw=draw,
         )
 
     @property
     def episodes(self) -> int:
-        """Episodes that the stage trains on."""
+        """Number of episodes that the stage trains on."""
         return len(self._episodes)
 
     def updates(self, epochs: int) -> int:
-        """Updates after which every episode has been seen ``epochs`` times."""
+        """Return the number of updates that go through every episode ``epochs`` times."""
         return -(-epochs * self.episodes // self.batch_size)
 
     def batch(self, update: int) -> list[Segment]:
-        """The batch of one update (counted from 0), a Segment for each segment index."""
+        """Return the batch of one update (counted from 0), a Segment for each segment index."""
         episodes, first, last = self.rows(update)
         counts = -(-(last - first) // self.segment_length)
-        shown = self._shown(episodes, update)
+        demonstration = self._demonstration(episodes, update)
         segments = []
         for index in range(int(counts[0])):
             alive = int((counts > index).sum())
             begin = first[:alive] + index * self.segment_length
             steps = self._within_horizon(self.segment_length, index * self.segment_length)
             segment = self.tensors.window(begin, last[:alive], steps)
-            segments.append(replace(segment, demonstration=_rows_of(shown, alive)))
+            segments.append(replace(segment, demonstration=_rows_of(demonstration, alive)))
         return segments
 
     def windows(self, update: int) -> list[Segment]:
-        """The same rows as whole episodes, a Segment for each count of segments, longest first.
+        """Return the same rows as whole episodes, for models that read an episode as one context.
 
-        For models that take an episode as one context; none is padded to the longest of the batch.
+        Episodes with the same number of segments form one Segment, longest first, so that short
+        episodes are not padded to the longest of the batch.
         """
         episodes, first, last = self.rows(update)
         counts = -(-(last - first) // self.segment_length)
-        shown = self._shown(episodes, update)
+        demonstration = self._demonstration(episodes, update)
         windows = []
         for count in np.unique(counts)[::-1]:
             rows = counts == count
             steps = self._within_horizon(int(count) * self.segment_length)
             window = self.tensors.window(first[rows], last[rows], steps)
-            windows.append(replace(window, demonstration=_rows_of(shown, rows)))
+            windows.append(replace(window, demonstration=_rows_of(demonstration, rows)))
         return windows
 
     @property
@@ -149,12 +158,12 @@ class Batches:
         lengths = last - first
         return int(lengths.sum()), -(-int(lengths.max()) // self.segment_length)
 
-    def _within_horizon(self, steps: int, before: int = 0) -> int:
-        """Steps of a window that ``before`` steps precede: none behind the horizon is computed."""
-        return steps if self.horizon is None else min(steps, self.horizon - before)
+    def _within_horizon(self, steps: int, earlier: int = 0) -> int:
+        """Steps of a window up to the horizon; ``earlier``: steps that precede the window."""
+        return steps if self.horizon is None else min(steps, self.horizon - earlier)
 
-    def _shown(self, episodes: Int[np.ndarray, " batch"], update: int) -> Segment | None:
-        """What each row is shown of another episode, drawn by the update's number."""
+    def _demonstration(self, episodes: Int[np.ndarray, " batch"], update: int) -> Segment | None:
+        """A demonstration for each row, drawn with the update's number."""
         if self.demonstrations is None:
             return None
         return self.demonstrations.of_others(episodes, (self.seed, update, 1))
@@ -162,13 +171,16 @@ class Batches:
     def rows(
         self, update: int
     ) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
-        """Episode, first and one-past-last step of each row, rows with more segments first."""
-        # Deviation D7: a batch runs over the border of two epochs; the public code cuts it there.
-        positions = np.arange(update * self.batch_size, (update + 1) * self.batch_size)
-        epochs, places = np.divmod(positions, self.episodes)
-        drawn = [self._epoch(int(epoch)) for epoch in range(epochs[0], epochs[-1] + 1)]
-        order = np.stack([order for order, _ in drawn])[epochs - epochs[0], places]
-        shares = np.stack([shares for _, shares in drawn])[epochs - epochs[0], places]
+        """Return episode, first and one-past-last step of each row, rows with more segments first.
+
+        Steps are counted over the whole dataset.
+        """
+        # Deviation D7: a batch may span two epochs; the public code ends it with the epoch.
+        numbers = np.arange(update * self.batch_size, (update + 1) * self.batch_size)
+        epochs, positions = np.divmod(numbers, self.episodes)
+        draws = [self._epoch(int(epoch)) for epoch in range(epochs[0], epochs[-1] + 1)]
+        order = np.stack([order for order, _ in draws])[epochs - epochs[0], positions]
+        shares = np.stack([shares for _, shares in draws])[epochs - epochs[0], positions]
         episodes = self._episodes[order]
         first, last = self._windows(episodes, shares)
         counts = -(-(last - first) // self.segment_length)
@@ -178,9 +190,15 @@ class Batches:
     def _draw_epoch(
         self, epoch: int
     ) -> tuple[Int[np.ndarray, " episodes"], Float[np.ndarray, " episodes"]]:
-        """The order of an epoch, and where in [0, 1) each of its windows starts."""
+        """The order of an epoch, and a number in [0, 1) for the start of each window."""
         generator = np.random.default_rng([self.seed, epoch])
-        return generator.permutation(self.episodes), generator.random(self.episodes)
+        order, shares = generator.permutation(self.episodes), generator.random(self.episodes)
+        if self.draw == "by_length":
+            # One draw from each of as many equal stretches of all steps as there are episodes.
+            ends = np.cumsum(self.tensors.lengths[self._episodes])
+            marks = (np.arange(self.episodes) + generator.random(self.episodes)) / self.episodes
+            order = np.searchsorted(ends, marks * ends[-1], side="right")[order]
+        return order, shares
 
     def _windows(
         self, episodes: Int[np.ndarray, " batch"], shares: Float[np.ndarray, " batch"]
@@ -189,28 +207,29 @@ class Batches:
         if self.start == "beginning":
             horizon = ends - begins if self.horizon is None else self.horizon
             return begins, np.minimum(ends, begins + horizon)
-        # Deviation D8: episodes are drawn alike; Decision Transformer draws them by their length.
+        # Deviation D8: unless ``draw`` says otherwise, episodes are drawn alike; Decision
+        # Transformer draws them by their length.
         window = self.maximum_segments * self.segment_length
         starts = np.maximum(ends - begins - window, 0) + 1
         first = begins + (shares * starts).astype(np.int64)
         return first, np.minimum(first + window, ends)
 
-    def _selected(self, minimum_segments: int) -> Int[np.ndarray, " episodes"]:
-        # Deviation D6: all episodes train; the public code holds 20 % back for early stopping.
+    def _select(self, minimum_segments: int) -> Int[np.ndarray, " episodes"]:
+        # Deviation D6: all episodes are trained on; the public code holds out 20 % of them.
         counts = self.tensors.segments(self.segment_length)
-        held = f"{counts.min()} to {counts.max()} segments of {self.segment_length} steps"
-        remedy = f"the dataset holds {len(counts)} episodes of {held}"
+        lengths = f"{counts.min()} to {counts.max()} segments of {self.segment_length} steps"
+        remedy = f"the dataset holds {len(counts)} episodes of {lengths}"
         if self.maximum_segments > counts.max():
-            asked = f"{self.maximum_segments} x {self.segment_length} steps"
-            raise UserError(f"training asks for episodes of {asked}", "dataset", remedy)
-        chosen = counts >= minimum_segments
+            required = f"{self.maximum_segments} x {self.segment_length} steps"
+            raise UserError(f"training asks for episodes of {required}", "dataset", remedy)
+        selected = counts >= minimum_segments
         if self.start == "beginning":
-            chosen &= counts <= self.maximum_segments
-        if not chosen.any():
-            asked = f"{minimum_segments} to {self.maximum_segments}"
-            raise UserError(f"no episode has {asked} segments", "dataset", remedy)
-        return np.flatnonzero(chosen)
+            selected &= counts <= self.maximum_segments
+        if not selected.any():
+            required = f"{minimum_segments} to {self.maximum_segments}"
+            raise UserError(f"no episode has {required} segments", "dataset", remedy)
+        return np.flatnonzero(selected)
 
 
-def _rows_of(shown: Segment | None, rows: int | Bool[np.ndarray, " batch"]) -> Segment | None:
-    return None if shown is None else shown.rows(rows)
+def _rows_of(segment: Segment | None, rows: int | Bool[np.ndarray, " batch"]) -> Segment | None:
+    return None if segment is None else segment.rows(rows)

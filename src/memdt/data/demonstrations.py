@@ -1,13 +1,13 @@
-"""Demonstrations: a stretch of another episode of the same group, for policies that want one.
+"""Demonstrations: part of another episode of the same group, for policies that use one.
 
-Groups are told by the environment (``group``), such as the task that an episode plays. In training
-an episode is shown another one of its group, drawn anew for each update; in an evaluation one of
-the dataset of the environment that is played. Source: Prompt-DT (Xu et al. 2022) section 4.
+The environment names the group of an episode (``group``), such as its task. Training draws another
+episode of the same group, anew for each update. Evaluation draws one from the dataset of its
+environment. Source: Prompt-DT (Xu et al. 2022) section 4.
 
-    part first      [o0 o1 o2] o3 o4 o5 o6        so many steps from the beginning
-    part last        o0 o1 o2 o3 [o4 o5 o6]       so many steps to the end
+    part first      [o0 o1 o2] o3 o4 o5 o6        the first steps
+    part last        o0 o1 o2 o3 [o4 o5 o6]       the last steps
 
-An episode that is shorter is shown whole, padded and masked like the end of any segment.
+A demonstration that is shorter is padded and masked, like the end of any segment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Part = Literal["first", "last"]
 
 
 class Demonstrations:
-    """The episodes of a dataset by their groups, of each a stretch of ``steps`` steps."""
+    """Demonstrations of ``steps`` steps, from the episodes of a dataset sorted by group."""
 
     def __init__(
         self, tensors: EpisodeTensors, groups: Sequence[str], steps: int, part: Part
@@ -36,49 +36,55 @@ class Demonstrations:
         self.names = [str(name) for name in names]
         self.members = [np.flatnonzero(numbers == number) for number in range(len(self.names))]
         self.numbers = numbers
-        self.places = np.zeros(len(numbers), dtype=np.int64)  # of each episode among its group
+        self.positions = np.zeros(len(numbers), dtype=np.int64)  # of each episode in its group
         for members in self.members:
-            self.places[members] = np.arange(len(members))
+            self.positions[members] = np.arange(len(members))
 
     @classmethod
     def of(
-        cls, tensors: EpisodeTensors, wanted: DemonstrationSettings | None
+        cls, tensors: EpisodeTensors, settings: DemonstrationSettings | None
     ) -> Demonstrations | None:
-        """What a model can be shown of these episodes; None where it wants nothing."""
-        if wanted is None:
+        """Return the demonstrations that a model needs; None if it needs none."""
+        if settings is None:
             return None
-        steps, part = wanted.demonstration_steps, wanted.demonstration_part
+        steps, part = settings.demonstration_steps, settings.demonstration_part
         return cls(tensors, tensors.groups.tolist(), steps, part)
 
     def of_others(self, episodes: Int[np.ndarray, " batch"], draw: Sequence[int]) -> Segment:
-        """For each of these episodes a stretch of another one of its group.
+        """Return part of another episode of the same group, for each of these episodes.
 
-        ``draw`` names the random numbers. UserError where an episode is alone in its group.
+        ``draw`` seeds the random numbers. Raises UserError if a group has only one episode.
         """
         numbers = self.numbers[episodes]
         sizes = np.array([len(members) for members in self.members])[numbers]
         if (sizes < 2).any():
             name = self.names[numbers[sizes < 2][0]]
-            what = f"only one episode of {name!r}: there is no other one to show"
+            what = f"only one episode of {name!r}, so no other one can be its demonstration"
             raise UserError(what, "dataset", "collect more, or raise training.data_fraction")
-        ahead = 1 + (np.random.default_rng(draw).random(len(episodes)) * (sizes - 1)).astype(int)
-        places = (self.places[episodes] + ahead) % sizes
-        pairs = zip(numbers, places, strict=True)
-        return self._shown(np.array([self.members[number][place] for number, place in pairs]))
-
-    def of_groups(self, groups: Sequence[str], draws: Sequence[Sequence[int]]) -> Segment:
-        """For each group one of its episodes; ``draws`` name the random numbers, row by row."""
-        known = dict(zip(self.names, self.members, strict=True))
-        for name in groups:
-            if name not in known:
-                remedy = f"it holds {', '.join(known)}"
-                raise UserError(f"no demonstration of {name!r}", "dataset", remedy)
-        rows = zip(groups, draws, strict=True)
-        return self._shown(
-            np.array([np.random.default_rng(draw).choice(known[name]) for name, draw in rows])
+        # A random shift of 1 to size - 1 within the group never returns to the episode itself.
+        shifts = 1 + (np.random.default_rng(draw).random(len(episodes)) * (sizes - 1)).astype(int)
+        positions = (self.positions[episodes] + shifts) % sizes
+        pairs = zip(numbers, positions, strict=True)
+        return self._segment(
+            np.array([self.members[number][position] for number, position in pairs])
         )
 
-    def _shown(self, episodes: Int[np.ndarray, " batch"]) -> Segment:
+    def of_groups(self, groups: Sequence[str], draws: Sequence[Sequence[int]]) -> Segment:
+        """Return part of a random episode of each group; ``draws`` seed the rows one by one.
+
+        Raises UserError if the dataset has no episode of a group.
+        """
+        members = dict(zip(self.names, self.members, strict=True))
+        for name in groups:
+            if name not in members:
+                remedy = f"it holds {', '.join(members)}"
+                raise UserError(f"no demonstration of {name!r}", "dataset", remedy)
+        rows = zip(groups, draws, strict=True)
+        return self._segment(
+            np.array([np.random.default_rng(draw).choice(members[name]) for name, draw in rows])
+        )
+
+    def _segment(self, episodes: Int[np.ndarray, " batch"]) -> Segment:
         begins, ends = self.tensors.offsets[episodes], self.tensors.offsets[episodes + 1]
         first = np.maximum(begins, ends - self.steps) if self.part == "last" else begins
         return self.tensors.window(first, ends, self.steps)

@@ -1,9 +1,10 @@
 """The HDF5 file of a dataset: the arrays of an :class:`EpisodeStore`, and attributes.
 
-The same episodes and metadata give the same bytes, however the episodes were dealt out to parts.
+The same episodes and metadata give the same bytes, however the episodes are divided into parts.
 
-Attributes are text, JSON where it is not a single word: ``settings``, ``settings_digest`` and
-``source_digest`` (of what made the episodes), ``spaces``, ``statistics`` and ``group_names``.
+Attributes are text, written as JSON unless they are a single word: ``settings``,
+``settings_digest`` and ``source_digest`` (of the step that made the episodes), ``spaces``,
+``statistics`` and ``group_names``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ import h5py
 import numpy as np
 from jaxtyping import Shaped
 
+from memdt.data.episode_checks import (
+    CONTENT_DIGEST,
+    NotAllowed,
+    check_numbers,
+    check_spaces,
+    content_digest,
+    is_as_written,
+)
 from memdt.data.episodes import EpisodeStore, concatenate
 from memdt.errors import UserError
 from memdt.files import atomic_path
@@ -27,25 +36,31 @@ from memdt.files import atomic_path
 FORMAT = "memdt episodes"
 FORMAT_VERSION = 3
 CHUNK_BYTES = 2**20  # an HDF5 chunk, before compression
-WIDE = ("observations", "actions", "labels", "final_observations")  # of more than one dimension
+WIDE = ("observations", "actions", "labels", "final_observations")  # may have several dimensions
 
 
 def write_episodes(
     parts: Iterable[EpisodeStore], path: Path | str, metadata: dict[str, Any]
 ) -> None:
-    """Write a dataset, whole or not at all; its episodes come in any number of parts.
+    """Write a dataset atomically, from any number of parts.
 
-    Each part's observations are written as it comes, so that frames never lie in memory together.
-    The same episodes are the same bytes, however they are dealt out to parts.
+    The observations of each part are written as soon as it arrives, so that all frames are never in
+    memory at once. The same episodes give the same bytes, however they are divided into parts.
 
     ``metadata`` becomes attributes: ``settings_digest`` and ``source_digest`` (of what made the
-    episodes) and ``settings``; what is not a string is written as JSON.
+    episodes), ``settings`` and ``spaces``; what is not a string is written as JSON.
+
+    Raises:
+        UserError: a part holds what is no finite number, or what its spaces do not allow.
     """
+    parts = _checked(parts, path, metadata.get("spaces"))
     with (
         atomic_path(path) as temporary,
-        h5py.File(temporary, "w", libver=("v110", "v110"), track_order=False) as file,
+        h5py.File(
+            temporary, "w", libver=("v110", "v110"), track_order=False, locking=False
+        ) as file,
     ):
-        # A simulator that is started meanwhile must not hold the file, nor HDF5's lock on it.
+        # A simulator that starts meanwhile must not inherit the file, and with it HDF5's lock.
         os.set_inheritable(file.id.get_vfd_handle(), False)
         store = concatenate(_write_observations(file, parts))
         names, codes = np.unique(store.groups, return_inverse=True)
@@ -54,17 +69,38 @@ def write_episodes(
             array = getattr(store, name)
             if array is not None:
                 _create(file, name, array, len(array))[...] = array
-        made = {**metadata, "group_names": names.tolist(), "statistics": _statistics(file, store)}
-        for key in ("format", "format_version"):  # of a file that metadata was read from
-            made.pop(key, None)
+        attributes = {
+            **metadata, "group_names": names.tolist(), "statistics": _statistics(file, store)
+        }  # fmt: skip
+        # Metadata may have been read from a file of another version.
+        for key in ("format", "format_version", CONTENT_DIGEST):
+            attributes.pop(key, None)
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
-        for key, value in sorted(made.items()):
+        for key, value in sorted(attributes.items()):
             text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
             file.attrs[key] = text
+        file.flush()
+        file.attrs[CONTENT_DIGEST] = content_digest(file)
 
 
-def read_episodes(path: Path | str, settings_digest: str | None, remedy: str) -> EpisodeStore:
+def _checked(
+    parts: Iterable[EpisodeStore], path: Path | str, spaces: str | None
+) -> Iterator[EpisodeStore]:
+    """Check each part before it is written."""
+    for part in parts:
+        try:
+            check_numbers(vars(part))
+            check_spaces(vars(part), spaces)
+        except NotAllowed as error:
+            remedy = "mend the source of the dataset, or its raw files"
+            raise UserError(str(error), str(path), remedy) from None
+        yield part
+
+
+def read_episodes(
+    path: Path | str, settings_digest: str | None, remedy: str, looked_at: bool = False
+) -> EpisodeStore:
     """Read a dataset, refusing any file that is not exactly what is wanted.
 
     Args:
@@ -72,28 +108,45 @@ def read_episodes(path: Path | str, settings_digest: str | None, remedy: str) ->
         settings_digest: of the settings that the dataset must have been made with; None skips
             this check.
         remedy: what a person should do about a file that is refused.
+        looked_at: the content was held against its digest before, by this process.
 
     Raises:
         UserError: the file is missing, damaged, foreign, or was made with other settings.
     """
     with _refusals(path, remedy), _open(path) as file:
-        return _read_store(file, settings_digest, lambda dataset: dataset[()])
+        return _read_store(file, settings_digest, lambda dataset: dataset[()], looked_at)
 
 
 def read_all_but_observations(
     path: Path | str, settings_digest: str | None, remedy: str
 ) -> tuple[EpisodeStore, int]:
-    """The same with observations of no width, and how many bytes the observations take."""
+    """Read a dataset with observations of width 0, and the size of its observations in bytes.
+
+    Raises UserError like :func:`read_episodes`.
+    """
     with _refusals(path, remedy), _open(path) as file:
         store = _read_store(file, settings_digest, lambda dataset: np.empty((len(dataset), 0)))
         return store, int(file["observations"].nbytes)
 
 
 def read_metadata(path: Path | str, remedy: str) -> dict[str, str]:
-    """The attributes of a dataset as text; JSON stays JSON. Refuses like :func:`read_episodes`."""
+    """Read the attributes of a dataset as text, without parsing JSON.
+
+    Raises UserError if the file is missing, damaged or foreign.
+    """
     with _refusals(path, remedy), _open(path) as file:
         _check_format(file)
         return {key: str(value) for key, value in file.attrs.items()}
+
+
+def read_statistics(path: Path | str, remedy: str) -> dict[str, Any]:
+    """The statistics of all episodes that the file holds.
+
+    Mean, deviation, least and most of ``returns`` and ``lengths``, mean and deviation of each
+    dimension of ``observations`` that are vectors. Refuses like :func:`read_episodes`.
+    """
+    statistics: dict[str, Any] = json.loads(read_metadata(path, remedy)["statistics"])
+    return statistics
 
 
 _NAMES = tuple(field.name for field in fields(EpisodeStore))  # observations first
@@ -102,12 +155,12 @@ _KINDS = "buif"  # bool, unsigned, signed, float: h5py would turn other kinds in
 
 
 class _Refused(Exception):
-    """Why a file is not accepted, in words for a person."""
+    """The file is not accepted; the message says why."""
 
 
 @contextlib.contextmanager
 def _refusals(path: Path | str, remedy: str) -> Iterator[None]:
-    """Turn whatever is wrong with a file into one line."""
+    """Turn every error of reading a file into a UserError of one line."""
     try:
         yield
     except _Refused as refusal:
@@ -117,15 +170,25 @@ def _refusals(path: Path | str, remedy: str) -> Iterator[None]:
 
 
 def _read_store(
-    file: h5py.File, settings_digest: str | None, observations: Callable[[h5py.Dataset], np.ndarray]
+    file: h5py.File,
+    settings_digest: str | None,
+    observations: Callable[[h5py.Dataset], np.ndarray],
+    looked_at: bool = False,
 ) -> EpisodeStore:
     _check_format(file)
     _check_digest(file, settings_digest)
     names = [name for name in _NAMES if name in file or name not in _OPTIONAL]
     read = {"observations": observations}
-    arrays = {name: read.get(name, _whole)(_numbers(file, name)) for name in names}
+    stored = {name: _numbers(file, name) for name in names}
+    arrays = {name: read.get(name, _whole)(dataset) for name, dataset in stored.items()}
     _check_arrays(arrays)
-    return EpisodeStore(**{**arrays, "groups": _named(file, arrays["groups"])})
+    codes, group_names = arrays["groups"], names_of(file)
+    if codes.dtype.kind != "i" or not set(np.unique(codes)) <= set(range(len(group_names))):
+        raise _Refused("damaged dataset (a group without a name)")
+    arrays["groups"] = group_names[codes]
+    if not looked_at:
+        _check_content(file, stored)
+    return EpisodeStore(**arrays)
 
 
 def _whole(dataset: h5py.Dataset) -> Shaped[np.ndarray, "rows ..."]:
@@ -138,28 +201,29 @@ def _open(path: Path | str) -> h5py.File:
         raise _Refused("there is no dataset")
     if not h5py.is_hdf5(path):
         raise _Refused("not an HDF5 file")
-    return h5py.File(path, "r")
+    # Files are renamed into place when they are whole, and some file systems have no locks.
+    return h5py.File(path, "r", locking=False)
 
 
 def _write_observations(file: h5py.File, parts: Iterable[EpisodeStore]) -> Iterator[EpisodeStore]:
-    """Write the observations of each part, and give it back with none (of no width).
+    """Write the observations of each part, and return the part with observations of width 0.
 
-    Only whole chunks are written before the end, one at a time: so neither chunks nor their order
-    in the file depend on where one part ends and the next begins.
+    Until the last part, only whole chunks are written, one at a time. The chunks and their order in
+    the file therefore do not depend on where one part ends and the next begins.
     """
     dataset: h5py.Dataset | None = None
     for part in parts:
         if dataset is None:
-            waiting = part.observations[:0]
-            dataset = _create(file, "observations", waiting, length=None)
-        waiting = np.concatenate([waiting, part.observations])
-        whole = len(waiting) - len(waiting) % dataset.chunks[0]
-        _append(dataset, waiting[:whole])
-        waiting = waiting[whole:].copy()  # not a view, which would keep all of it
+            rest = part.observations[:0]
+            dataset = _create(file, "observations", rest, length=None)
+        rest = np.concatenate([rest, part.observations])
+        whole = len(rest) - len(rest) % dataset.chunks[0]
+        _append(dataset, rest[:whole])
+        rest = rest[whole:].copy()  # a view would keep the whole array in memory
         yield replace(part, observations=np.empty((len(part.rewards), 0), np.uint8))
     if dataset is None:
         raise ValueError("a dataset without episodes")
-    _append(dataset, waiting)
+    _append(dataset, rest)
 
 
 def _append(dataset: h5py.Dataset, array: Shaped[np.ndarray, "rows ..."]) -> None:
@@ -172,8 +236,8 @@ def _append(dataset: h5py.Dataset, array: Shaped[np.ndarray, "rows ..."]) -> Non
 
 
 def _statistics(file: h5py.File, store: EpisodeStore) -> dict[str, Any]:
-    """Mean and standard deviation of returns and lengths, and of observations that are vectors."""
-    found: dict[str, Any] = {
+    """Mean, deviation and range of returns and lengths; mean and deviation of vectors observed."""
+    statistics: dict[str, Any] = {
         name: {
             "mean": float(values.mean()),
             "deviation": float(values.std()),
@@ -185,8 +249,8 @@ def _statistics(file: h5py.File, store: EpisodeStore) -> dict[str, Any]:
     observations = file["observations"]
     if observations.ndim == 2 and observations.dtype.kind == "f":
         mean, deviation = _moments(observations)
-        found["observations"] = {"mean": mean.tolist(), "deviation": deviation.tolist()}
-    return found
+        statistics["observations"] = {"mean": mean.tolist(), "deviation": deviation.tolist()}
+    return statistics
 
 
 def _moments(
@@ -204,30 +268,20 @@ def _moments(
 
 
 def names_of(file: h5py.File) -> Shaped[np.ndarray, " groups"]:
-    """The names of the groups, by the codes that the file keeps."""
+    """Return the names of the groups; the file stores indices into them."""
     return np.array(json.loads(file.attrs["group_names"]))
-
-
-def _named(
-    file: h5py.File, codes: Shaped[np.ndarray, " episodes"]
-) -> Shaped[np.ndarray, " episodes"]:
-    names = names_of(file)
-    if codes.dtype.kind != "i" or not set(np.unique(codes)) <= set(range(len(names))):
-        raise _Refused("damaged dataset (a group without a name)")
-    named: np.ndarray = names[codes]
-    return named
 
 
 def _create(
     file: h5py.File, name: str, like: Shaped[np.ndarray, "rows ..."], length: int | None
 ) -> h5py.Dataset:
-    """An array that is still to be written: of ``length`` rows, or empty and growing (None)."""
+    """Create an array of ``length`` rows to be written later; None: empty, to be extended."""
     if like.dtype.kind not in _KINDS:
         raise TypeError(f"{name}: a dataset holds numbers, not {like.dtype}")
     shape = like.shape[1:]
     row = max(1, like.dtype.itemsize * int(np.prod(shape)))
     rows = max(1, min(CHUNK_BYTES // row, length or CHUNK_BYTES))
-    # Fixed filters and no time stamps: the same episodes are the same bytes. gzip has a checksum.
+    # Fixed filters and no time stamps, so that the same episodes give the same bytes.
     return file.create_dataset(
         name, shape=(length or 0, *shape), dtype=like.dtype, chunks=(rows, *shape),
         maxshape=(length, *shape), compression="gzip", compression_opts=4, shuffle=True,
@@ -251,14 +305,27 @@ def _check_format(file: h5py.File) -> None:
         raise _Refused(f"dataset format {version}, this version reads {FORMAT_VERSION}")
 
 
-def _check_digest(file: h5py.File, wanted: str | None) -> None:
-    found = file.attrs.get("settings_digest", "none")
-    if wanted is not None and found != wanted:
-        raise _Refused(f"made with settings {found}, this run asks for {wanted}")
+def _check_digest(file: h5py.File, expected: str | None) -> None:
+    actual = file.attrs.get("settings_digest", "none")
+    if expected is not None and actual != expected:
+        raise _Refused(f"made with settings {actual}, this run asks for {expected}")
+
+
+def _check_content(file: h5py.File, stored: dict[str, h5py.Dataset]) -> None:
+    """That the content is what was written; one without a digest is looked at number by number."""
+    as_written = is_as_written(file)
+    if as_written is False:
+        raise _Refused("damaged dataset (its content is not what was written)")
+    try:
+        if as_written is None:
+            check_numbers(stored)
+        check_spaces(stored, file.attrs.get("spaces"))
+    except NotAllowed as error:
+        raise _Refused(str(error)) from None
 
 
 def _check_arrays(store: dict[str, Shaped[np.ndarray, "rows ..."]]) -> None:
-    """That lengths agree and offsets grow from 0 to the number of steps."""
+    """Check that lengths agree and that offsets grow from 0 to the number of steps."""
     offsets, steps, episodes = store["offsets"], len(store["rewards"]), len(store["seeds"])
     agree = all(len(store[name]) == steps for name in ("observations", "actions"))
     labels = store.get("labels", store["actions"])

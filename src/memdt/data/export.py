@@ -1,9 +1,9 @@
 """Write a dataset as a Minari data set, which ``minari.load_dataset`` opens.
 
-The same dataset gives the same bytes. Frames are stored as they are, not as JPEG. What Minari has
-no place for becomes attributes of an episode (``group``; ``later_steps``, ``later_return``,
-``terminated`` and ``truncated`` where only its first steps were kept), and what is learnt instead
-of the actions becomes ``infos/label``; the source ``minari`` reads all of it.
+The same dataset gives the same bytes. Frames are stored unchanged, not as JPEG. Minari has no
+fields for some of our data. These become attributes of an episode (``group``; also ``later_steps``,
+``later_return``, ``terminated`` and ``truncated`` if only the first steps were kept). Labels to
+learn instead of the actions become ``infos/label``. The source ``minari`` reads all of these.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from memdt.progress import Progress
 
 LABEL = "label"  # under infos
 NAMESPACE = "namespace_metadata.json"
-SMALL = 2**16  # bytes; compression of an array below it costs more than it saves
+SMALL = 2**16  # bytes; compressing a smaller array costs more than it saves
 _IDENTIFIER = re.compile(r"(?:[-\w]{2,}/)*[-\w]+-v\d+")
 
 
@@ -44,12 +44,12 @@ def export(
     identifier: str,
     about: Mapping[str, Any],
 ) -> Path:
-    """Write a dataset to a folder of Minari data sets, whole or not at all.
+    """Write a dataset atomically to a folder of Minari data sets.
 
     Args:
         dataset: the HDF5 file.
         settings_digest: of the settings that it must have been made with; None skips this check.
-        task: what its episodes are of.
+        task: the environment of its episodes.
         root: the folder of data sets, ``MINARI_DATASETS_PATH`` of the package minari.
         identifier: of the new set, such as ``tmaze/oracle-v0``.
         about: further keys of ``metadata.json``: author, description, ...
@@ -58,10 +58,10 @@ def export(
         The folder of the new set.
 
     Raises:
-        UserError: the dataset is missing or damaged, or the set cannot be called that.
+        UserError: the dataset is missing or damaged, or the identifier is invalid or taken.
     """
     if not _IDENTIFIER.fullmatch(identifier):
-        what = f"{identifier!r} is no id of a Minari data set"
+        what = f"{identifier!r} is not a valid id of a Minari data set"
         raise UserError(what, "--id", "such as tmaze/oracle-v0")
     folder = folder_of(root, identifier)
     if folder.parent.exists():
@@ -80,22 +80,19 @@ def export(
         os.replace(temporary, folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    for namespace in [folder_of(root, one).parent for one in _namespaces(identifier)]:
-        if not (namespace / NAMESPACE).exists():
-            (namespace / NAMESPACE).write_text("{}", encoding="utf-8")
+    # Minari expects a file in every namespace: the set a/b/c-v0 lies in a and in a/b.
+    names = identifier.split("/")[:-1]
+    for end in range(len(names)):
+        namespace = folder_of(root, "/".join(names[: end + 1])).parent / NAMESPACE
+        if not namespace.exists():
+            namespace.write_text("{}", encoding="utf-8")
     return folder.parent
-
-
-def _namespaces(identifier: str) -> list[str]:
-    """``a/b/c-v0`` lies in ``a`` and ``a/b``."""
-    parts = identifier.split("/")[:-1]
-    return ["/".join(parts[: end + 1]) for end in range(len(parts))]
 
 
 def _metadata(task: Task, store: EpisodeStore, identifier: str) -> dict[str, Any]:
     environment = task.module.make(task.settings)
     environment.close()
-    made: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "total_episodes": len(store),
         "total_steps": len(store.rewards),
         "data_format": "hdf5",
@@ -106,23 +103,23 @@ def _metadata(task: Task, store: EpisodeStore, identifier: str) -> dict[str, Any
         "minari_version": WRITTEN_VERSION,
     }
     if environment.spec is not None:
-        made["env_spec"] = environment.spec.to_json()
-    return made
+        metadata["env_spec"] = environment.spec.to_json()
+    return metadata
 
 
 def _write_episodes(dataset: Path, store: EpisodeStore, path: Path) -> None:
-    """One episode after the other: all frames may not fit in memory."""
+    """Write one episode after the other, because all frames may not fit in memory."""
     progress = Progress(f"export {dataset.stem}", len(store), unit="episodes")
     with (
-        h5py.File(dataset, "r") as read,
-        h5py.File(path, "w", libver=("v110", "v110"), track_order=False) as file,
+        h5py.File(dataset, "r", locking=False) as source,
+        h5py.File(path, "w", libver=("v110", "v110"), track_order=False, locking=False) as file,
     ):
-        whole = replace(store, observations=read["observations"])
-        for number, episode in enumerate(whole):
+        on_disk = replace(store, observations=source["observations"])
+        for number, episode in enumerate(on_disk):
             group = file.create_group(f"episode_{number}")
             _write_attributes(group, number, episode, store)
             _write_arrays(group, episode, bool(store.later_steps[number]))
-            infos = group.create_group("infos")  # Minari shows no episode without it
+            infos = group.create_group("infos")  # Minari cannot read an episode without it
             if store.labels is not None:
                 steps = slice(store.offsets[number], store.offsets[number + 1])
                 _write(infos, LABEL, store.labels[steps])
@@ -144,18 +141,19 @@ def _write_attributes(
         group.attrs["truncated"] = episode.truncated
 
 
-def _write_arrays(group: h5py.Group, episode: Episode, goes_on: bool) -> None:
-    """``goes_on``: the last step that is kept is not that of the episode."""
+def _write_arrays(group: h5py.Group, episode: Episode, continues: bool) -> None:
+    """``continues``: the episode has steps after the last kept one."""
     last = np.arange(len(episode)) == len(episode) - 1
-    seen = np.concatenate([episode.observations, episode.final_observation[None]])
-    _write(group, "observations", seen)
+    observations = np.concatenate([episode.observations, episode.final_observation[None]])
+    _write(group, "observations", observations)
     _write(group, "actions", episode.actions)
     _write(group, "rewards", episode.rewards)
-    _write(group, "terminations", last & (episode.terminated and not goes_on))
-    _write(group, "truncations", last & (episode.truncated or goes_on))
+    # To readers other than memdt, an episode with later steps must look cut off, not terminated.
+    _write(group, "terminations", last & (episode.terminated and not continues))
+    _write(group, "truncations", last & (episode.truncated or continues))
 
 
 def _write(group: h5py.Group, name: str, array: Shaped[np.ndarray, "rows ..."]) -> None:
-    packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
-    options = packed if array.nbytes >= SMALL else {}
+    compression = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+    options = compression if array.nbytes >= SMALL else {}
     group.create_dataset(name, data=array, track_times=False, **options)

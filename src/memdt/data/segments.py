@@ -1,4 +1,4 @@
-"""Cut episodes into equal segments: ``Episode -> [Segment]``, a view that is never stored.
+"""Cut episodes into segments of equal length. Segments are computed on demand, never stored.
 
 An episode of 7 steps in segments of 3 (o observation, a action, g return-to-go, . padding):
 
@@ -27,59 +27,60 @@ from memdt.data.episodes import EpisodeStore
 
 @dataclass(frozen=True)
 class Segment:
-    """The unit that models see: steps of several episodes side by side.
+    """The input of models: steps of several episodes side by side.
 
-    Padding never precedes a real step, so a mask row is a run of True, then of False.
+    Padding never precedes a real step, so each row of the mask is a run of True, then of False.
     """
 
     observations: Shaped[Tensor, "batch time ..."]  # float32, or uint8 for frames
     actions: Shaped[Tensor, "batch time ..."]  # int64 choices, or float32 vectors
     returns_to_go: Float[Tensor, "batch time"]
     mask: Bool[Tensor, "batch time"]  # True: a real step
-    # What is learnt where it is not the action itself (Deviation D50); models never look at it.
+    # Actions to learn, if they differ from the actions taken (Deviation D50). Models ignore them.
     labels: Shaped[Tensor, "batch time ..."] | None = None
-    # A stretch of another episode of the same group; where training shows one. Models meet it in
+    # Part of another episode of the same group, for models that use one. They read it in
     # `SequencePolicy.prompted`, never in `forward`.
     demonstration: Segment | None = None
 
     def __len__(self) -> int:
-        """Episodes side by side."""
+        """Number of episodes."""
         return self.mask.shape[0]
 
     @property
     def steps(self) -> int:
-        """Steps from border to border, padding included."""
+        """Number of steps, including padding."""
         return self.mask.shape[1]
 
     def to(self, device: torch.device | str) -> Segment:
-        """The same segment on ``device``."""
-        return self._map(lambda part: part.to(device))
+        """Return the segment on ``device``."""
+        return self._map(lambda tensor: tensor.to(device))
 
     def rows(self, rows: int | Bool[np.ndarray, " batch"]) -> Segment:
-        """The first ``rows`` episodes, or those marked true."""
+        """Select the first ``rows`` episodes, or those marked true."""
         if isinstance(rows, int):
-            return self._map(lambda part: part[:rows])
-        return self._map(lambda part: part[torch.as_tensor(rows, device=part.device)])
+            return self._map(lambda tensor: tensor[:rows])
+        return self._map(lambda tensor: tensor[torch.as_tensor(rows, device=tensor.device)])
 
     @property
     def learnt(self) -> Shaped[Tensor, "batch time ..."]:
-        """What a policy is trained to do at each step."""
+        """The actions that a policy is trained on."""
         return self.actions if self.labels is None else self.labels
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Segment:
         names = ("observations", "actions", "returns_to_go", "mask")
-        parts = {name: function(getattr(self, name)) for name in names}
+        tensors = {name: function(getattr(self, name)) for name in names}
         labels = None if self.labels is None else function(self.labels)
-        shown = None if self.demonstration is None else self.demonstration._map(function)
-        return replace(self, **parts, labels=labels, demonstration=shown)
+        demonstration = None if self.demonstration is None else self.demonstration._map(function)
+        return replace(self, **tensors, labels=labels, demonstration=demonstration)
 
 
 def returns_to_go(
     rewards: Float[np.ndarray, " steps"], later: float = 0.0
 ) -> Float[np.ndarray, " steps"]:
-    """What is still to be earned at each step of one episode, this step's reward included.
+    """Return the undiscounted return-to-go at each step of one episode, including its own reward.
 
-    Undiscounted; summed in float64; ``later``: earned after these steps. Source: RATE section 3.
+    Sums are computed in float64. ``later``: return of the steps after these. Source: RATE
+    section 3.
 
     >>> returns_to_go(np.array([1.0, 0.0, 2.0], dtype=np.float32))
     array([3., 2., 2.], dtype=float32)
@@ -90,26 +91,26 @@ def returns_to_go(
 
 @runtime_checkable
 class Observations(Protocol):
-    """What is seen at each step of a dataset, wherever it lies: see `data/access.py`."""
+    """The observations of a dataset, in memory or on disk; see `data/access.py`."""
 
     def __getitem__(self, index: Int[Tensor, "*batch time"]) -> Shaped[Tensor, "*batch time ..."]:
-        """The observations of these steps, on the device of ``index``."""
+        """Return the observations of these steps, on the device of ``index``."""
 
 
 @dataclass(frozen=True)
 class EpisodeTensors:
-    """All episodes of a dataset as flat tensors, one step after the other, held once."""
+    """All episodes of a dataset as flat tensors, one step after the other."""
 
     observations: Observations
     actions: Shaped[Tensor, "steps ..."]
     returns_to_go: Float[Tensor, " steps"]
     offsets: Int[np.ndarray, " borders"]  # episode i holds the steps offsets[i] .. offsets[i+1]-1
-    groups: Shaped[np.ndarray, " episodes"]  # a word each
+    groups: Shaped[np.ndarray, " episodes"]  # one name each
     rewards: Float[Tensor, " steps"]
     final_observations: Shaped[Tensor, "episodes ..."]  # after the last step; one frame
-    terminated: Bool[Tensor, " episodes"]  # nothing comes after the last step that is held
+    terminated: Bool[Tensor, " episodes"]  # the last step reached a terminal state
     labels: Shaped[Tensor, "steps ..."] | None = None  # None: the actions
-    frame_stack: int = 1  # single frames are held, and joined when they are read
+    frame_stack: int = 1  # frames are stored singly and stacked when they are read
 
     @classmethod
     def from_store(
@@ -121,11 +122,11 @@ class EpisodeTensors:
     ) -> EpisodeTensors:
         """Copy a dataset to ``device``: frames stay uint8, choices become int64, others float32.
 
-        ``observations``: those to use in place of the store's, such as those that stay on disk.
+        ``observations``: used in place of the store's, for example if they stay on disk.
         """
-        # Deviation D35: what is earned after the kept steps counts.
-        parts = np.split(store.rewards, store.offsets[1:-1])
-        pairs = zip(parts, store.later_returns.tolist(), strict=True)
+        # Deviation D35: returns-to-go include the rewards after the kept steps.
+        episodes = np.split(store.rewards, store.offsets[1:-1])
+        pairs = zip(episodes, store.later_returns.tolist(), strict=True)
         remaining = [returns_to_go(rewards, later) for rewards, later in pairs]
         return cls(
             observations=(
@@ -146,7 +147,7 @@ class EpisodeTensors:
 
     @property
     def on_disk(self) -> bool:
-        """Whether a batch reads observations from a file."""
+        """Whether batches read observations from a file."""
         return not isinstance(self.observations, Tensor)
 
     @property
@@ -155,7 +156,7 @@ class EpisodeTensors:
         return np.diff(self.offsets)
 
     def segments(self, segment_length: int) -> Int[np.ndarray, " episodes"]:
-        """Segments of each episode, the short last one counted."""
+        """Return the number of segments of each episode, including a short last one."""
         return -(-self.lengths // segment_length)
 
     def window(
@@ -164,7 +165,7 @@ class EpisodeTensors:
         last: Int[np.ndarray, " batch"],
         steps: int,
     ) -> Segment:
-        """The steps ``first .. first + steps - 1`` of every row, padded from ``last`` on.
+        """Return the steps ``first .. first + steps - 1`` of every row, padded from ``last`` on.
 
         Args:
             first: number of each row's first step, counted over the whole dataset.
@@ -185,30 +186,30 @@ class EpisodeTensors:
         )
 
     def observed(self, index: Int[Tensor, "batch time"]) -> Shaped[Tensor, "batch time ..."]:
-        """What was seen at these steps: one frame, or the last few ones along the channels.
+        """Return the observations of these steps, with frames stacked along the channels.
 
-        Before an episode's first frame there is nothing to see, so this frame is repeated.
+        At the beginning of an episode, its first frame is repeated.
         """
         if self.frame_stack == 1:
             return self.observations[index]
         borders = torch.as_tensor(self.offsets, device=index.device)
         starts = borders[torch.searchsorted(borders, index, right=True) - 1]
         back = torch.arange(self.frame_stack - 1, -1, -1, device=index.device)
-        wanted = torch.maximum(index[..., None] - back, starts[..., None])
-        frames = self.observations[wanted.flatten(1)].unflatten(1, wanted.shape[1:])
+        steps = torch.maximum(index[..., None] - back, starts[..., None])
+        frames = self.observations[steps.flatten(1)].unflatten(1, steps.shape[1:])
         return torch.cat(frames.unbind(2), dim=-1)
 
 
 def _padded(
     actions: Shaped[Tensor, "batch time ..."], mask: Bool[Tensor, "batch time"]
 ) -> Shaped[Tensor, "batch time ..."]:
-    """Actions with padding made 0."""
-    # Deviation D5: padding is action 0, and masked; in the public code -10 enters the model.
+    """Actions, with 0 at padded steps."""
+    # Deviation D5: padding is action 0 and masked; the public code feeds -10 to the model.
     return actions.masked_fill(~mask.view(mask.shape + (1,) * (actions.dim() - 2)), 0)
 
 
 def split(tensors: EpisodeTensors, episode: int, segment_length: int) -> list[Segment]:
-    """One episode as segments of one row each: the short last one is padded and masked."""
+    """Cut one episode into segments of one row each; a short last one is padded and masked."""
     first, last = tensors.offsets[episode], tensors.offsets[episode + 1]
     return [
         tensors.window(np.array([start]), np.array([last]), segment_length)

@@ -1,16 +1,17 @@
-"""Transitions: what was seen, done and earned, and what was seen then. For learners of values.
+"""Transitions (observation, action, reward, next observation), for learners of values.
 
-An episode of three steps that ended by itself, in a window of five steps (f: its last observation):
+An episode of three steps that reached a terminal state, in a window of five steps (f: its final
+observation):
 
     observations        o0 o1 o2 o2 o2      padding repeats the last step
     actions             a0 a1 a2 .  .
     rewards             r0 r1 r2 .  .
     next_observations   o1 o2 f  f  f
-    terminal            F  F  T  T  T       True: nothing can be earned any more
+    terminal            F  F  T  T  T       True: no later rewards are possible
     mask                T  T  T  F  F
 
-An episode that was cut by a time limit, or of which only the first steps are kept, is terminal
-nowhere: what follows its last observation counts, and a learner estimates it.
+An episode that was cut off by a time limit, or whose first steps alone were kept, has no terminal
+step. A learner must estimate the value of its final observation.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from memdt.data.segments import EpisodeTensors
 
 @dataclass(frozen=True)
 class Transitions:
-    """Steps of several episodes side by side, each with what came of it."""
+    """Steps of several episodes side by side, each with its reward and next observation."""
 
     observations: Shaped[Tensor, "batch time ..."]
     actions: Shaped[Tensor, "batch time ..."]
@@ -43,7 +44,7 @@ def transitions(
     last: Int[np.ndarray, " batch"],
     steps: int,
 ) -> Transitions:
-    """The steps ``first .. first + steps - 1`` of every row, padded from ``last`` on.
+    """Return the steps ``first .. first + steps - 1`` of every row, padded from ``last`` on.
 
     Args:
         tensors: the dataset.
@@ -62,21 +63,21 @@ def transitions(
         observations=window.observations,
         actions=window.actions,
         rewards=tensors.rewards[index].masked_fill(~window.mask, 0.0),
-        next_observations=_following(tensors, index, episode, ends),
+        next_observations=_next_observations(tensors, index, episode, ends),
         terminal=ends & tensors.terminated[episode],
         mask=window.mask,
     )
 
 
-def _following(
+def _next_observations(
     tensors: EpisodeTensors,
     index: Int[Tensor, "batch time"],
     episode: Int[Tensor, "batch time"],
     ends: Bool[Tensor, "batch time"],
 ) -> Shaped[Tensor, "batch time ..."]:
-    """What was seen after each step; at the end of an episode its last observation."""
+    """The observation after each step; at the end of an episode its final observation."""
     final = tensors.final_observations[episode]
     if tensors.frame_stack > 1:  # the newest frame replaces the oldest one
         final = torch.cat([tensors.observed(index)[..., final.shape[-1] :], final], dim=-1)
-    seen = tensors.observed(torch.where(ends, index, index + 1))
-    return torch.where(ends.view(*ends.shape, *(1,) * (seen.dim() - 2)), final, seen)
+    following = tensors.observed(torch.where(ends, index, index + 1))
+    return torch.where(ends.view(*ends.shape, *(1,) * (following.dim() - 2)), final, following)

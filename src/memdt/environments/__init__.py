@@ -1,6 +1,6 @@
-"""Environments, one file each; the name of the file is the name in workflow/config/environments.
+"""Environments, one file each. ``workflow/config/environments`` refers to them by file name.
 
-What one environment alone needs lies in a folder of its own.
+Helpers of a single environment have a folder of their own.
 """
 
 INFRASTRUCTURE = ("interface", "outcomes", "spaces", "task", "vectors")

@@ -1,12 +1,12 @@
-"""Any environment that ``gymnasium.make`` knows, with observations and actions that models take.
+"""Any environment that ``gymnasium.make`` knows, with observations and actions that models accept.
 
-Observations become vectors or frames, vectors in float32; continuous actions lie in [-1, 1], as the
-heads of the models give them. Gymnasium's own wrappers do that, so the specification of an
-environment says how to make the same one without this package.
+Observations become vectors (float32) or frames. Continuous actions are in [-1, 1], the range of the
+models' action heads. Gymnasium's own wrappers convert both, so the specification of an environment
+is enough to make the same one without this package.
 
-Rows are stepped one after the other. The vector forms that some ids register are not used: they
-begin the next episode by themselves and draw all rows from one seed, so that a row would not be the
-episode of its seed.
+Rows are stepped one after the other. The vector environments that some ids register are not used,
+because they start the next episode on their own and draw all rows from one seed. The episode of a
+row would then not depend on its seed alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REQUIRES: tuple[str, ...] = ()
 
 
 class Settings(BaseModel):
-    """What ``gymnasium.make`` is called with, and what the environment's arrays are made into."""
+    """Arguments of ``gymnasium.make``, and how observations are converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,7 +45,7 @@ class Settings(BaseModel):
         default=None,
         min_length=1,
         description="arrays of a dict observation that are joined to one vector, in the order of "
-        "their names; null where observations are no dict",
+        "their names; null if observations are not a dict",
     )
 
     @field_validator("id")
@@ -60,7 +60,7 @@ class Settings(BaseModel):
             raise ValueError(f"package {package!r} cannot be imported ({error})") from None
         except gymnasium.error.Error as error:
             namespace = name.rpartition("/")[0]
-            known = [one for one in gymnasium.registry if one.rpartition("/")[0] == namespace]
+            known = [key for key in gymnasium.registry if key.rpartition("/")[0] == namespace]
             match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {match[0]!r}?" if match else str(error)
             raise ValueError(f"gymnasium knows no environment {name!r}; {hint}") from None
@@ -75,18 +75,18 @@ class Settings(BaseModel):
 
 
 def make(settings: Settings) -> gymnasium.Env[Any, Any]:
-    """One environment.
+    """Make one environment.
 
     Raises:
-        UserError: a simulator is missing, arguments are unknown, or no model takes its observations
-            or actions.
+        UserError: a simulator is missing, arguments are unknown, or no model accepts its
+            observations or actions.
     """
     arguments = dict(settings.arguments)
     if settings.max_episode_steps is not None:
         arguments["max_episode_steps"] = settings.max_episode_steps
     try:
         environment = gymnasium.make(settings.id, disable_env_checker=True, **arguments)
-    # A constructor of anybody's, called with arguments of anybody's.
+    # Third-party constructors raise these for bad arguments.
     except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
         what = f"gymnasium cannot make {settings.id!r} ({error})"
         raise UserError(what, "environment.parameters") from None
@@ -99,10 +99,10 @@ def make(settings: Settings) -> gymnasium.Env[Any, Any]:
 
 def make_vector(settings: Settings, count: int) -> SerialVector:
     """``count`` environments, one after the other."""
-    return _Rows([make(settings) for _ in range(count)])
+    return Rows([make(settings) for _ in range(count)])
 
 
-class _Rows(SerialVector):
+class Rows(SerialVector):
     """Without ``info``: its names may differ from step to step and from row to row."""
 
     def _info(self) -> dict[str, Any]:
@@ -115,14 +115,14 @@ def _with_observations(
     """The environment with vectors or frames as observations."""
     space, keys = environment.observation_space, settings.observation_keys
     if isinstance(space, spaces.Dict):
-        known = ", ".join(space.spaces)
+        names = ", ".join(space.spaces)
         if keys is None or not set(keys) <= set(space.spaces):
-            what = f"observations of {settings.id} are a dict of {known}"
+            what = f"observations of {settings.id} are a dict of {names}"
             remedy = "name those to be joined"
             raise UserError(what, "environment.parameters.observation_keys", remedy)
         environment = wrappers.FilterObservation(environment, keys)
     elif keys is not None:
-        what = f"observations of {settings.id} are no dict"
+        what = f"observations of {settings.id} are not a dict"
         raise UserError(what, "environment.parameters.observation_keys", "leave it out")
     if not (isinstance(space, spaces.Box) and len(space.shape) in (1, 3)):
         if not space.is_np_flattenable:
@@ -134,7 +134,7 @@ def _with_observations(
 
 
 def _with_actions(environment: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
-    """The environment with choices from 0 on, or vectors in [-1, 1], as actions."""
+    """The environment with choices that count from 0, or vectors in [-1, 1], as actions."""
     space = environment.action_space
     if isinstance(space, spaces.Discrete) and space.start == 0:
         return environment

@@ -1,4 +1,4 @@
-"""What generic code may know of an environment's module; everything else goes through ``Task``."""
+"""The interface of an environment's module. Generic code uses it through ``Task`` only."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from pydantic import BaseModel
 
 @runtime_checkable
 class CollectionPolicy(Protocol):
-    """Who plays when a dataset is collected, many rows at once.
+    """The policy that collects a dataset, in many rows at once.
 
-    It sees observations, and what the environment's ``make_collection_vector`` tells beside them
-    (``info``, a list of a value for every row under each name).
+    It sees observations and the ``info`` of the environment's ``make_collection_vector``, which has
+    a list with a value for every row under each name.
 
-    Optional: ``meant``, the actions that it meant at its last step, for every row, where it does
-    something else now and then; a policy is trained on these.
+    Optional: ``meant``, the actions that it intended at its last step, for every row. A policy that
+    sometimes acts otherwise defines it, and models are trained on the intended actions.
     """
 
     def reset(self, seeds: Sequence[int]) -> None:
-        """Forget everything; an episode begins for each of these seeds of the environment."""
+        """Forget everything, and begin an episode for each of these environment seeds."""
 
     def act(
         self, observations: Shaped[np.ndarray, "rows ..."], info: dict[str, Any]
     ) -> Shaped[np.ndarray, "rows ..."]:
-        """An action for every row."""
+        """Return an action for every row."""
 
 
 @runtime_checkable
 class Collected(Protocol):
-    """What an environment's ``dataset_card(settings, collected)`` may look at of its dataset.
+    """The view of a dataset that ``dataset_card(settings, collected)`` of an environment gets.
 
-    Observations and actions lie in the file: index them, they are not loaded.
+    Observations and actions are on disk and are read when they are indexed.
     """
 
     observations: Any
@@ -45,7 +45,7 @@ class Collected(Protocol):
 
     @property
     def to_end(self) -> Bool[np.ndarray, " episodes"]:
-        """Which episodes were played to their end."""
+        """True for episodes that were played to their end."""
 
     @property
     def played(self) -> Int[np.ndarray, " episodes"]:
@@ -60,22 +60,21 @@ class Collected(Protocol):
 class EnvironmentModule(Protocol):
     """A module of ``memdt.environments``.
 
-    Optional names, and who wants them:
+    Optional names:
 
-    - ``spaces_of(settings)``: a :class:`Spaces`, for which nobody then starts a simulator;
+    - ``spaces_of(settings)``: returns :class:`Spaces` without starting a simulator;
     - ``make_vector(settings, count)``: a faster vector environment than :class:`SerialVector`;
-    - ``lengthened(settings, steps)``: settings of the same task made to last so many steps;
-    - ``success(returns, terminated)``: which episodes solve the task;
+    - ``lengthened(settings, steps)``: settings of the same task with episodes of ``steps`` steps;
+    - ``success(returns, terminated)``: True for episodes that solve the task;
     - ``score_range(settings, group)``: the returns that count as scores of 0 and 100 in a group;
-    - ``group(settings, seeds)``: a word for each episode, by which results are also told apart;
-    - ``MEASURES``: whole numbers of ``info`` that an evaluation keeps beside return and steps;
-    - ``hint_steps(settings)``: the steps in which what must be remembered is seen;
+    - ``group(settings, seeds)``: a name for each episode; results are also reported by group;
+    - ``MEASURES``: names of integers in ``info`` that an evaluation records;
+    - ``hint_steps(settings)``: the steps in which the information to remember is visible;
     - ``ROWS_AT_ONCE``: how many episodes may be played side by side;
-    - ``STEPS_PER_SECOND``: how fast a simulator is, all rows together, for the forecast of hours.
-
-    The source ``played`` collects a dataset where there is ``collection_policy(settings)``, in the
-    vector environment of ``make_collection_vector(settings, count)`` if there is one.
-    ``dataset_card(settings, collected)`` adds lines to a dataset's card.
+    - ``STEPS_PER_SECOND``: speed of the simulator, all rows together, for forecasts of run time;
+    - ``collection_policy(settings)``: plays the episodes of the source ``played``;
+    - ``make_collection_vector(settings, count)``: the vector environment in which it plays;
+    - ``dataset_card(settings, collected)``: lines to add to the card of a dataset.
     """
 
     __name__: str
@@ -83,4 +82,4 @@ class EnvironmentModule(Protocol):
     REQUIRES: tuple[str, ...]  # import names of optional simulators
 
     def make(self, settings: Any) -> gymnasium.Env[Any, Any]:
-        """One environment."""
+        """Return one environment."""

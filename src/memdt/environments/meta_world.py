@@ -1,12 +1,12 @@
-"""Meta-World: a robot arm, many tasks, and a goal that is not shown.
+"""Meta-World: a robot arm, many tasks, and a hidden goal.
 
-Which task an episode plays follows from its seed: ``tasks[seed % len(tasks)]``; where the goal is
-and where the object begins are drawn from the seed too. Evaluation counts seeds up from 0 and
-collection from 1,000,000, so no goal of a demonstration is met again.
+The seed of an episode decides its task (``tasks[seed % len(tasks)]``), its goal and the initial
+position of the object. Evaluation counts seeds up from 0 and collection from 1,000,000, so no
+evaluation episode has the goal of a demonstration.
 
-Observations are 39 numbers: hand, gripper, place and turn of two objects, the same of the step
-before, the goal (zeros where it is hidden). Actions are 4 numbers in [-1, 1]: how far the hand
-moves, and how hard the gripper closes.
+Observations are 39 numbers: hand, gripper, position and rotation of two objects, the same numbers
+of the previous step, and the goal (zeros if it is hidden). Actions are 4 numbers in [-1, 1]: the
+movement of the hand, and the force of the gripper.
 
 Source: DT-Mem section 5 (ML45); Yu et al. 2019; release 3 of the package ``metaworld``.
 """
@@ -36,48 +36,48 @@ ROWS_AT_ONCE = 32  # each row's simulator takes 22 MB
 MEASURES: tuple[str, ...] = ("near_object", "solved")
 
 NAMES = (*meta_world_tasks.TRAINING, *meta_world_tasks.TEST)
-HIGHEST_REWARD = 10.0  # of a step, in every task
+HIGHEST_REWARD = 10.0  # dense reward of a step, in every task
 GOAL = slice(36, 39)
-BOUND = 100.0  # decimetres: nothing on the table gets that far
-# One frame: hand 0-2, gripper 3, an object's place 4-6 and turn 7-10, another one's 11-17.
+BOUND = 100.0  # decimetres; nothing on the table is that far away
+# One frame: hand 0-2, gripper 3, position 4-6 and rotation 7-10 of an object, 11-17 of another.
 FRAMES, HAND, OBJECTS = (0, 18), slice(0, 3), (slice(4, 11), slice(11, 18))
-MIDDLE, DECIMETRE = np.array([0.0, 0.65, 0.2]), 0.1  # of where the hand works, metres
+MIDDLE, DECIMETRE = np.array([0.0, 0.65, 0.2]), 0.1  # of the hand's workspace, metres
 
 Observation = Float[np.ndarray, "39"]
 
 
 class Settings(BaseModel):
-    """What the tasks may be told."""
+    """Settings of the tasks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tasks: tuple[str, ...] = Field(
         default=("button-press-topdown-v3", "drawer-close-v3"),
         min_length=1,
-        description="played in turn: an episode's is tasks[seed % how many there are]",
+        description="names of the tasks; an episode plays tasks[seed % number of tasks]",
     )
-    goal_hidden: bool = Field(default=True, description="zeros in place of the goal, as in ML45")
+    goal_hidden: bool = Field(default=True, description="show zeros instead of the goal, as ML45")
     # Deviation D61: the paper does not say what success is.
     success: Literal["any_step", "last_step"] = Field(
         default="any_step",
         description="any_step: the first success ends the episode; "
-        "last_step: it runs to the time limit and is judged there",
+        "last_step: it runs to the time limit, and only the last step counts",
     )
-    time_limit: int = Field(default=500, gt=0, description="steps after which an episode is cut")
+    time_limit: int = Field(default=500, gt=0, description="steps after which an episode ends")
     # Deviation D62: the paper does not say which rewards are summed.
     reward: Literal["sparse", "dense"] = Field(
         default="sparse",
-        description="sparse: 1 for success and nothing else; dense: Meta-World's own, divided so "
-        "that no return is above 1",
+        description="sparse: 1 for success, else 0; dense: Meta-World's own, divided so that no "
+        "return exceeds 1",
     )
     # Deviation D63: the package gives metres.
     units: Literal["decimetres", "metres"] = Field(
         default="decimetres",
-        description="of places in observations; decimetres count from the middle of the workspace",
+        description="units of positions; decimetres count from the middle of the workspace",
     )
     # Deviation D64: the paper's episodes come from the scripted policies as they are.
     noise: float = Field(
-        default=0.1, ge=0, description="deviation of what is added to the collector's actions"
+        default=0.1, ge=0, description="standard deviation of the noise on the collector's actions"
     )
 
     @field_validator("tasks")
@@ -90,55 +90,55 @@ class Settings(BaseModel):
 
 
 def make(settings: Settings) -> MetaWorld:
-    """One arm."""
+    """Make one arm."""
     return MetaWorld(settings)
 
 
 def make_collection_vector(settings: Settings, count: int) -> VectorEnv:
-    """``count`` arms that show the collection policy the goal, in metres."""
+    """Make ``count`` arms that show the collection policy the goal, in metres."""
     return SerialVector([MetaWorld(settings, sight=True) for _ in range(count)])
 
 
 def spaces_of(settings: Settings) -> Spaces:
-    """39 numbers are seen, whatever the task; the hand is moved and the gripper closed by 4."""
-    seen = spaces.Box(-BOUND, BOUND, (39,), np.float32)
-    return Spaces(seen, spaces.Box(-1.0, 1.0, (4,), np.float32))
+    """Return the spaces, which are the same for every task: 39 numbers, and 4 for actions."""
+    observation = spaces.Box(-BOUND, BOUND, (39,), np.float32)
+    return Spaces(observation, spaces.Box(-1.0, 1.0, (4,), np.float32))
 
 
 def lengthened(settings: Settings, steps: int) -> Settings:
-    """The same tasks with so many steps to solve them, or their own limit."""
+    """Return settings with a time limit of ``steps``, but not above the present limit."""
     return settings.model_copy(update={"time_limit": min(settings.time_limit, steps)})
 
 
 def collection_policy(settings: Settings) -> Scripted:
-    """The policy that comes with each task."""
+    """Return the scripted policies, with noise."""
     return Scripted(settings)
 
 
 def success(
     returns: Float[np.ndarray, " episodes"], terminated: Bool[np.ndarray, " episodes"]
 ) -> Bool[np.ndarray, " episodes"]:
-    """Only success ends an episode before time cuts it."""
+    """Return True for episodes that terminated: only success ends an episode before its limit."""
     return terminated.astype(bool)
 
 
 def task_of(settings: Settings, seed: int) -> str:
-    """The task that an episode plays."""
+    """Return the name of the task that an episode plays."""
     return settings.tasks[seed % len(settings.tasks)]
 
 
 def group(settings: Settings, seeds: Int[np.ndarray, " episodes"]) -> list[str]:
-    """The task of each episode."""
+    """Return the task of each episode."""
     return [task_of(settings, int(seed)) for seed in seeds]
 
 
 def hint_steps(settings: Settings) -> range:
-    """None: nothing that must be remembered is shown and taken away."""
+    """Return an empty range: no information appears and disappears again."""
     return range(0)
 
 
 class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
-    """One arm, with a simulator that is borrowed for an episode's task."""
+    """One arm. It borrows a simulator for the task of each episode."""
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 80}
 
@@ -155,14 +155,14 @@ class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin the task of this seed with the goal of this seed."""
+        """Begin the task of this seed, with the goal of this seed."""
         super().reset(seed=seed)
         number = int(self.np_random.integers(2**31)) if seed is None else seed
-        # Deviation D60: a goal of its own for each seed; ML45 has 50 a task.
+        # Deviation D60: each seed has its own goal; ML45 has 50 goals per task.
         self._take(task_of(self.settings, number))
         assert self._simulator is not None
         self._steps = self._near = self._solved = 0
-        self._seen = self._simulator.begin(self.np_random, self.settings.time_limit)
+        self._state = self._simulator.begin(self.np_random, self.settings.time_limit)
         return self._observation(), self._info()
 
     def _take(self, task: str) -> None:
@@ -173,10 +173,10 @@ class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Move the hand for 12.5 ms."""
         assert self._simulator is not None
-        self._seen, dense, told = self._simulator.step(np.clip(action, -1.0, 1.0))
+        self._state, dense, info = self._simulator.step(np.clip(action, -1.0, 1.0))
         self._steps += 1
-        self._near += int(told["near_object"] > 0)
-        solved = bool(told["success"])
+        self._near += int(info["near_object"] > 0)
+        solved = bool(info["success"])
         self._solved |= int(solved)
         over = self._steps >= self.settings.time_limit
         terminated = solved and (over or self.settings.success == "any_step")
@@ -190,19 +190,19 @@ class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
         return dense / (HIGHEST_REWARD * self.settings.time_limit)
 
     def _observation(self) -> np.ndarray:
-        seen = self._seen.copy()
+        observation = self._state.copy()
         if self.settings.goal_hidden:
-            seen[GOAL] = 0.0
+            observation[GOAL] = 0.0
         if self.settings.units == "decimetres":
-            seen = in_decimetres(seen, self.settings.goal_hidden)
-        return np.asarray(np.clip(seen, -BOUND, BOUND), np.float32)
+            observation = in_decimetres(observation, self.settings.goal_hidden)
+        return np.asarray(np.clip(observation, -BOUND, BOUND), np.float32)
 
     def _info(self) -> dict[str, Any]:
         info: dict[str, Any] = {"near_object": self._near, "solved": self._solved}
-        return {**info, "sight": self._seen} if self.sight else info
+        return {**info, "sight": self._state} if self.sight else info
 
     def render(self) -> Any:
-        """The arm and the table."""
+        """Draw the arm and the table."""
         assert self._simulator is not None
         return self._simulator.picture()
 
@@ -213,19 +213,21 @@ class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
             self._simulator = None
 
 
-def in_decimetres(seen: Observation, goal_hidden: bool) -> Observation:
-    """The same observation with places in decimetres from the middle of where the hand works.
+def in_decimetres(observation: Observation, goal_hidden: bool) -> Observation:
+    """Convert positions from metres to decimetres, counted from the middle of the workspace.
 
-    An object that a task does not have, and a goal that is hidden, stay zeros.
+    The zeros of an object that a task does not have, and of a hidden goal, do not change.
     """
-    places = [slice(frame + HAND.start, frame + HAND.stop) for frame in FRAMES]
+    positions = [slice(frame + HAND.start, frame + HAND.stop) for frame in FRAMES]
     for frame in FRAMES:
-        objects = [slice(frame + one.start, frame + one.stop) for one in OBJECTS]
-        places += [slice(one.start, one.start + 3) for one in objects if seen[one].any()]
-    changed = seen.copy()
-    for place in [*places, *([] if goal_hidden else [GOAL])]:
-        changed[place] = (seen[place] - MIDDLE) / DECIMETRE
-    return changed
+        objects = [slice(frame + part.start, frame + part.stop) for part in OBJECTS]
+        positions += [
+            slice(part.start, part.start + 3) for part in objects if observation[part].any()
+        ]
+    converted = observation.copy()
+    for position in [*positions, *([] if goal_hidden else [GOAL])]:
+        converted[position] = (observation[position] - MIDDLE) / DECIMETRE
+    return converted
 
 
 class Scripted:
@@ -240,26 +242,26 @@ class Scripted:
         self.settings = settings
 
     def reset(self, seeds: Sequence[int]) -> None:
-        """A policy and a stream of noise for each episode."""
+        """Begin a policy and a stream of noise for each episode."""
         self._policies = [scripted_policy(task_of(self.settings, seed)) for seed in seeds]
         self._noise = [np.random.default_rng([seed, 1]) for seed in seeds]
-        self._seen: list[Any] = [None] * len(seeds)
+        self._last: list[Any] = [None] * len(seeds)
         self.meant = np.zeros((len(seeds), 4), np.float32)
         self._actions = np.zeros((len(seeds), 4), np.float32)
 
     def act(
         self, observations: Float[np.ndarray, "rows 39"], info: dict[str, Any]
     ) -> Float[np.ndarray, "rows 4"]:
-        """An action for every row that has seen something new; the others have ended."""
-        for row, seen in enumerate(info["sight"]):
-            if seen is not self._seen[row]:
-                self._seen[row] = seen
-                self.meant[row] = self._wanted(row, seen)
+        """Return an action for every row; rows without a new observation have ended."""
+        for row, observation in enumerate(info["sight"]):
+            if observation is not self._last[row]:
+                self._last[row] = observation
+                self.meant[row] = self._scripted_action(row, observation)
                 noise = self._noise[row].normal(0.0, self.settings.noise, 4)
                 self._actions[row] = np.clip(self.meant[row] + noise, -1.0, 1.0)
         return self._actions.copy()
 
-    def _wanted(self, row: int, seen: Observation) -> Float[np.ndarray, "4"]:
+    def _scripted_action(self, row: int, observation: Observation) -> Float[np.ndarray, "4"]:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that steps of more than 1 are clipped
-            return np.asarray(np.clip(self._policies[row].get_action(seen), -1.0, 1.0))
+            warnings.simplefilter("ignore")  # the package warns that it clips large actions
+            return np.asarray(np.clip(self._policies[row].get_action(observation), -1.0, 1.0))

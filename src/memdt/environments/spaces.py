@@ -1,4 +1,4 @@
-"""The spaces of observations and actions, and their form in files."""
+"""The spaces of observations and actions, and their JSON form."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from gymnasium import spaces
 
 @dataclass(frozen=True)
 class Spaces:
-    """What a model knows of an environment: encoders and heads are chosen from these alone."""
+    """The spaces of an environment. Models choose their encoders and heads by these alone."""
 
     observation: spaces.Space[Any]
     action: spaces.Space[Any]
 
     @property
     def discrete(self) -> bool:
-        """Whether actions are numbers of choices, not vectors."""
+        """Whether actions are discrete, and not vectors."""
         return isinstance(self.action, spaces.Discrete)
 
     @property
     def action_outputs(self) -> int:
-        """Size of the action head: choices, or dimensions of a continuous action."""
+        """Size of the action head: number of choices, or dimensions of a continuous action."""
         if isinstance(self.action, spaces.Discrete):
             return int(self.action.n)
         assert isinstance(self.action, spaces.Box)
         return int(self.action.shape[0])
 
     def as_json(self) -> str:
-        """Both spaces as JSON text; equal spaces give equal text."""
+        """Return both spaces as JSON text; equal spaces give equal text."""
         both = {"observation": _described(self.observation), "action": _described(self.action)}
         return json.dumps(both, sort_keys=True)
 
@@ -51,7 +51,8 @@ def _described(space: spaces.Space[Any]) -> dict[str, Any]:
 
 
 def _bound(values: np.ndarray) -> Any:
-    """One number where all are equal, as of frames; JSON has no infinity, so text stands for it."""
-    flat = [float(value) for value in np.unique(values)]
-    found = flat[0] if len(flat) == 1 else values.tolist()
-    return json.loads(json.dumps(found).replace("-Infinity", '"-inf"').replace("Infinity", '"inf"'))
+    """The bounds as JSON values; a single number if all are equal, as they are for frames."""
+    distinct = [float(value) for value in np.unique(values)]
+    bound = distinct[0] if len(distinct) == 1 else values.tolist()
+    # JSON has no infinity, so bounds that are infinite become text.
+    return json.loads(json.dumps(bound).replace("-Infinity", '"-inf"').replace("Infinity", '"inf"'))

@@ -1,7 +1,7 @@
 """A task: the module of an environment together with its checked settings.
 
-Everything generic (collection, training, evaluation, report) asks a task and never a module, so
-that what a module may leave out is filled in here once.
+Generic code (collection, training, evaluation, report) uses a task and never a module. The task
+provides defaults for everything that a module may leave out.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from memdt.errors import UserError
 from memdt.settings.schema import EnvironmentSettings
 
 PACKAGE = "memdt.environments"
-ALL = "all"  # the group of every episode where an environment tells none apart
+ALL = "all"  # the group of every episode in an environment without groups
 
 
 @dataclass(frozen=True)
 class Task:
-    """An environment as it is configured."""
+    """A configured environment."""
 
     module: EnvironmentModule
     settings: BaseModel
 
     @classmethod
     def of(cls, environment: EnvironmentSettings) -> Task:
-        """The task of a configured environment; an unknown module is a UserError."""
+        """Return the task of a configured environment. Raises UserError for an unknown module."""
         return cls.named(environment.module, environment.parameters)
 
     @classmethod
     def named(cls, name: str, parameters: dict[str, Any]) -> Task:
-        """The task of a module of ``memdt.environments`` with these settings."""
+        """Return the task of a module of ``memdt.environments`` with these settings."""
         module = cast(EnvironmentModule, discovery.load(PACKAGE, name))
         return cls(module, module.Settings(**parameters))
 
     @property
     def name(self) -> str:
-        """That of the module."""
+        """Name of the module."""
         return self.module.__name__.rpartition(".")[2]
 
     @cached_property
     def spaces(self) -> Spaces:
-        """Of observations and actions; a simulator is started only where settings do not tell."""
+        """Spaces of observations and actions. May start a simulator, if the module needs one."""
         if hasattr(self.module, "spaces_of"):
             return cast(Spaces, self.module.spaces_of(self.settings))
         environment = self.module.make(self.settings)
@@ -63,7 +63,7 @@ class Task:
 
     @property
     def missing(self) -> list[str]:
-        """The simulators that the environment requires and that are not installed."""
+        """Required simulators that are not installed."""
         return [name for name in self.module.REQUIRES if importlib.util.find_spec(name) is None]
 
     @property
@@ -73,25 +73,25 @@ class Task:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """The whole numbers of ``info`` that an evaluation keeps."""
+        """Names of the integers in ``info`` that an evaluation records."""
         return tuple(getattr(self.module, "MEASURES", ()))
 
     @property
     def hint_steps(self) -> range:
-        """The steps in which what must be remembered is seen; the first one where nothing is said.
+        """The steps in which the information to remember is visible; by default the first one.
 
-        An empty range: nothing that must be remembered is taken away again.
+        Empty if no such information ever disappears.
         """
         own = getattr(self.module, "hint_steps", None)
         return range(1) if own is None else cast(range, own(self.settings))
 
     def lengthened(self, steps: int) -> Task:
-        """The same task with episodes of so many steps, where the environment has such a thing."""
+        """Return the task with episodes of ``steps`` steps, or itself if it has no other length."""
         own = getattr(self.module, "lengthened", None)
         return self if own is None else replace(self, settings=own(self.settings, steps))
 
     def vector(self, rows: int, steps: int | None = None) -> VectorEnv:
-        """``rows`` environments stepped as one; ``steps``: made to last so long."""
+        """Return a vector environment of ``rows`` rows; ``steps``: length of its episodes."""
         task = self if steps is None else self.lengthened(steps)
         own = getattr(task.module, "make_vector", None)
         if own is not None:
@@ -99,20 +99,20 @@ class Task:
         return SerialVector([task.module.make(task.settings) for _ in range(rows)])
 
     def collection_vector(self, rows: int) -> VectorEnv:
-        """The vector environment in which a dataset is collected."""
+        """Return the vector environment in which a dataset is collected."""
         own = getattr(self.module, "make_collection_vector", None)
         return self.vector(rows) if own is None else cast(VectorEnv, own(self.settings, rows))
 
     def collection_policy(self) -> CollectionPolicy:
-        """Who plays when a dataset is collected; UserError where the environment has nobody."""
+        """Return the policy that collects a dataset. Raises UserError if there is none."""
         own = getattr(self.module, "collection_policy", None)
         if own is None:
-            remedy = "name a dataset: another source, or give the module a collection_policy"
-            raise UserError("nobody plays here to collect a dataset", self.name, remedy)
+            remedy = "name another source under dataset:, or give the module a collection_policy"
+            raise UserError("no policy to collect a dataset with", self.name, remedy)
         return cast(CollectionPolicy, own(self.settings))
 
     def groups(self, seeds: Sequence[int] | Int[np.ndarray, " episodes"]) -> list[str]:
-        """The group of the episode of each seed: a hint, a colour, a task, a game."""
+        """Return the group of each seed's episode, such as a hint, a colour, a task or a game."""
         own = getattr(self.module, "group", None)
         if own is None:
             return [ALL] * len(seeds)
@@ -120,8 +120,8 @@ class Task:
 
     @property
     def outcomes(self) -> tuple[str, ...]:
-        """What :meth:`judge` says of an episode: names among ``OUTCOMES``, in that order."""
-        return tuple(name for name, needed in OUTCOMES.items() if hasattr(self.module, needed))
+        """The keys of :meth:`judge`: names in ``OUTCOMES``, in the same order."""
+        return tuple(name for name, function in OUTCOMES.items() if hasattr(self.module, function))
 
     def judge(
         self,
@@ -129,24 +129,24 @@ class Task:
         terminated: Bool[np.ndarray, " episodes"],
         groups: Sequence[str],
     ) -> dict[str, Shaped[np.ndarray, " episodes"]]:
-        """What became of episodes, by the name of each outcome.
+        """Return the outcomes of episodes, by name.
 
-        ``success`` is true where the task was solved. ``score`` is the return on a scale on which
-        0 and 100 are the two returns of ``score_range``, such as random and human play.
+        ``success`` is True if the task was solved. ``score`` is the return, rescaled so that the
+        two returns of ``score_range`` (such as random and human play) become 0 and 100.
         """
-        judged: dict[str, np.ndarray] = {}
+        outcomes: dict[str, np.ndarray] = {}
         for name in self.outcomes:
-            judged[name] = (
+            outcomes[name] = (
                 self.success(returns, terminated)
                 if name == "success"
                 else self._scores(returns, groups)
             )
-        return judged
+        return outcomes
 
     def success(
         self, returns: Float[np.ndarray, " episodes"], terminated: Bool[np.ndarray, " episodes"]
     ) -> Bool[np.ndarray, " episodes"]:
-        """Which episodes solve the task; UserError where the environment knows no success."""
+        """Return True for episodes that solve the task. Raises UserError if that is undefined."""
         own = getattr(self.module, "success", None)
         if own is None:
             remedy = "set dataset.only_successful to false"
@@ -156,7 +156,7 @@ class Task:
     def _scores(
         self, returns: Float[np.ndarray, " episodes"], groups: Sequence[str]
     ) -> Float[np.ndarray, " episodes"]:
-        ranges: Any = self.module
-        borders = {name: ranges.score_range(self.settings, name) for name in set(groups)}
-        low, high = np.array([borders[name] for name in groups], dtype=float).T
+        module: Any = self.module
+        ranges = {name: module.score_range(self.settings, name) for name in set(groups)}
+        low, high = np.array([ranges[name] for name in groups], dtype=float).T
         return np.asarray(100.0 * (returns - low) / (high - low))

@@ -4,9 +4,9 @@
     0 1 ... L     turn up or down at x = L; before that, up and down are walls
              -1   goal if hint = -1
 
-Observation [y, hint, flag, noise]; the hint is shown once, in the first observation. Actions:
-0 right, 1 up, 2 left, 3 down. The reward is 1 for the right turn, else 0. Where paper and public
-code disagree there is a setting, and its default is what the code does.
+Observation [y, hint, flag, noise]; only the first observation shows the hint. Actions: 0 right,
+1 up, 2 left, 3 down. The reward is 1 for the correct turn and 0 otherwise. There is a setting for
+each point on which paper and public code disagree; its default follows the code.
 
 Source: RATE section 5.1 and appendix; zen0no/RATE, branch main, TMaze_new_src/utils/tmaze.py, rules
 only, after Ni et al. 2023.
@@ -38,29 +38,29 @@ MOVE_X = np.array([1, 0, -1, 0])
 MOVE_Y = np.array([0, 1, 0, -1])
 Y, HINT, FLAG, NOISE = range(4)  # columns of an observation
 
-# Noise is drawn so many steps at a time: a corridor of a million steps needs no million-long table.
+# Noise is drawn for this number of steps at a time, because a corridor may have a million steps.
 NOISE_STEPS = 256
 
 Observations = Float[np.ndarray, "rows 4"]
 
 
 class Settings(BaseModel):
-    """What a T-Maze may be told."""
+    """Settings of a T-Maze."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     corridor_length: int = Field(default=28, ge=1, description="steps to the junction, L")
-    # Deviation D1: the paper has the flag one step before the junction, the public code at it.
+    # Deviation D1: the paper shows the flag one step before the junction, the public code at it.
     flag: Literal["at_junction", "before_junction"] = Field(
-        default="at_junction", description="where the flag is 1, in the first observation there"
+        default="at_junction", description="where the flag is 1, in the first observation only"
     )
-    # Deviation D2: the paper and its code walk one length, the later code draws lengths.
+    # Deviation D2: the paper and its code use one length, the later code draws lengths.
     corridor: Literal["fixed", "random"] = Field(
         default="fixed", description="random: lengths uniform in 1 .. corridor_length"
     )
     # Deviation D3: T = L + 2 as published leaves one step more than a solution needs.
     spare_steps: int = Field(
-        default=1, ge=0, description="steps that the time limit leaves beyond the shortest solution"
+        default=1, ge=0, description="steps of the time limit beyond the shortest solution"
     )
 
     mistakes: float = Field(
@@ -72,27 +72,30 @@ class Settings(BaseModel):
 
     @property
     def time_limit(self) -> int:
-        """Steps after which an episode is cut: to the junction, the turn, and the spare steps."""
+        """Steps after which an episode is cut off: corridor, turn and spare steps."""
         return self.corridor_length + 1 + self.spare_steps
 
 
 def make(settings: Settings) -> TMaze:
-    """One maze."""
+    """Make one maze."""
     return TMaze(settings)
 
 
 def make_vector(settings: Settings, count: int) -> TMazeVector:
-    """``count`` mazes as one array."""
+    """Make ``count`` mazes as arrays."""
     return TMazeVector(count, settings)
 
 
 def spaces_of(settings: Settings) -> Spaces:
-    """Four numbers are seen; four moves are possible."""
+    """Return the spaces: vectors of 4 numbers, and 4 moves."""
     return Spaces(_observation_space(), spaces.Discrete(4))
 
 
 def lengthened(settings: Settings, steps: int) -> Settings:
-    """The corridor whose time limit is so many steps (L = K n - 2 for n segments of K steps)."""
+    """Return the settings with a time limit of ``steps`` (L = K n - 2 for n segments of K steps).
+
+    Raises UserError if that leaves no corridor.
+    """
     length = steps - 1 - settings.spare_steps
     if length < 1:
         raise UserError(f"{steps} steps leave no corridor", "tmaze", "make episodes longer")
@@ -100,39 +103,39 @@ def lengthened(settings: Settings, steps: int) -> Settings:
 
 
 def collection_policy(settings: Settings) -> Oracle:
-    """The policy that remembers the hint."""
+    """Return the policy that remembers the hint."""
     return Oracle(settings)
 
 
 def success(
     returns: Float[np.ndarray, " episodes"], terminated: Bool[np.ndarray, " episodes"]
 ) -> Bool[np.ndarray, " episodes"]:
-    """A return of 1: the turn was the right one."""
+    """Return True for episodes with the correct turn, whose return is 1."""
     return returns >= 1.0
 
 
 def dataset_card(settings: Settings, store: Collected) -> dict[str, str]:
-    """Lines of the report about a dataset: how the hints are balanced."""
+    """Return a line of the dataset's card: the balance of the hints."""
     hints = store.observations[store.offsets[:-1]][:, HINT]
     return {"hints": f"{(hints > 0).mean():.0%} up, {(hints < 0).mean():.0%} down"}
 
 
 class Oracle:
-    """Goes right, and turns as the hint said when the flag says so; sees observations only."""
+    """Goes right, and turns as the hint says once the flag is 1. It sees observations only."""
 
     def __init__(self, settings: Settings) -> None:
         self._one_step_early = settings.flag == "before_junction"
         self._mistakes = settings.mistakes
 
     def reset(self, seeds: Sequence[int]) -> None:
-        """Forget the hints of earlier episodes."""
+        """Forget earlier episodes, and draw which of the new ones end in a mistake."""
         self._hint = np.zeros(len(seeds), dtype=np.float32)
         self._flagged = np.zeros(len(seeds), dtype=bool)
         draws = [np.random.default_rng([seed, 1]).random() for seed in seeds]
         self._believed = np.where(np.array(draws) < self._mistakes, -1, 1)
 
     def act(self, observations: Observations, info: dict[str, Any]) -> Int[np.ndarray, " rows"]:
-        """Right, or the turn that the hint asked for."""
+        """Go right, or turn as the hint says."""
         self._hint += observations[:, HINT]  # 0 in all observations but the first
         flagged = observations[:, FLAG] == 1
         turn = self._flagged if self._one_step_early else flagged
@@ -150,9 +153,9 @@ def _draw_maze(
 ) -> tuple[int, int]:
     """Goal (+1 up, -1 down) and length of the corridor.
 
-    The goal of a seeded maze is the parity of its seed: any run of consecutive seeds is balanced.
+    The parity of a seed decides the goal, so that any range of consecutive seeds is balanced.
     """
-    # Deviation D4: one seed gives goal and noise; the public code seeds them apart and draws goals.
+    # Deviation D4: one seed decides goal and noise; the public code uses two, and draws goals.
     side = int(generator.integers(2)) if seed is None else seed % 2
     length = settings.corridor_length
     if settings.corridor == "random":
@@ -177,7 +180,7 @@ class TMaze(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Float[np.ndarray, "4"], dict[str, Any]]:
-        """Back to the start of a corridor; the only observation that shows the hint."""
+        """Return to the start of a corridor; only this observation shows the hint."""
         super().reset(seed=seed)
         self._goal, self._length = _draw_maze(self.settings, self.np_random, seed)
         self._flag_at: int | None = self._length - (self.settings.flag == "before_junction")
@@ -187,7 +190,7 @@ class TMaze(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
     def step(
         self, action: np.integer[Any] | int
     ) -> tuple[Float[np.ndarray, "4"], float, bool, bool, dict[str, Any]]:
-        """One move; a move into a wall leaves the agent where it is."""
+        """Make a move; a move into a wall has no effect."""
         self._time += 1
         if self._x == self._length:
             self._y += int(MOVE_Y[action])
@@ -209,7 +212,7 @@ class TMaze(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
 class TMazeVector(VectorEnv):
     """Many mazes as arrays; a row that has ended is frozen until the next reset.
 
-    All rows begin together, so they share the clock: the time limit is one comparison.
+    All rows begin at the same time, so they share one clock.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}
@@ -227,7 +230,7 @@ class TMazeVector(VectorEnv):
     def reset(
         self, *, seed: Seeds = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """Begin an episode in every row; a row's seed alone decides its maze and its noise."""
+        """Begin an episode in every row; the seed of a row alone decides its maze and noise."""
         seeds = row_seeds(seed, self.num_envs)
         for row, row_seed in enumerate(seeds):
             if row_seed is not None:
@@ -258,7 +261,7 @@ class TMazeVector(VectorEnv):
         Bool[np.ndarray, " rows"],
         dict[str, Any],
     ]:
-        """One move of every row that has not ended."""
+        """Make a move in every row that has not ended."""
         self._time += 1
         move_y = self._move(actions)
         self._observations[:, HINT] = 0
@@ -272,7 +275,7 @@ class TMazeVector(VectorEnv):
         return self._observations.copy(), rewards, *flags, {}
 
     def _move(self, actions: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
-        """Walk along the corridor, and say who turns."""
+        """Walk along the corridor; returns the turns that rows make at the junction."""
         move_x: np.ndarray = MOVE_X[actions]
         move_y: np.ndarray = MOVE_Y[actions]
         if self._any_frozen:
@@ -281,12 +284,12 @@ class TMazeVector(VectorEnv):
         self._x += move_x
         np.maximum(self._x, 0, out=self._x)
         np.minimum(self._x, self._length, out=self._x)
-        # Who moves in y does not move in x, so comparing after the walk is comparing before it.
+        # A row that turns does not walk, so its position is the same before and after the walk.
         move_y *= self._x == self._length
         return move_y
 
     def _turn(self, move_y: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """End the episodes that turn, and pay those that turn the right way."""
+        """End the episodes that turn, and return their rewards."""
         self._observations[:, Y] += move_y
         turned = move_y != 0
         self._terminated |= turned

@@ -1,7 +1,7 @@
-"""Single environments stepped as one vector, finished rows frozen.
+"""Vector environments made of single environments.
 
-A row that has ended is frozen until the next reset: its reward is 0, its flags and its observation
-stay, and its action is ignored.
+A row that has ended is frozen until the next reset: its reward is 0, its flags and observation do
+not change, and its action is ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ Seeds = int | Sequence[int] | Int[np.ndarray, " rows"] | None
 
 
 def row_seeds(seed: Seeds, count: int) -> list[int | None]:
-    """A seed for every row: as given, or counted up from one number as gymnasium does."""
+    """Return a seed for every row. A single number counts up from row to row, as in Gymnasium.
+
+    Raises ValueError if the number of seeds differs from ``count``.
+    """
     if seed is None:
         return [None] * count
     if isinstance(seed, (int, np.integer)):
@@ -33,7 +36,7 @@ def row_seeds(seed: Seeds, count: int) -> list[int | None]:
 
 
 class SerialVector(VectorEnv):
-    """Single environments stepped one after the other, finished rows frozen."""
+    """Steps single environments one after the other; finished rows are frozen."""
 
     metadata = {"autoreset_mode": AutoresetMode.DISABLED}
 
@@ -71,11 +74,12 @@ class SerialVector(VectorEnv):
         Bool[np.ndarray, " rows"],
         dict[str, Any],
     ]:
-        """One step of every row that has not ended."""
+        """Step every row that has not ended."""
         rewards = np.zeros(self.num_envs)
         running = np.flatnonzero(~(self._terminated | self._truncated))
 
         def move(row: int) -> tuple[Any, ...]:
+            # Copied, because an environment may keep or change its action.
             return self.environments[row].step(deepcopy(actions[row]))
 
         for row, result in zip(running, self._map(move, running), strict=True):
@@ -86,15 +90,15 @@ class SerialVector(VectorEnv):
         return self._observations.copy(), rewards, *flags, self._info()
 
     def render(self) -> tuple[Any, ...]:
-        """What every row shows."""
+        """Render every row."""
         return tuple(environment.render() for environment in self.environments)
 
     def _map(self, function: Callable[[int], Any], rows: Iterable[int]) -> Iterable[Any]:
-        """``function`` of every row, in order."""
+        """Apply ``function`` to every row, in order."""
         return map(function, rows)
 
     def _info(self) -> dict[str, Any]:
-        """A list of a value for every row under each name."""
+        """The infos of all rows: under each name, a list with a value for every row."""
         return {name: [info[name] for info in self._infos] for name in self._infos[0]}
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -104,9 +108,10 @@ class SerialVector(VectorEnv):
 
 
 class ThreadedVector(SerialVector):
-    """The same, rows stepped side by side: for simulators that compute outside of Python.
+    """Steps rows in parallel threads, for simulators that compute outside of Python.
 
-    Four at a time on one core too: while one's answer is under way the next one computes.
+    At least four threads run even on a single core: while one waits for its simulator, another
+    computes.
     """
 
     def __init__(self, environments: Sequence[gymnasium.Env[Any, Any]]) -> None:
@@ -124,14 +129,14 @@ class ThreadedVector(SerialVector):
 
 
 def screens(environment: VectorEnv, rows: Sequence[int]) -> list[Any]:
-    """What these rows show people, height x width x 3; None where there is nothing to show.
+    """Render these rows, each height x width x 3; None for an environment that cannot render.
 
-    Drawing may take longer than simulating, so rows that nobody asks for are not drawn.
+    Other rows are not rendered, because rendering may take longer than simulating.
     """
     try:
         if isinstance(environment, SerialVector):
             return [environment.environments[row].render() for row in rows]
-        shown: Any = environment.render()
+        images: Any = environment.render()
     except NotImplementedError:
-        shown = None
-    return [None if shown is None else shown[row] for row in rows]
+        images = None
+    return [None if images is None else images[row] for row in rows]

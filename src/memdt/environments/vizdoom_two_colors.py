@@ -1,12 +1,12 @@
-"""ViZDoom-Two-Colors: a pillar shows which colour heals, and is gone after a while.
+"""ViZDoom-Two-Colors: a pillar shows which colour heals, and disappears after a while.
 
-The floor takes health; items of the pillar's colour give some and are worth 1, those of the other
-colour take as much; each tic alive is worth 0.01. Nothing but the pillar tells the colour: health
-is not shown, the screen does not flash, there is no sound.
+The floor takes health. Items of the pillar's colour give health and a reward of 1; items of the
+other colour take the same amount of health. Each tic alive gives 0.01. Only the pillar shows the
+colour: health is not shown, the screen does not flash, and there is no sound.
 
-Observations are frames, height x width x 3; actions 0 left, 1 right, 2 forward, 3 forward left,
-4 forward right, each held for ``frame_skip`` tics. Where paper and public code disagree there is a
-setting, and its default is what was measured in the released scenario.
+Observations are frames, height x width x 3. Actions are 0 left, 1 right, 2 forward, 3 forward left
+and 4 forward right, each held for ``frame_skip`` tics. There is a setting for each point on which
+paper and public code disagree; its default was measured in the released scenario.
 
 Source: RATE section 4.1; Sorokin et al. 2022; the scenario of doom_scenario.py.
 """
@@ -43,21 +43,21 @@ Frame = UInt8[np.ndarray, "height width 3"]
 
 
 class Settings(BaseModel):
-    """What a room may be told."""
+    """Settings of a room."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # Deviation D29: the paper says 5, the released scenario takes 8.
     acid_health: Literal[5, 8] = Field(default=8, description="health lost every 32 tics")
     # Deviation D30: 45 steps of two tics; a text in the released scenario says 45 tics.
-    pillar_tics: int = Field(default=90, ge=2, description="tics until the pillar is gone")
+    pillar_tics: int = Field(default=90, ge=2, description="tics until the pillar disappears")
     # Deviation D31: 2,100 in the paper; the released configuration says 10,000.
-    time_limit: int = Field(default=2100, ge=2, description="tics after which an episode is cut")
-    # More than the acid takes at once: what was touched is told from the damage.
+    time_limit: int = Field(default=2100, ge=2, description="tics after which an episode ends")
+    # More than the acid takes at once, so that the damage shows which items were touched.
     item_health: int = Field(default=25, ge=9, description="health that an item gives or takes")
     items: int = Field(default=10, ge=0, description="items of each colour at the start")
     item_tics: int = Field(
-        default=30, ge=1, description="tics between two new items, the colours in turn"
+        default=30, ge=1, description="tics between two new items; the colours take turns"
     )
     living_reward: float = Field(default=0.01, description="reward for each tic alive")
     frame_skip: int = Field(default=2, ge=1, description="tics that an action is held")
@@ -66,68 +66,68 @@ class Settings(BaseModel):
         default=0.10,
         ge=0,
         lt=1,
-        description="chance at each step that a lapse of the collector begins",
+        description="probability at each step that a lapse of the collector begins",
     )
     lapse_steps: int | None = Field(
-        default=90, ge=0, description="lapses begin in the first so many steps; null: in all"
+        default=90, ge=0, description="number of first steps in which lapses begin; null: all"
     )
     screen: Literal["320x180", "256x144"] = Field(
-        default="320x180", description="what the engine draws, width x height"
+        default="320x180", description="size of the engine's screen, width x height"
     )
-    width: int = Field(default=112, ge=8, description="of an observation, pixels")
-    height: int = Field(default=64, ge=8, description="of an observation, pixels")
+    width: int = Field(default=112, ge=8, description="width of an observation in pixels")
+    height: int = Field(default=64, ge=8, description="height of an observation in pixels")
 
 
 def make(settings: Settings) -> TwoColors:
-    """One room."""
+    """Make one room."""
     return TwoColors(settings)
 
 
 def make_vector(settings: Settings, count: int) -> VectorEnv:
-    """``count`` rooms, their engines side by side."""
+    """Make ``count`` rooms, whose engines run in parallel."""
     return ThreadedVector([TwoColors(settings) for _ in range(count)])
 
 
 def make_collection_vector(settings: Settings, count: int) -> VectorEnv:
-    """The same, with what is in view told to the collection policy."""
+    """Make ``count`` rooms that tell the collection policy what is in view."""
     return ThreadedVector([TwoColors(settings, sight=True) for _ in range(count)])
 
 
 def spaces_of(settings: Settings) -> Spaces:
-    """A frame is seen; the buttons are pressed in so many ways."""
+    """Return the spaces: frames, and the number of button combinations."""
     frame = spaces.Box(0, 255, (settings.height, settings.width, 3), np.uint8)
     return Spaces(frame, spaces.Discrete(len(ACTIONS)))
 
 
 def lengthened(settings: Settings, steps: int) -> Settings:
-    """The room whose time limit is so many steps."""
+    """Return the settings with a time limit of ``steps`` steps."""
     return settings.model_copy(update={"time_limit": steps * settings.frame_skip})
 
 
 def collection_policy(settings: Settings) -> Expert:
-    """Collects the items of the right colour that it sees."""
+    """Return the policy that collects visible items of the right colour."""
     return Expert(settings.lapses, settings.lapse_steps)
 
 
 def success(
     returns: Float[np.ndarray, " episodes"], terminated: Bool[np.ndarray, " episodes"]
 ) -> Bool[np.ndarray, " episodes"]:
-    """Alive when time is up."""
+    """Return True for episodes in which the player is alive at the time limit."""
     return ~terminated
 
 
 def group(settings: Settings, seeds: Int[np.ndarray, " episodes"]) -> list[str]:
-    """The colour of each episode's pillar: the parity of its seed."""
+    """Return the colour of each episode's pillar, which is the parity of its seed."""
     return [COLOURS[int(seed) % 2] for seed in seeds]
 
 
 def hint_steps(settings: Settings) -> range:
-    """The steps in which the pillar is there, whether or not somebody looks."""
+    """Return the steps in which the pillar exists, in view or not."""
     return range(-(-(settings.pillar_tics - 1) // settings.frame_skip))
 
 
 class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
-    """One room with an engine of its own, started at the first reset."""
+    """One room with its own engine, which starts at the first reset."""
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 17}
 
@@ -144,14 +144,14 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Frame, dict[str, Any]]:
-        """Back to the start, looking at the pillar; the parity of the seed is its colour."""
+        """Return to the start, facing the pillar; the parity of the seed decides its colour."""
         super().reset(seed=seed)
-        # Deviation D38: the parity of a seed is the colour.
+        # Deviation D38: the parity of a seed decides the colour.
         side = int(self.np_random.integers(2)) if seed is None else seed % 2
         if self._engine is None:
-            self._engine = self._started()
+            self._engine = self._borrow_engine()
         number = int(self.np_random.integers(2**31))
-        # One tic is over before the first frame, and the engine counts it.
+        # The engine counts a tic before the first frame.
         self._engine.begin(f"map{side + 1:02}", number, self.settings.time_limit + 1)
         self._tics = self._wrong = 0
         self._counted = (0.0, self._engine.variable("DAMAGE_TAKEN"))
@@ -167,9 +167,9 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         self._engine.step(ACTIONS[int(action)], tics)
         self._tics += tics
         right, damage = self._engine.variable("ITEMCOUNT"), self._engine.variable("DAMAGE_TAKEN")
-        # The acid takes less at once than an item, so whole items are those that were touched.
+        # The acid takes less at once than an item, so the damage counts the items touched.
         self._wrong += int(damage - self._counted[1]) // self.settings.item_health
-        # Deviation D36: an item is worth 1 at full health too.
+        # Deviation D36: an item gives a reward of 1 at full health too.
         reward = right - self._counted[0] + self.settings.living_reward * tics
         self._counted = (right, damage)
         terminated = self._engine.dead
@@ -178,7 +178,7 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         return self._observation.copy(), float(reward), terminated, truncated, self._info()
 
     def render(self) -> Frame:
-        """The screen as the engine drew it, larger than an observation."""
+        """Return the screen of the engine, which is larger than an observation."""
         return self._screen
 
     def close(self) -> None:
@@ -187,19 +187,19 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
             self._engine.give_back()
             self._engine = None
 
-    def _started(self) -> Engine:
+    def _borrow_engine(self) -> Engine:
         s = self.settings
         wad = two_colors_wad(s.pillar_tics, s.acid_health, s.item_health, s.items, s.item_tics)
         width, height = (int(side) for side in s.screen.split("x"))
         return Engine.borrow(wad, Screen(width, height, BUTTONS, VARIABLES, self.sight))
 
     def _see(self) -> None:
-        """Keep the newest frame; after the end there is none, and the last one stays."""
+        """Store the newest frame. After the end there is none, and the last one remains."""
         assert self._engine is not None
         self._labels: list[Any] = []
-        seen = self._engine.look()
-        if seen is not None:
-            screen, self._labels = seen
+        view = self._engine.look()
+        if view is not None:
+            screen, self._labels = view
             size = (self.settings.width, self.settings.height)
             self._screen = screen
             self._observation = np.asarray(
@@ -217,19 +217,19 @@ class TwoColors(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         return info
 
     def _in_view(self) -> list[Seen]:
-        """What is on the screen and at least a pixel wide in an observation, where it is."""
+        """Things on the screen that are at least one pixel wide in an observation."""
         assert self._engine is not None
-        place = tuple(self._engine.variable(name) for name in VARIABLES[2:])
-        widest = int(self.settings.screen.split("x")[0]) / self.settings.width
-        labels = (label for label in self._labels if label.width >= widest)
+        pose = tuple(self._engine.variable(name) for name in VARIABLES[2:])
+        pixel = int(self.settings.screen.split("x")[0]) / self.settings.width
+        labels = (label for label in self._labels if label.width >= pixel)
         return [
-            relative(label.object_name, label.object_position_x, label.object_position_y, place)
+            relative(label.object_name, label.object_position_x, label.object_position_y, pose)
             for label in labels
         ]
 
 
 def dataset_card(settings: Settings, store: Collected) -> dict[str, str]:
-    """Lines of the report about a dataset: the agent against the paper's, the colours' balance."""
+    """Return lines of the dataset's card: balance of colours, and the agent beside the paper's."""
     colours = np.array(group(settings, store.seeds))
     shares = ", ".join(f"{(colours == colour).mean():.0%} {colour}" for colour in COLOURS)
     whole = store.to_end

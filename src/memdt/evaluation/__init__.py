@@ -1,1 +1,1 @@
-"""Roll a policy out, and say what its episodes tell."""
+"""Evaluation: rollouts of trained policies, and what is measured and recorded in them."""

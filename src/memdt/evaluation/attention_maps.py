@@ -1,7 +1,7 @@
-"""Record what a trained policy attends to in one evaluation episode: the step behind ``attention``.
+"""Record attention of a trained policy in one evaluation episode: the step behind ``attention``.
 
-The policy plays the episode as in evaluation; then its segments are run through ``forward`` once
-more, and the attention probabilities of every layer and head are kept. Source: RATE Figure 6.
+The policy plays the episode as in evaluation. Then ``forward`` runs over its segments again and
+records the attention probabilities of every layer and head. Source: RATE Figure 6.
 """
 
 from __future__ import annotations
@@ -28,27 +28,30 @@ from memdt.settings.schema import Condition, RunSettings
 
 @dataclass(frozen=True)
 class AttentionJob:
-    """Which run, and where its files lie."""
+    """A run, and the paths of its files."""
 
     settings: RunSettings
     seed: int
     checkpoint: Path
     out: Path  # attention.npz
-    dataset: Path | None = None  # that demonstrations come from, if the model wants any
+    dataset: Path | None = None  # source of demonstrations, for models that use them
 
 
 def record_attention(job: AttentionJob) -> None:
-    """Play the first evaluation episode of the trained length and write its attention weights."""
+    """Play the first evaluation episode at the training length, and write its attention weights.
+
+    Raises UserError for a model without attention.
+    """
     policy = load_policy(job.settings, job.checkpoint)
-    shown = load_demonstrations(job.settings, job.dataset)
-    segments = play_episode(job.settings, policy, job.seed, shown)
-    maps = look(policy, segments) if isinstance(policy, SequencePolicy) else []
+    demonstrations = load_demonstrations(job.settings, job.dataset, policy)
+    segments = play_episode(job.settings, policy, job.seed, demonstrations)
+    maps = attention_of(policy, segments) if isinstance(policy, SequencePolicy) else []
     if not maps:
         name = job.settings.model["name"]
         raise UserError(f"{name} has no attention to show", "figures.yaml", "name a transformer")
-    weights = stack([one.weights[0].float().cpu().numpy() for one in maps])
+    weights = stack([segment_map.weights[0].float().cpu().numpy() for segment_map in maps])
     hint = Task.of(job.settings.environment).hint_steps
-    marks = {
+    numbers = {
         "memory_tokens": maps[0].memory_tokens,
         "cache": weights.shape[-1] - weights.shape[-2],
         "segment_length": job.settings.segment_length,
@@ -57,36 +60,45 @@ def record_attention(job: AttentionJob) -> None:
         "decision_step": sum(int(segment.mask.sum()) for segment in segments) - 1,
     }
     with atomic_path(job.out) as temporary, temporary.open("wb") as file:
-        arrays: dict[str, Any] = {name: np.array(value) for name, value in marks.items()}
+        arrays: dict[str, Any] = {name: np.array(value) for name, value in numbers.items()}
         np.savez_compressed(file, weights=weights, **arrays)
 
 
 def play_episode(
-    settings: RunSettings, policy: Policy, seed: int, shown: Demonstrations | None = None
+    settings: RunSettings, policy: Policy, seed: int, demonstrations: Demonstrations | None = None
 ) -> list[Segment]:
-    """The first evaluation episode, as long as training's longest, as segments of one row."""
-    played = [settings.evaluation.first_seed]
+    """Play the first evaluation episode, and return its segments of one row each.
+
+    The episode is as long as the longest one of training. ``seed`` is that of the run.
+    """
+    environment_seeds = [settings.evaluation.first_seed]
     length = settings.training.segments
-    rollout = rollout_of(settings, policy, Condition(), length, seed, played, shown=shown)
-    observer = rollout.observer = _Steps()
-    rollout.play(played)
+    rollout = rollout_of(
+        settings, policy, Condition(), length, seed, environment_seeds,
+        demonstrations=demonstrations,
+    )  # fmt: skip
+    observer = rollout.observer = _Steps(policy)
+    rollout.play(environment_seeds)
     rollout.environment.close()
-    segments = _as_segments(observer.steps, settings.segment_length)
+    steps = observer.steps[: length * settings.segment_length]  # not every task can be shortened
+    segments = _as_segments(steps, settings.segment_length)
     return [replace(segment, demonstration=rollout.demonstration) for segment in segments]
 
 
 class _Steps(Observer):
-    """Keeps observation, action and return-to-go of every step."""
+    """Records observation, action and return-to-go of every step, as the policy sees them."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
         self.steps: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def acts(self, alive: Any, seen: Step, actions: Tensor, info: dict[str, Any]) -> None:
-        self.steps.append((seen.observation, actions, seen.return_to_go))
+    def on_step(self, alive: Any, step: Step, actions: Tensor, info: dict[str, Any]) -> None:
+        step = self.policy.scaled(step)
+        self.steps.append((step.observation, actions, step.return_to_go))
 
 
 def _as_segments(steps: list[tuple[Tensor, Tensor, Tensor]], length: int) -> list[Segment]:
-    """Steps of one episode cut into padded segments of one row."""
+    """The steps of one episode, cut into padded segments of one row."""
     segments = []
     for first in range(0, len(steps), length):
         chunk = steps[first : first + length]
@@ -101,21 +113,21 @@ def _as_segments(steps: list[tuple[Tensor, Tensor, Tensor]], length: int) -> lis
 
 
 @torch.inference_mode()
-def look(policy: SequencePolicy, segments: list[Segment]) -> list[AttentionMaps]:
-    """Where the policy looks in each segment; nothing for a policy without attention."""
+def attention_of(policy: SequencePolicy, segments: list[Segment]) -> list[AttentionMaps]:
+    """Return the attention in each segment of an episode; empty for a policy without attention."""
     memory, maps = policy.memory_after(segments[0].demonstration, 1), []
     for segment in segments:
-        seen = policy.attention(segment, memory)
-        if seen is None:
+        attention = policy.attention(segment, memory)
+        if attention is None:
             return []
-        maps.append(seen[0])
-        memory = seen[1]
+        maps.append(attention[0])
+        memory = attention[1]
     return maps
 
 
 def stack(
     maps: list[Float[np.ndarray, "layers heads queries keys"]],
 ) -> Float[np.ndarray, "segments layers heads queries widest"]:
-    """All segments in one array; the first ones have less cache or none, and zeros there."""
+    """Join the maps of all segments. The first segments have a shorter cache, filled with zeros."""
     keys = max(weights.shape[-1] for weights in maps)
     return np.stack([np.pad(w, [(0, 0)] * 3 + [(keys - w.shape[-1], 0)]) for w in maps])

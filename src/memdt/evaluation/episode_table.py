@@ -1,9 +1,9 @@
-"""The columns of ``episodes.csv``, one row an evaluation episode.
+"""The columns of ``episodes.csv``, which has one row for each evaluation episode.
 
     condition,segments,episode,environment_seed,return,steps[,success][,score],group[,measures]
 
 ``success`` (0 or 1) and ``score`` stand there where the environment knows them
-(`environments/task.py`), measures are what it counts.
+(`environments/task.py`), measures are what it counts; ATTENTION follows where it is asked for.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from typing import Any
 FIRST = ("condition", "segments", "episode", "environment_seed", "return", "steps")
 GROUP = "group"  # after the outcomes, before the measures
 TEXTS = ("condition", GROUP)
-REAL = ("return", "score")  # six digits; all else are whole numbers
+# Of the whole run, the same in each of its rows; where `evaluation.attention` asks for them.
+ATTENTION = ("write_on_steps", "write_on_read", "steps_on_read_gain")
+REAL = ("return", "score", *ATTENTION)  # six digits; all else are whole numbers
 
 Row = Mapping[str, Any]
 
 
 def columns(outcomes: Sequence[str], measures: Sequence[str]) -> tuple[str, ...]:
-    """All columns, in their order."""
+    """Return all columns, in order."""
     return (*FIRST, *outcomes, GROUP, *measures)
 
 
 def text(rows: Sequence[Row], outcomes: Sequence[str], measures: Sequence[str]) -> str:
-    """The table as CSV; the same rows give the same bytes."""
+    """Return the table as CSV; the same rows give the same bytes."""
     names = columns(outcomes, measures)
     lines = [",".join(names), *(",".join(_cell(name, row[name]) for name in names) for row in rows)]
     return "".join(f"{line}\n" for line in lines)

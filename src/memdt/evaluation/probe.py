@@ -1,9 +1,9 @@
-"""Linear probes: can the group of an episode be read off what a policy remembers?
+"""Linear probes: can the group of an episode be predicted from the memory of a policy?
 
-Ridge regression on one number a group (1 for its episodes, 0 for the others), its features
-standardised, solved in closed form. An episode is never in training and test at once, also where
-it comes at several times. Accuracy is balanced, the mean over groups of how many are recognised, so
-that guessing gives 1 / groups whatever their sizes.
+A probe is a ridge regression on one target per group (1 for its episodes, 0 for others), with
+standardised features, solved in closed form. An episode is never in the training and the test set
+at once, even if it appears at several times. Accuracy is balanced, that is, the mean over groups of
+the share recognised. Guessing therefore scores 1 / groups, whatever their sizes.
 
 A control stands beside it. Memory also holds what the agent has done, and who takes red items all
 the time remembers red by that alone. What a probe reads off behaviour so far is no finding about
@@ -20,7 +20,7 @@ from jaxtyping import Float, Int, Shaped
 from memdt.evaluation.recordings import Recording
 
 FOLDS = 5
-FEWEST = 5  # episodes of each group below which nothing is said
+FEWEST = 5  # smallest number of episodes per group that gives an accuracy
 
 
 def accuracy(
@@ -29,27 +29,34 @@ def accuracy(
     trained_at: Sequence[int],
     tested_at: int,
 ) -> float | None:
-    """Balanced accuracy at one border of probes that were trained at some, cross-validated.
+    """Return the cross-validated, balanced accuracy of probes.
 
-    Episodes whose memory is NaN at a border have ended. None where too few are left, or where there
-    is nothing to read.
+    Args:
+        memory: contents after each segment; NaN for episodes that have ended.
+        groups: of the episodes.
+        trained_at: numbers of the segments whose memory the probes are trained on.
+        tested_at: number of the segment whose memory they are tested on.
+
+    Returns:
+        From 0 to 1. None if a group has too few episodes, or if memory or groups are empty.
     """
     names, numbers = np.unique(groups, return_inverse=True)
-    there = ~np.isnan(memory).any(axis=2)
+    running = ~np.isnan(memory).any(axis=2)
     if memory.shape[2] == 0 or len(names) < 2:
         return None
-    if any(_fewest(numbers[there[k]], len(names)) < FEWEST for k in (*trained_at, tested_at)):
+    if any(_fewest(numbers[running[k]], len(names)) < FEWEST for k in (*trained_at, tested_at)):
         return None
     folds = _folds(numbers)
-    told = np.full(numbers.size, -1)
+    predicted = np.full(numbers.size, -1)
     for fold in range(FOLDS):
-        learnt = [(memory[k], there[k] & (folds != fold)) for k in trained_at]
-        features = np.concatenate([held[rows] for held, rows in learnt])
-        labels = np.concatenate([numbers[rows] for _, rows in learnt])
-        asked = there[tested_at] & (folds == fold)
-        told[asked] = predict(features, labels, memory[tested_at][asked], len(names))
-    hits = [(told == numbers)[there[tested_at] & (numbers == k)].mean() for k in range(len(names))]
-    return float(np.mean(hits))
+        training = [(memory[k], running[k] & (folds != fold)) for k in trained_at]
+        features = np.concatenate([values[rows] for values, rows in training])
+        labels = np.concatenate([numbers[rows] for _, rows in training])
+        test = running[tested_at] & (folds == fold)
+        predicted[test] = predict(features, labels, memory[tested_at][test], len(names))
+    correct = predicted == numbers
+    shares = [correct[running[tested_at] & (numbers == k)].mean() for k in range(len(names))]
+    return float(np.mean(shares))
 
 
 def behaviour(
@@ -91,31 +98,33 @@ def _chosen(
 def predict(
     features: Float[np.ndarray, "rows features"],
     labels: Int[np.ndarray, " rows"],
-    asked: Float[np.ndarray, "asked features"],
+    test: Float[np.ndarray, "test features"],
     groups: int,
-) -> Int[np.ndarray, " asked"]:
-    """The group of each asked row, by ridge regression with as much ridge as there are features.
+) -> Int[np.ndarray, " test"]:
+    """Predict the group of each test row, by ridge regression on the training rows.
 
-    Standardised rows have about that squared length, so the ridge weighs as much as one of them.
+    The ridge is the number of features. Standardised rows have about that squared length, so the
+    ridge weighs as much as one row.
     """
     mean, deviation = (
         features.mean(axis=0, dtype=np.float64),
         features.std(axis=0, dtype=np.float64),
     )
     scale = np.where(deviation > 1e-6, deviation, 1.0)
-    rows, new = ((part - mean) / scale for part in (features, asked))
+    rows, test_rows = ((part - mean) / scale for part in (features, test))
     targets = np.eye(groups)[labels]
+    # The dual form solves for one weight per row; there are usually more features than rows.
     kernel = rows @ rows.T + features.shape[1] * np.eye(len(rows))
     weights = np.linalg.solve(kernel, targets - targets.mean(axis=0))
-    return np.asarray((new @ rows.T @ weights).argmax(axis=1))
+    return np.asarray((test_rows @ rows.T @ weights).argmax(axis=1))
 
 
 def _folds(numbers: Int[np.ndarray, " episodes"]) -> Int[np.ndarray, " episodes"]:
-    """Episodes dealt out in their order, group by group."""
+    """The fold of each episode; episodes of a group go to the folds in turn."""
     folds = np.zeros(numbers.size, np.int64)
     for group in np.unique(numbers):
-        mine = np.flatnonzero(numbers == group)
-        folds[mine] = np.arange(mine.size) % FOLDS
+        episodes = np.flatnonzero(numbers == group)
+        folds[episodes] = np.arange(episodes.size) % FOLDS
     return folds
 
 

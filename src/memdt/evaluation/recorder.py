@@ -1,7 +1,7 @@
-"""Record evaluation episodes: memory, counts, actions and frames, behind the step ``record``.
+"""Record evaluation episodes (memory, measures, actions, frames): the step behind ``record``.
 
-The episodes are the first ones of the evaluation at its longest, played exactly as there: the same
-seeds, batches and draws, so that what is recorded is what ``episodes.csv`` tells of.
+The episodes are the first ones of the evaluation at its longest length. Seeds, batches and random
+numbers are the same, so the recorded episodes are also in ``episodes.csv``.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from memdt.models.interface import Memory, Policy, Step
 from memdt.progress import Progress
 from memdt.settings.schema import Condition, RunSettings
 
-EPISODES = 32  # so many at least, in whole batches, if the evaluation has them
-FRAMES = 150  # of a filmed episode at most
-FRAME_WIDTH = 256
+EPISODES = 32  # recorded at least, rounded up to whole batches
+FRAMES = 150  # at most, of a filmed episode
+FRAME_WIDTH = 256  # pixels
 QUALITY = 80  # of WebP, 0 to 100
-FEATURES = 1024  # of a memory at most; larger ones are projected at random
+FEATURES = 1024  # at most, of a memory; a random projection reduces larger ones
 
 
 @dataclass(frozen=True)
 class RecordingJob:
-    """Which run, and where its files lie."""
+    """A run, and the paths of its files."""
 
     settings: RunSettings
     seed: int
     checkpoint: Path
     out: Path  # recording.npz
     label: str = "record"
-    dataset: Path | None = None  # that demonstrations come from, if the model wants any
+    dataset: Path | None = None  # source of demonstrations, for models that use them
 
 
 def record_run(job: RecordingJob) -> None:
-    """Play some evaluation episodes of a checkpoint and write recording.npz."""
+    """Play some evaluation episodes of a checkpoint, and write recording.npz."""
     policy = load_policy(job.settings, job.checkpoint)
-    shown = load_demonstrations(job.settings, job.dataset)
+    shown = load_demonstrations(job.settings, job.dataset, policy)
     write_recording(record(job.settings, policy, job.seed, job.label, shown), job.out)
 
 
@@ -60,36 +60,41 @@ def record(
     policy: Policy,
     seed: int,
     label: str = "",
-    shown: Demonstrations | None = None,
+    demonstrations: Demonstrations | None = None,
 ) -> Recording:
-    """The first episodes of the evaluation at its longest, under its plain condition."""
+    """Record the first evaluation episodes, at the longest length of ``longest``.
+
+    The first episode of each group is filmed.
+    """
     condition, segments = longest(settings)
     batches, task = seed_batches(settings), Task.of(settings.environment)
     needed = -(-min(EPISODES, settings.evaluation.episodes) // len(batches[0]))
     steps = segments * settings.segment_length
     progress = Progress(f"{label} {segments} segments", steps * needed, unit="steps")
-    parts, seen = [], set()
+    parts, filmed = [], set()
     for batch, seeds in enumerate(batches[:needed]):
-        rollout = rollout_of(settings, policy, condition, segments, seed, seeds, batch, shown)
+        rollout = rollout_of(
+            settings, policy, condition, segments, seed, seeds, batch, demonstrations
+        )
         groups = task.groups(seeds)
-        new = {group: groups.index(group) for group in groups[::-1] if group not in seen}
-        seen |= set(new)
-        observer = rollout.observer = Recorder(rollout.environment, sorted(new.values()), steps)
-        ends = rollout.play(list(seeds), progress, batch * steps)
+        new = {group: groups.index(group) for group in groups[::-1] if group not in filmed}
+        filmed |= set(new)
+        recorder = rollout.observer = Recorder(rollout.environment, sorted(new.values()), steps)
+        outcomes = rollout.play(list(seeds), progress, batch * steps)
         rollout.environment.close()
-        parts.append(_recording(settings, observer, ends, seeds, groups))
+        parts.append(_recording(settings, recorder, outcomes, seeds, groups))
     return joined(parts)
 
 
 def longest(settings: RunSettings) -> tuple[Condition, int]:
-    """The plain condition (the first one, where none is called so) and its longest length."""
+    """Return the condition ``as_published``, or else the first one, and its longest length."""
     conditions = settings.evaluation.conditions
     condition = conditions.get("as_published", next(iter(conditions.values())))
     return condition, max(condition.segments or settings.evaluation.segments)
 
 
 class Recorder(Observer):
-    """Keeps what happens in a batch, and films some of its rows."""
+    """Records the steps of a batch, and films some of its rows."""
 
     def __init__(self, environment: VectorEnv, filmed: Sequence[int], steps: int) -> None:
         self.environment, self.filmed = environment, list(filmed)
@@ -100,22 +105,22 @@ class Recorder(Observer):
         self.memory: list[list[NDArray[np.float32]]] = []
         self.films: list[list[bytes]] = [[] for _ in filmed]
 
-    def acts(
-        self, alive: NDArray[np.int64], seen: Step, actions: Tensor, info: dict[str, Any]
+    def on_step(
+        self, alive: NDArray[np.int64], step: Step, actions: Tensor, info: dict[str, Any]
     ) -> None:
-        """Keep the step, and a frame now and then."""
+        """Record the step, and a frame every ``film_every`` steps."""
         if len(self.infos) % self.film_every == 0:
             self._film(alive)
         rows = self.environment.num_envs
-        done = actions.cpu().numpy()
+        taken = actions.cpu().numpy()
         self.infos.append(info)
-        self.actions.append(np.zeros((rows, *done.shape[1:]), done.dtype))
-        self.actions[-1][alive] = done
+        self.actions.append(np.zeros((rows, *taken.shape[1:]), taken.dtype))
+        self.actions[-1][alive] = taken
         self.returns_to_go.append(np.full(rows, np.nan, np.float32))
-        self.returns_to_go[-1][alive] = seen.return_to_go.cpu().numpy()
+        self.returns_to_go[-1][alive] = step.return_to_go.cpu().numpy()
 
-    def closes(self, alive: NDArray[np.int64], memory: Memory) -> None:
-        """Keep what the memory holds."""
+    def on_segment_end(self, alive: NDArray[np.int64], memory: Memory) -> None:
+        """Record the content of the memory."""
         self.memory.append([])
         for part in content(memory):
             rows = (self.environment.num_envs, *part.shape[1:])
@@ -123,15 +128,15 @@ class Recorder(Observer):
             self.memory[-1][-1][alive] = part
 
     def _film(self, alive: NDArray[np.int64]) -> None:
-        there = [row for row in self.filmed if row in alive]
-        shown_by_row = dict(zip(there, screens(self.environment, there), strict=True))
+        running = [row for row in self.filmed if row in alive]
+        screen_of = dict(zip(running, screens(self.environment, running), strict=True))
         for film, row in zip(self.films, self.filmed, strict=True):
-            shown = shown_by_row.get(row)
-            film.append(b"" if shown is None else compressed(shown))
+            screen = screen_of.get(row)
+            film.append(b"" if screen is None else compressed(screen))
 
 
 def content(memory: Memory) -> list[Float[np.ndarray, "rows ..."]]:
-    """What an edit of the memory would change, part by part."""
+    """Return the tensors that ``Memory.edit`` changes."""
     parts: list[NDArray[Any]] = []
 
     def keep(part: Tensor) -> Tensor:
@@ -145,26 +150,27 @@ def content(memory: Memory) -> list[Float[np.ndarray, "rows ..."]]:
 def vectors(
     borders: Sequence[Sequence[Float[np.ndarray, "rows ..."]]], rows: int
 ) -> Float[np.ndarray, "borders rows features"]:
-    """What the memory held at every border, one vector of at most FEATURES a row.
+    """Return the memory after each segment, as one vector of at most FEATURES numbers per row.
 
-    A part that is shorter at the first borders (a cache that fills) has zeros in front. A memory of
-    more numbers is multiplied by a fixed random matrix, which keeps distances to some 3 %, and so
-    what a linear probe can tell apart.
+    A part that is shorter after the first segments (a cache that fills) has zeros in front. A
+    larger memory is multiplied by a fixed random matrix. This preserves distances to about 3 %, and
+    thus what a linear probe can distinguish.
     """
     flat = [_same_length(list(part)).reshape(len(borders), rows, -1)
             for part in zip(*borders, strict=True)]  # fmt: skip
     if not flat:
         return np.zeros((len(borders), rows, 0), np.float32)
-    held = np.concatenate(flat, axis=2)
-    if held.shape[2] > FEATURES:
-        drawn = np.random.default_rng(0).standard_normal((held.shape[2], FEATURES), np.float32)
-        drawn /= np.float32(np.sqrt(FEATURES))
-        held = np.stack([border @ drawn for border in held])
-    return np.asarray(held, np.float32)
+    numbers = np.concatenate(flat, axis=2)
+    if numbers.shape[2] > FEATURES:
+        shape = (numbers.shape[2], FEATURES)
+        projection = np.random.default_rng(0).standard_normal(shape, np.float32)
+        projection /= np.float32(np.sqrt(FEATURES))
+        numbers = np.stack([border @ projection for border in numbers])
+    return np.asarray(numbers, np.float32)
 
 
 def _same_length(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    """One part of the memory at all borders; its second dimension may have grown."""
+    """One part of the memory after all segments; its second dimension may have grown."""
     if parts[0].ndim < 3:
         return np.stack(parts)
     longest = max(part.shape[1] for part in parts)
@@ -173,7 +179,7 @@ def _same_length(parts: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def compressed(screen: UInt8[np.ndarray, "height width 3"]) -> bytes:
-    """A screen as WebP, no wider than FRAME_WIDTH."""
+    """Encode a screen as WebP, at most FRAME_WIDTH pixels wide."""
     image = Image.fromarray(screen)
     if image.width > FRAME_WIDTH:
         size = (FRAME_WIDTH, round(image.height * FRAME_WIDTH / image.width))
@@ -185,32 +191,33 @@ def compressed(screen: UInt8[np.ndarray, "height width 3"]) -> bytes:
 
 def _recording(
     settings: RunSettings,
-    kept: Recorder,
-    ends: Outcomes,
+    recorder: Recorder,
+    outcomes: Outcomes,
     seeds: Sequence[int],
     groups: Sequence[str],
 ) -> Recording:
-    """What the kept kept, as arrays."""
+    """The arrays of a batch, after its rollout."""
     task = Task.of(settings.environment)
     names = task.measures
-    moments = [[info[name] for name in names] for info in (*kept.infos, ends.measures)]
+    moments = [[info[name] for name in names] for info in (*recorder.infos, outcomes.measures)]
     hint = task.hint_steps
-    frames = [frame for film in kept.films for frame in film]
+    frames = [frame for film in recorder.films for frame in film]
     sizes = np.array([len(frame) for frame in frames], np.int64)
-    counted = np.array(moments, np.int32).reshape(len(moments), len(names), len(seeds))
+    measures = np.array(moments, np.int32).reshape(len(moments), len(names), len(seeds))
+    frames_per_film = -(-len(recorder.infos) // recorder.film_every)
     return Recording(
         seeds=np.array(seeds, np.int64),
         groups=np.array(groups),
-        lengths=ends.steps,
+        lengths=outcomes.steps,
         measure_names=np.array(names, np.str_),
-        measures=counted.transpose(0, 2, 1),
-        actions=np.stack(kept.actions),
-        returns_to_go=np.stack(kept.returns_to_go),
-        memory=vectors(kept.memory, len(seeds)),
+        measures=measures.transpose(0, 2, 1),
+        actions=np.stack(recorder.actions),
+        returns_to_go=np.stack(recorder.returns_to_go),
+        memory=vectors(recorder.memory, len(seeds)),
         segment_length=np.array(settings.segment_length),
         hint=np.array([hint.start, hint.stop]),
-        filmed=np.array(kept.filmed, np.int64),
-        film_every=np.array(kept.film_every),
-        frame_bytes=sizes.reshape(len(kept.filmed), -(-len(kept.infos) // kept.film_every)),
+        filmed=np.array(recorder.filmed, np.int64),
+        film_every=np.array(recorder.film_every),
+        frame_bytes=sizes.reshape(len(recorder.filmed), frames_per_film),
         frames=np.frombuffer(b"".join(frames), np.uint8),
     )

@@ -1,8 +1,8 @@
-"""Play a policy in a vectorised environment: all episodes take a step at once.
+"""Play a policy in a vector environment, in which all episodes take a step at once.
 
-A policy with a memory updates it at segment borders exactly as in training: the write tokens see
-all 3K tokens of the closed segment, its last action included (the public code closes with 3K - 1;
-Deviation D18).
+A policy updates its memory between segments exactly as in training: the write tokens see all 3K
+tokens of the closed segment, including its last action. In the public code they see 3K - 1
+(Deviation D18).
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from torch import Tensor
 
 from memdt.data.segments import Segment
 from memdt.evaluation.memory_edits import MemoryEdit
-from memdt.models.interface import Choice, Memory, Policy, Segmentation, Step
+from memdt.models.interface import Choice, Memory, Policy, Segmentation, SequencePolicy, Step
 from memdt.progress import Progress
 from memdt.settings.schema import Condition
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What came of each episode, in the order of the seeds."""
+    """The outcome of each episode, in the order of the seeds."""
 
     returns: NDArray[np.float64]
     steps: NDArray[np.int64]
-    terminated: NDArray[np.bool_]  # False: cut by the time limit
-    measures: dict[str, list[Any]]  # what the environment counted, by its name
+    terminated: NDArray[np.bool_]  # False: cut off by the time limit
+    measures: dict[str, list[Any]]  # the last ``info`` of each episode, by name
 
     @classmethod
     def joined(cls, parts: Sequence[Outcomes]) -> Outcomes:
-        """Those of several batches of seeds, in order."""
+        """Join the outcomes of several batches, in order."""
         return cls(
             np.concatenate([part.returns for part in parts]),
             np.concatenate([part.steps for part in parts]),
@@ -57,22 +57,25 @@ class Protocol:
 
 
 class Observer:
-    """Told of all that happens in a rollout; whoever wants to know it overrides a method.
+    """Receives the events of a rollout; subclasses override the methods they need.
 
-    ``alive`` are the rows that have not ended, in the order of the tensors.
+    ``alive``: rows that have not ended, in the order of the tensors.
     """
 
-    def acts(
-        self, alive: NDArray[np.int64], seen: Step, actions: Tensor, info: dict[str, Any]
+    def on_step(
+        self, alive: NDArray[np.int64], step: Step, actions: Tensor, info: dict[str, Any]
     ) -> None:
-        """The policy sees this and does that; ``info`` came with what it sees, for all rows."""
+        """Called before each step, with the inputs and actions of the policy.
 
-    def closes(self, alive: NDArray[np.int64], memory: Memory) -> None:
-        """A segment is over; the next one starts from this memory."""
+        ``info`` belongs to the observations and has values for all rows.
+        """
+
+    def on_segment_end(self, alive: NDArray[np.int64], memory: Memory) -> None:
+        """Called after each segment, with the memory that the next one starts from."""
 
 
 class Rollout:
-    """All episodes of one batch, in lock step; those that end leave the batch."""
+    """Plays all episodes of one batch in lockstep; episodes that end leave the batch."""
 
     def __init__(self, policy: Policy, environment: VectorEnv, protocol: Protocol) -> None:
         self.policy, self.environment, self.protocol = policy, environment, protocol
@@ -81,35 +84,44 @@ class Rollout:
         self.choice = Choice(protocol.greedy, generator)
         self.edit = MemoryEdit(protocol.condition, generator)
         self.observer = Observer()
-        self.demonstration: Segment | None = None  # one for each episode, if the policy wants any
-        self.alive = np.arange(0)  # episodes that have not ended
+        self.demonstration: Segment | None = None  # a row for each episode, if the policy uses one
+        self.alive = np.arange(0)  # rows of episodes that have not ended
 
     @torch.inference_mode()
     def play(
         self, seeds: Sequence[int], progress: Progress | None = None, done: int = 0
     ) -> Outcomes:
-        """Play one episode for each environment seed; the progress has ``done`` steps before."""
+        """Play one episode for each environment seed.
+
+        ``done``: steps that the progress bar has already counted.
+        """
         count = len(seeds)
         returns, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
+        earlier = np.zeros(count)  # received before the target return counts from
         space = self.environment.single_action_space
         actions = np.zeros((count, *(space.shape or ())), dtype=space.dtype)
         observations, info = self.environment.reset(seed=list(seeds))  # type: ignore[arg-type]
         alive = self.alive = np.arange(count)
         protocol = self.protocol
         cut = Segmentation(protocol.segment_length, protocol.context_steps, self._at_border)
+        if protocol.condition.memory_edit == "initial" and isinstance(self.policy, SequencePolicy):
+            self.edit.initial = self.policy.memory_after(self.demonstration, count)
         state = self.policy.begin(count, self.demonstration, cut)
-        step = 0
+        time = 0
         while alive.size:
-            seen = self._seen(observations, returns, alive)
-            chosen, state = self.policy.act(seen, state, self.choice)
-            self.observer.acts(alive, seen, chosen, info)
+            # Deviation D111: it falls again within the segment.
+            if protocol.condition.return_to_go_restarts and time % protocol.segment_length == 0:
+                earlier = returns.copy()
+            step = self._step(observations, returns - earlier, alive)
+            chosen, state = self.policy.act(self.policy.scaled(step), state, self.choice)
+            self.observer.on_step(alive, step, chosen, info)
             actions[alive] = chosen.cpu().numpy()
             observations, rewards, terminated, truncated, info = self.environment.step(actions)
-            step += 1
+            time += 1
             returns[alive] += rewards[alive]
-            lengths[alive] = step
+            lengths[alive] = time
             if progress is not None:
-                progress.update(done + step, episodes=alive.size)
+                progress.update(done + time, episodes=alive.size)
             ended = (terminated | truncated)[alive]
             if ended.any():
                 keep = torch.from_numpy(~ended).to(self.device)
@@ -121,19 +133,21 @@ class Rollout:
     def _at_border(self, memory: Memory) -> Memory:
         """The memory that the next segment starts from."""
         memory = self.edit(memory)
-        self.observer.closes(self.alive, memory)
+        self.observer.on_segment_end(self.alive, memory)
         return memory
 
-    def _seen(
+    def _step(
         self,
         observations: NDArray[Any],
         returns: NDArray[np.float64],
         alive: NDArray[np.int64],
     ) -> Step:
-        """What the policy sees now: the target return falls by what has been received."""
+        """What the environment shows; the target return falls by what has been received."""
         received = 0.0 if self.protocol.condition.return_to_go_held else returns[alive]
-        asked = self.protocol.condition.target_return
-        asked = self.protocol.target_return if asked is None else asked
-        left = np.full(alive.size, asked) - received
-        seen = torch.from_numpy(observations[alive]).to(self.device)
-        return Step(seen, torch.from_numpy(left.astype(np.float32)).to(self.device))
+        target = self.protocol.condition.target_return
+        target = self.protocol.target_return if target is None else target
+        returns_to_go = (np.full(alive.size, target) - received).astype(np.float32)
+        return Step(
+            torch.from_numpy(observations[alive]).to(self.device),
+            torch.from_numpy(returns_to_go).to(self.device),
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Transform
 from pydantic import Field
 
+from memdt.errors import UserError
 from memdt.figures.interface import AttentionRecord, FigureInputs
 from memdt.figures.parts import style
 from memdt.settings.schema import Frozen
@@ -49,6 +50,9 @@ class Options(Frozen):
     segments: tuple[int, ...] | None = Field(default=None, description="from 1; null: all")
     head: int | None = Field(default=None, gt=0, description="from 1; null: the mean of all heads")
     decision: bool = Field(default=True, description="mark the last step as the decision")
+    looked_at: Literal["cache", "read", "steps", "write"] | None = Field(
+        default=None, description="show only the tokens of this kind that are looked at; null: all"
+    )
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,19 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
     )
     for column, kept in (("layer", options.layers), ("segment", options.segments)):
         frame = frame if kept is None else frame[frame[column].isin(kept)]
+    shown = [key for block in _shown(record, options) for key in range(block.first, block.last)]
+    frame = frame[frame["key"].isin(shown)]
     return frame.reset_index(drop=True)
+
+
+def _shown(record: AttentionRecord, options: Options) -> list[Block]:
+    """The blocks of columns that are drawn; UserError where there is none."""
+    columns = PanelLayout.of(record).columns
+    found = [block for block in columns if options.looked_at in (None, block.kind)]
+    if not found:
+        what = f"{record.variant} has no tokens of the kind {options.looked_at!r} to look at"
+        raise UserError(what, "figures.yaml: looked_at")
+    return found
 
 
 def chosen(inputs: FigureInputs, options: Options) -> AttentionRecord:
@@ -131,10 +147,10 @@ def chosen(inputs: FigureInputs, options: Options) -> AttentionRecord:
 
     A scale may have fewer seeds than the figure was made for: then another one serves.
     """
-    found = [one for one in inputs.attention if options.variant in (None, one.variant)]
-    if not found:
+    recordings = [one for one in inputs.attention if options.variant in (None, one.variant)]
+    if not recordings:
         raise inputs.nothing("recorded attention weights")
-    return next((one for one in found if one.seed == options.seed), found[0])
+    return next((one for one in recordings if one.seed == options.seed), recordings[0])
 
 
 def heads_of(
@@ -152,6 +168,7 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     options = inputs.options(Options)
     record = chosen(inputs, options)
     layout = PanelLayout.of(record)
+    blocks = _shown(record, options)
     segments, layers = sorted(data["segment"].unique()), sorted(data["layer"].unique())
     side = (style.WIDE - 0.9) / max(3, len(segments))
     figure = style.new_figure(1.0 + (side + 0.35) * len(layers), style.WIDE)
@@ -161,16 +178,19 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     ):
         shown = data[(data["layer"] == layer) & (data["segment"] == segment)]
         axes, first = grid[row, column], (segment - 1) * record.segment_length
-        image = _map(axes, _matrix(shown, record), layout)
-        _mark(axes, record, layout, segment - 1, options.decision)
+        image = _map(axes, _matrix(shown, record), layout, blocks)
         _ticks(axes, record, layout, first)
+        if options.looked_at is None:
+            _mark(axes, record, layout, segment - 1, options.decision)
+        else:
+            _only(axes, blocks[0])
         if row == 0:
             title = f"segment {segment} (steps {first} to {first + record.segment_length - 1})"
             axes.set_title(title, pad=31, fontsize=9.5)
     for row, layer in enumerate(layers):
         grid[row, 0].set_ylabel(f"layer {layer}\nlooking (step)")
     for axes in grid[-1]:
-        axes.set_xlabel("looked at (step)")
+        axes.set_xlabel("looked at (step)" if options.looked_at is None else "looked at (token)")
     _colour_bar(figure, grid, image)
     _legend(figure, layout)
     return figure
@@ -183,7 +203,20 @@ def _matrix(data: pd.DataFrame, record: AttentionRecord) -> Float[np.ndarray, "t
     return weights
 
 
-def _map(axes: Axes, weights: Float[np.ndarray, "tokens keys"], layout: PanelLayout) -> AxesImage:
+def _only(axes: Axes, block: Block) -> None:
+    """Cut a map to the columns of one block; its tokens count from 1."""
+    axes.set_xlim(block.first - 0.5, block.last - 0.5)
+    every = max(1, round(len(block) / 5))
+    tokens = range(0, len(block), every)
+    axes.set_xticks([block.first + token for token in tokens], [str(1 + one) for one in tokens])
+
+
+def _map(
+    axes: Axes,
+    weights: Float[np.ndarray, "tokens keys"],
+    layout: PanelLayout,
+    columns: list[Block],
+) -> AxesImage:
     """One map with its borders, and along two edges what kind of tokens they part."""
     axes.grid(False)
     axes.spines[:].set_visible(False)
@@ -192,7 +225,7 @@ def _map(axes: Axes, weights: Float[np.ndarray, "tokens keys"], layout: PanelLay
         norm=PowerNorm(0.4, 0, 1), aspect="auto",
     )  # fmt: skip
     line: dict[str, Any] = {"color": BORDER, "linewidth": 0.7}
-    for block in layout.columns:
+    for block in columns:
         _edge(
             axes, axes.get_xaxis_transform(), (block.first - 0.5, 1.015), (len(block), 0.03), block
         )
@@ -226,21 +259,21 @@ def _mark(
 ) -> None:
     """The columns of the hint and the row of the decision, where they lie in this segment."""
     line: dict[str, Any] = {"color": MARK, "linewidth": 0.7, "linestyle": (0, (3, 2))}
-    place: dict[str, Any]
+    position: dict[str, Any]
     seen = record.hint_in(segment)
     columns = [layout.token(step, cached=True) for step in seen]
     if len(columns) == 1:
         axes.axvline(columns[0], **line)
-        place = {"xycoords": axes.get_xaxis_transform(), "ha": "left", "va": "bottom"}
-        axes.annotate("hint", (columns[0], 1.05), (4, 7), **place, **POINTING)
+        position = {"xycoords": axes.get_xaxis_transform(), "ha": "left", "va": "bottom"}
+        axes.annotate("hint", (columns[0], 1.05), (4, 7), **position, **POINTING)
     elif columns:
         _hint_strip(axes, columns[0] - OBSERVATION, columns[-1] + TOKENS_OF_A_STEP - OBSERVATION)
     decided = record.decision_step - segment * record.segment_length
     if decides and 0 <= decided < record.segment_length:
         y = layout.token(decided, cached=False)
         axes.axhline(y, **line)
-        place = {"xycoords": axes.get_yaxis_transform(), "ha": "left", "va": "bottom"}
-        axes.annotate("decision", (1.01, y), (9, 0), **place, rotation=90, **POINTING)
+        position = {"xycoords": axes.get_yaxis_transform(), "ha": "left", "va": "bottom"}
+        axes.annotate("decision", (1.01, y), (9, 0), **position, rotation=90, **POINTING)
 
 
 def _hint_strip(axes: Axes, first: int, last: int) -> None:

@@ -51,17 +51,17 @@ def _rows(record: AttentionRecord, options: Options) -> Iterator[dict[str, Any]]
         hint = _columns(looked_at["steps"], seen)
         even = TOKENS_OF_A_STEP * len(seen) / layout.tokens
         for layer, weights in enumerate(layers, start=1):
-            place = {"segment": segment + 1, "layer": layer}
+            key = {"segment": segment + 1, "layer": layer}
             written = weights[looking["write"], hint].sum(axis=1).mean()
             yield {
-                **place,
+                **key,
                 "look": "write to hint",
                 "share": round(float(written), 5),
                 "even": even,
             }
             read = slice(looked_at["read"].first, looked_at["read"].last)
-            found = weights[looking["steps"], read].sum(axis=1).mean()
-            yield {**place, "look": "steps to memory", "share": round(float(found), 5)}
+            share = weights[looking["steps"], read].sum(axis=1).mean()
+            yield {**key, "look": "steps to memory", "share": round(float(share), 5)}
 
 
 def _columns(steps: Block, some: range) -> slice:

@@ -15,7 +15,7 @@ from memdt.errors import UserError
 from memdt.figures.drawing import gather
 from memdt.figures.interface import Clip
 from memdt.files import atomic_path
-from memdt.settings.resolve import figures
+from memdt.settings.pages import figures
 
 MOST_BYTES = 2_000_000
 LAST = 2000  # milliseconds for which the end stays
@@ -27,8 +27,8 @@ def make_clip(name: str, scale: str, path: Path) -> None:
     settings = figures()[name]
     module: Any = discovery.load("memdt.figures", settings.module)
     if not hasattr(module, "clip"):
-        place = f"{paths.CONFIG / 'figures.yaml'}: {name}.clip"
-        raise UserError(f"{settings.module} has no animated picture", place, "leave the key out")
+        where = f"{paths.CONFIG / 'figures.yaml'}: {name}.clip"
+        raise UserError(f"{settings.module} has no animated picture", where, "leave the key out")
     inputs = gather(name, settings, scale)
     content = encoded(module.clip(module.data(inputs), inputs))
     with atomic_path(path) as temporary:

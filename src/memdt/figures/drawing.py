@@ -29,9 +29,9 @@ from memdt.files import atomic_path
 from memdt.results.published import published_cells
 from memdt.results.results import load_curves, load_episodes
 from memdt.settings.layers import flatten
-from memdt.settings.resolve import figures, resolve
+from memdt.settings.pages import FigureSettings, figures
+from memdt.settings.resolve import resolve
 from memdt.settings.runs import recorded_for, seeds_of
-from memdt.settings.schema import FigureSettings
 
 ATTENTION_KEYS = (
     "memory_tokens", "cache", "segment_length", "hint_start", "hint_stop", "decision_step",
@@ -51,8 +51,8 @@ def draw_figure(name: str, scale: str) -> Path:
     """
     known = figures()
     if name not in known:
-        place = str(paths.CONFIG / "figures.yaml")
-        raise UserError(f"unknown figure {name!r}", place, closest(name, known))
+        file = str(paths.CONFIG / "figures.yaml")
+        raise UserError(f"unknown figure {name!r}", file, closest(name, known))
     module = cast(FigureModule, discovery.load("memdt.figures", known[name].module))
     return write(module, gather(name, known[name], scale), paths.figure(scale, name))
 
@@ -126,5 +126,5 @@ def _recordings(scale: str, settings: FigureSettings) -> Iterator[RecordedRun]:
 
 
 def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    found = [frame for frame in frames if not frame.empty]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    filled = [frame for frame in frames if not frame.empty]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()

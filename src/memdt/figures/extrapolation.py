@@ -22,7 +22,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
     """One row a mark, x in environment steps."""
     options = inputs.options(Options)
 
-    def place(cell: lines.CellName) -> list[lines.Spot]:
+    def spots_of(cell: lines.CellName) -> list[lines.Spot]:
         if not lines.is_shown(options, cell.condition):
             return []
         length = inputs.facts[cell.experiment, cell.variant].segment_length
@@ -33,7 +33,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
     def trained(facts: VariantFacts) -> float:
         return float(facts.trained_segments * facts.segment_length)
 
-    return lines.frame(inputs, options, place, trained)
+    return lines.frame(inputs, options, spots_of, trained)
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:

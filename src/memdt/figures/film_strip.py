@@ -60,11 +60,11 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
 
 def _title(axes: Axes, film: films.Film, data: pd.DataFrame, options: Options) -> None:
     """A line of its own: over a frame its length would push the frames apart."""
-    told = ", ".join(films.told_until(data, film.steps, options))
+    counts = ", ".join(films.counts_until(data, film.steps, options))
     _without_axis(axes)
     axes.text(0, 0.5, options.label(film.run.variant), va="center", weight="bold", fontsize=10.5)
     end = f"over after {film.steps} steps"
-    axes.text(1, 0.5, f"{told}; {end}" if told else end, va="center", ha="right")
+    axes.text(1, 0.5, f"{counts}; {end}" if counts else end, va="center", ha="right")
 
 
 def _without_axis(axes: Axes) -> None:

@@ -33,7 +33,8 @@ from memdt.errors import UserError
 from memdt.evaluation.recordings import Recording
 from memdt.results.published import Cell
 from memdt.settings.layers import explain
-from memdt.settings.schema import FigureSettings, Frozen
+from memdt.settings.pages import FigureSettings
+from memdt.settings.schema import Frozen
 
 OptionsModel = TypeVar("OptionsModel", bound=Frozen)
 
@@ -115,13 +116,13 @@ class FigureInputs:
         try:
             return model.model_validate(self.settings.options)
         except ValidationError as error:
-            place = f"{paths.CONFIG / 'figures.yaml'}: {self.name}.options"
-            raise explain(error, model, lambda key: place) from None
+            where = f"{paths.CONFIG / 'figures.yaml'}: {self.name}.options"
+            raise explain(error, model, lambda key: where) from None
 
     def nothing(self, what: str) -> UserError:
         """The error of a figure that finds none of what it draws."""
-        place = f"{paths.CONFIG / 'figures.yaml'}: {self.name}"
-        return UserError(f"there are no {what} to draw", place, "run its experiments first")
+        where = f"{paths.CONFIG / 'figures.yaml'}: {self.name}"
+        return UserError(f"there are no {what} to draw", where, "run its experiments first")
 
 
 class FigureModule(Protocol):

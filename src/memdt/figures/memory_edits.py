@@ -22,14 +22,14 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
     """One row a mark; panels are variants unless the options say otherwise."""
     options = inputs.options(Options)
 
-    def place(cell: lines.CellName) -> list[lines.Spot]:
+    def spots_of(cell: lines.CellName) -> list[lines.Spot]:
         if not lines.is_shown(options, cell.condition):
             return []
         panels = lines.panels_of(options, cell.variant)
         titles = [panel or options.label(cell.variant) for panel in panels]
         return [lines.Spot(title, options.label(cell.condition), cell.segments) for title in titles]
 
-    return lines.frame(inputs, options, place, trained=lambda facts: facts.trained_segments)
+    return lines.frame(inputs, options, spots_of, trained=lambda facts: facts.trained_segments)
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:

@@ -54,11 +54,11 @@ def _line(
 ) -> Iterator[dict[str, Any]]:
     """One variant at all borders."""
     for border in range(max(len(run.recording.memory) for run in runs)):
-        found = {run.seed: _accuracy(series, run, border, inputs) for run in runs}
-        sample = {seed: value for seed, value in found.items() if value is not None}
+        accuracies = {run.seed: _accuracy(series, run, border, inputs) for run in runs}
+        sample = {seed: value for seed, value in accuracies.items() if value is not None}
         if sample:
-            told = [run.recording for run in runs if run.seed in sample]
-            episodes = sum(int(one.alive_at_border(border).sum()) for one in told)
+            recordings = [run.recording for run in runs if run.seed in sample]
+            episodes = sum(int(one.alive_at_border(border).sum()) for one in recordings)
             x = float((border + 1) * int(runs[0].recording.segment_length))
             spot = lines.Spot(panel, series, x)
             yield from (m | {"episodes": episodes} for m in lines.marks(spot, sample, (0.0, 1.0)))

@@ -21,7 +21,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
     options = inputs.options(Options)
     several = options.conditions is None or len(options.conditions) > 1
 
-    def place(cell: lines.CellName) -> list[lines.Spot]:
+    def spots_of(cell: lines.CellName) -> list[lines.Spot]:
         if not lines.is_shown(options, cell.condition):
             return []
         name = options.label(cell.variant)
@@ -29,7 +29,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
         panels = lines.panels_of(options, cell.variant)
         return [lines.Spot(panel, series, cell.segments) for panel in panels]
 
-    return lines.frame(inputs, options, place, trained=lambda facts: facts.trained_segments)
+    return lines.frame(inputs, options, spots_of, trained=lambda facts: facts.trained_segments)
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:

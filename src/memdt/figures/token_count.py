@@ -24,7 +24,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
     """One row a mark, x the value of the setting; a line is a number of segments."""
     options = inputs.options(Options)
 
-    def place(cell: lines.CellName) -> list[lines.Spot]:
+    def spots_of(cell: lines.CellName) -> list[lines.Spot]:
         if not lines.is_shown(options, cell.condition):
             return []
         settings = inputs.facts[cell.experiment, cell.variant].settings
@@ -38,7 +38,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
         x = float(settings[options.setting])
         return [lines.Spot(p, series, x) for p in lines.panels_of(options, cell.variant)]
 
-    return lines.frame(inputs, options, place)
+    return lines.frame(inputs, options, spots_of)
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:

@@ -149,5 +149,5 @@ def _legend(axes: Axes, labels: list[str], rises: bool) -> None:
         Line2D([], [], **_line(index), linewidth=1.8, label=label)
         for index, label in enumerate(labels)
     ]
-    place: Literal["lower right", "upper right"] = "lower right" if rises else "upper right"
-    axes.legend(handles=handles, loc=place, handlelength=1.4)
+    corner: Literal["lower right", "upper right"] = "lower right" if rises else "upper right"
+    axes.legend(handles=handles, loc=corner, handlelength=1.4)

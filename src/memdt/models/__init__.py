@@ -1,6 +1,6 @@
-"""Policies, found by the name of their file; see ``interface`` for what a model must offer.
+"""Policies, each registered by the name of its file. ``interface`` says what a model implements.
 
-What several models share lies in ``parts``.
+``parts`` holds what several models share.
 """
 
 INFRASTRUCTURE = ("interface", "building")

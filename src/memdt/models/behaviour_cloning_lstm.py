@@ -1,6 +1,6 @@
 """Behaviour cloning with an LSTM over observations; its hidden state is the memory.
 
-Source: BC-LSTM of RATE's later version, observation-only input.
+Source: BC-LSTM of RATE's later version. Its only input is the observation.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class RecurrentMemory(Memory):
 
 @dataclass
 class RecurrentState(State):
-    """The memory so far; a segment border changes nothing for an LSTM."""
+    """The memory so far. The end of a segment changes nothing for an LSTM."""
 
     memory: RecurrentMemory
 
     def rows(self, rows: Bool[Tensor, " batch"]) -> RecurrentState:
-        """The episodes marked true."""
+        """Keep the episodes marked true."""
         return RecurrentState(self.memory.rows(rows))
 
 
@@ -56,7 +56,7 @@ class RecurrentPolicy(SequencePolicy):
         self.head = action_head(spaces, settings.width)
 
     def initial_memory(self, batch: int) -> RecurrentMemory:
-        """Zeros."""
+        """Return zeros."""
         shape = (batch, self.settings.layers, self.settings.width)
         zeros = torch.zeros(shape, device=self.lstm.weight_hh_l0.device)
         return RecurrentMemory(zeros, zeros)
@@ -64,37 +64,37 @@ class RecurrentPolicy(SequencePolicy):
     def forward(
         self, segment: Segment, memory: Memory
     ) -> tuple[Float[Tensor, "batch time outputs"], RecurrentMemory]:
-        """Logits at every step."""
+        """Return the logits at every step, and the hidden state after the last one."""
         return self._run(self.encoder(segment.observations), memory)
 
     def _run(self, encoded: Tensor, memory: Memory) -> tuple[Tensor, RecurrentMemory]:
         assert isinstance(memory, RecurrentMemory)
-        before = (
+        initial = (
             memory.hidden.transpose(0, 1).contiguous(),
             memory.cell.transpose(0, 1).contiguous(),
         )
-        states, (hidden, cell) = self.lstm(encoded, before)
+        states, (hidden, cell) = self.lstm(encoded, initial)
         return self.head(states), RecurrentMemory(hidden.transpose(0, 1), cell.transpose(0, 1))
 
     def begin_segment(self, memory: Memory, context_steps: int) -> RecurrentState:
-        """The memory is the state."""
+        """Wrap the memory: it is all of the state."""
         assert isinstance(memory, RecurrentMemory)
         return RecurrentState(memory)
 
     def step(
         self, step: Step, state: State
     ) -> tuple[Float[Tensor, "batch outputs"], RecurrentState]:
-        """One step of the LSTM."""
+        """Take one step of the LSTM."""
         assert isinstance(state, RecurrentState)
         logits, memory = self._run(self.encoder(step.observation)[:, None], state.memory)
         return logits[:, 0], RecurrentState(memory)
 
     def end_segment(self, last_action: Tensor, state: State) -> RecurrentMemory:
-        """The state is the memory."""
+        """Return the memory inside the state."""
         assert isinstance(state, RecurrentState)
         return state.memory
 
 
 def build(settings: Settings, spaces: Spaces) -> RecurrentPolicy:
-    """A behaviour-cloning LSTM."""
+    """Build a behaviour-cloning LSTM."""
     return RecurrentPolicy(settings, spaces)

@@ -1,4 +1,4 @@
-"""Behaviour cloning with an MLP: the action from the current observation alone. No memory."""
+"""Behaviour cloning with an MLP, which sees the current observation only and has no memory."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ class Perceptron(SequencePolicy):
         return False
 
     def initial_memory(self, batch: int) -> Memory:
-        """Empty."""
+        """Return an empty memory."""
         return Memory()
 
     def forward(
         self, segment: Segment, memory: Memory
     ) -> tuple[Float[Tensor, "batch time outputs"], Memory]:
-        """Logits of each step on its own."""
+        """Return the logits of each step, computed from its observation alone."""
         return self.network(segment.observations), memory
 
     def begin_segment(self, memory: Memory, context_steps: int) -> NoState:
-        """Nothing to prepare."""
+        """Return the empty state."""
         return NoState()
 
     def step(self, step: Step, state: State) -> tuple[Float[Tensor, "batch outputs"], State]:
-        """Logits of the current observation."""
+        """Return the logits for the current observation."""
         return self.network(step.observation), state
 
 
 def build(settings: Settings, spaces: Spaces) -> Perceptron:
-    """A behaviour-cloning MLP."""
+    """Build a behaviour-cloning MLP."""
     return Perceptron(settings, spaces)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from memdt import discovery
+from memdt.environments.spaces import Spaces
 from memdt.environments.task import Task
 from memdt.models.interface import Policy
-from memdt.settings.schema import RunSettings
+from memdt.models.parts.input_scaling import InputScaling
+from memdt.settings.schema import InputSettings, RunSettings
 
 
 def build_policy(settings: RunSettings, weights_seed: int) -> Policy:
-    """The model named in the settings, its weights drawn from the seed."""
-    module = discovery.load("memdt.models", settings.model["name"])
+    """Build the model named in the settings, with weights drawn from ``weights_seed``."""
     spaces = Task.of(settings.environment).spaces
     torch.manual_seed(weights_seed)
-    policy: Policy = module.build(module.Settings(**settings.model), spaces)
+    return build(settings.model, settings.inputs, spaces)
+
+
+def build(model: Mapping[str, Any], inputs: InputSettings, spaces: Spaces) -> Policy:
+    """Build a model for these spaces; ``model``: its settings, with its name."""
+    module = discovery.load("memdt.models", model["name"])
+    policy: Policy = module.build(module.Settings(**model), spaces)
+    if inputs != InputSettings():
+        policy.inputs = InputScaling(inputs, spaces)
     return policy

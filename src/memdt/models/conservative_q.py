@@ -26,7 +26,7 @@ class Settings(Frozen):
 
     name: str
     width: int = Field(gt=0)
-    layers: int = Field(default=1, ge=0, description="of the LSTM; 0: none, and so no memory")
+    layers: int = Field(default=1, ge=0, description="layers of the LSTM; 0: no LSTM, no memory")
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class HiddenState(State):
     cell: Float[Tensor, "layers batch width"]
 
     def rows(self, rows: Bool[Tensor, " batch"]) -> HiddenState:
-        """The episodes marked true."""
+        """Keep the episodes marked true."""
         return HiddenState(self.hidden[:, rows], self.cell[:, rows])
 
 
 class QNetwork(ValuePolicy):
-    """Observation encoder, LSTM, hidden layer, a value for each action."""
+    """Observation encoder, LSTM, hidden layer, and an output for the value of each action."""
 
     def __init__(self, settings: Settings, spaces: Spaces) -> None:
         super().__init__(spaces)
@@ -55,7 +55,7 @@ class QNetwork(ValuePolicy):
         self.head = nn.Linear(width, spaces.action_outputs)
 
     def initial_state(self, rows: int) -> HiddenState:
-        """Zeros."""
+        """Return zeros."""
         shape = (self.settings.layers, rows, self.settings.width)
         zeros = torch.zeros(shape, device=self.head.weight.device)
         return HiddenState(zeros, zeros)
@@ -63,7 +63,7 @@ class QNetwork(ValuePolicy):
     def forward(
         self, observations: Shaped[Tensor, "batch time ..."], state: State
     ) -> tuple[Float[Tensor, "batch time actions"], HiddenState]:
-        """The value of every action at every step, and the state after the last one."""
+        """Return the value of every action at every step, and the state after the last one."""
         assert isinstance(state, HiddenState)
         encoded = self.encoder(observations)
         if self.lstm is not None:
@@ -73,5 +73,5 @@ class QNetwork(ValuePolicy):
 
 
 def build(settings: Settings, spaces: Spaces) -> QNetwork:
-    """A Q-network."""
+    """Build a Q-network."""
     return QNetwork(settings, spaces)

@@ -18,12 +18,12 @@ from memdt.models.interface import Memory, Spaces, State, Step
 from memdt.models.parts import segment_transformer
 from memdt.models.parts.segment_transformer import SegmentMemory, SegmentState, SegmentTransformer
 
-# A window is run for some rows at a time: what passes between layers then stays in the cache.
+# A window is run for a few rows at a time, so that activations stay in the processor's cache.
 TOKENS_AT_ONCE = 3000
 
 
 class Settings(segment_transformer.Settings):
-    """Sizes, and what training feeds as one window."""
+    """Sizes, and the window that training uses."""
 
     memory_tokens: Literal[0] = 0
     memory_update: Literal["replace"] = "replace"
@@ -37,25 +37,25 @@ class Settings(segment_transformer.Settings):
 
 @dataclass
 class WindowState(State):
-    """The open window: embedded tokens since its start, and keys and values until it slides."""
+    """The open window: its embedded tokens, and cached keys and values until it slides."""
 
     context_steps: int
     segment: SegmentState
     tokens: Float[Tensor, "batch token width"] | None = None
 
     def rows(self, rows: Bool[Tensor, " batch"]) -> WindowState:
-        """The episodes marked true."""
+        """Keep the episodes marked true."""
         tokens = None if self.tokens is None else self.tokens[rows]
         return replace(self, segment=self.segment.rows(rows), tokens=tokens)
 
 
 class DecisionTransformer(SegmentTransformer):
-    """A segment transformer without recurrence; while the window is not full, decoding is cached.
+    """A segment transformer without recurrence. Decoding is cached until the window is full.
 
-    The window slides, where the public code clears it every K steps (Deviation D19).
+    The window slides; the public code clears it every K steps instead (Deviation D19).
 
-    Once it slides, the window is run anew at every step: keys and values made with tokens that have
-    left the window would let deeper layers look back further than the context allows.
+    Once it slides, every step recomputes the whole window. Cached keys and values still depend on
+    tokens that have left the window, and would let deeper layers look back beyond the context.
     """
 
     recurrent = False
@@ -67,41 +67,42 @@ class DecisionTransformer(SegmentTransformer):
         return self.settings.training_window == "episode"
 
     def begin_segment(self, memory: Memory, context_steps: int) -> WindowState:  # type: ignore[override]
-        """An empty window."""
+        """Open an empty window."""
         return WindowState(context_steps, super().begin_segment(memory, context_steps))
 
     def step(  # type: ignore[override]
         self, step: Step, state: State
     ) -> tuple[Float[Tensor, "batch outputs"], WindowState]:
-        """Logits of the newest step, from at most ``context_steps`` steps."""
+        """Return the logits of the newest step, from at most ``context_steps`` steps."""
         assert isinstance(state, WindowState)
-        new = self.steps.question(step.observation, step.return_to_go)
+        new = self.steps.observation_tokens(step.observation, step.return_to_go)
         if step.previous_action is not None:
-            new = torch.cat([self.steps.answer(step.previous_action), new], dim=1)
+            new = torch.cat([self.steps.action_tokens(step.previous_action), new], dim=1)
         tokens = new if state.tokens is None else torch.cat([state.tokens, new], dim=1)
-        limit = 3 * state.context_steps - 1  # the newest action is what is asked for
+        limit = 3 * state.context_steps - 1  # the newest step has no action yet
         if tokens.shape[1] <= limit:
             count = new.shape[1]
-            top = self._extend(state.segment, new, ("step",) * count, wanted=(count - 1,))
+            top = self._extend(state.segment, new, ("step",) * count, selected=(count - 1,))
             return self.head(top[:, -1]), replace(state, tokens=tokens)
         tokens = tokens[:, -limit:]
-        return self.head(self._anew(state.segment.memory, tokens)), replace(state, tokens=tokens)
+        top = self._recompute(state.segment.memory, tokens)
+        return self.head(top), replace(state, tokens=tokens)
 
-    def _anew(self, memory: SegmentMemory, tokens: Tensor) -> Float[Tensor, "batch width"]:
-        """The last token's top-layer state, from a whole window and what stands in front of it."""
+    def _recompute(self, memory: SegmentMemory, tokens: Tensor) -> Float[Tensor, "batch width"]:
+        """The last token's top-layer state, from the whole window and the tokens of ``memory``."""
         kinds = self._kinds(memory) + ("step",) * tokens.shape[1]
-        where = self._layout(kinds, len(kinds), wanted=(len(kinds) - 1,))
+        layout = self._layout(kinds, len(kinds), selected=(len(kinds) - 1,))
         window = torch.cat([memory.tokens, tokens], dim=1)
         rows = max(1, TOKENS_AT_ONCE // len(kinds))
         parts = [slice(first, first + rows) for first in range(0, len(window), rows)]
-        top = [self._run(memory.rows(part), window[part], where)[:, -1] for part in parts]
+        top = [self._run(memory.rows(part), window[part], layout)[:, -1] for part in parts]
         return torch.cat(top)
 
     def end_segment(self, last_action: Tensor, state: State) -> SegmentMemory:
-        """Nothing is carried: a rollout never closes the window."""
+        """Raise NotImplementedError: a rollout never closes the window."""
         raise NotImplementedError("a model without recurrence has no segments to close")
 
 
 def build(settings: Settings, spaces: Spaces) -> DecisionTransformer:
-    """A Decision Transformer policy."""
+    """Build a Decision Transformer."""
     return DecisionTransformer(settings, spaces)

@@ -1,6 +1,7 @@
 """DT-Mem: a Decision Transformer with a working memory that is addressed by content.
 
-Source: DT-Mem (Kang et al. 2024) sections 4.1 to 4.3, Figure 2; ``working_memory`` holds equations.
+Source: DT-Mem (Kang et al. 2024) sections 4.1 to 4.3, Figure 2. ``working_memory`` has the
+equations.
 
     slots so far ----------+----------------------+---------------> slots after the segment
                            | read                 | read                  ^
@@ -8,11 +9,11 @@ Source: DT-Mem (Kang et al. 2024) sections 4.1 to 4.3, Figure 2; ``working_memor
                            |                      |                       | then memory 2
                            +----------------------+---- at the end -------+
 
-Deviation D41: every step of a segment reads the slots that earlier segments have left, and all its
-tokens write at its end. In the printed order, writing first, a prediction would see its own label.
-``placement``: a memory module in each block, or one after the last. Deviation D43: all modules
-share one matrix of slots. ``demonstration_steps``: a hyper-network writes to the modules' matrices
-(Table 6, Deviation D73).
+Deviation D41: every step of a segment reads the slots as earlier segments left them, and all tokens
+of the segment write at its end. The paper prints the opposite order, writing first, in which a
+prediction would see its own label. ``placement`` puts a memory module in each block, or one after
+the last. Deviation D43: all modules share one matrix of slots. With ``demonstration_steps``, a
+hyper-network adds to the modules' matrices (Table 6, Deviation D73).
 """
 
 from __future__ import annotations
@@ -74,21 +75,21 @@ class Settings(HyperSettings):
 
 @dataclass(frozen=True)
 class SlotMemory(Memory):
-    """The slots of the working memory, and what a demonstration adds to the modules' matrices."""
+    """The slots of the working memory, and the weights that a demonstration adds to the modules."""
 
     slots: Float[Tensor, "batch slot width"]
     pairs: tuple[Tensor, ...] = ()  # down and up of `Pair`
 
     def edit(self, function: Callable[[Tensor], Tensor]) -> SlotMemory:
-        """Changes the slots."""
+        """Apply ``function`` to the slots."""
         return replace(self, slots=function(self.slots))
 
     def with_content_of(self, other: SlotMemory) -> SlotMemory:
-        """The slots of the other."""
+        """Take the slots of ``other``."""
         return replace(self, slots=other.slots)
 
     def added_to(self, module: int) -> Added:
-        """What is added to the matrices of a memory module."""
+        """Return the function that adds to the matrix products of a memory module."""
         if not self.pairs:
             return unchanged
         pair, first = Pair(*self.pairs), MATRICES * module
@@ -99,7 +100,7 @@ class SlotMemory(Memory):
 
 @dataclass
 class SlotState(State):
-    """The slots of the open segment, and per memory module what its end needs."""
+    """The slots of the open segment, and what each memory module needs when it ends."""
 
     memory: SlotMemory
     past: list[KeyValueCache]
@@ -107,7 +108,7 @@ class SlotState(State):
     length: int = 0  # tokens so far
 
     def rows(self, rows: Bool[Tensor, " batch"]) -> SlotState:
-        """The episodes marked true."""
+        """Keep the episodes marked true."""
         return SlotState(
             self.memory.rows(rows),
             [past.rows(rows) for past in self.past],
@@ -117,7 +118,7 @@ class SlotState(State):
 
 
 class MemoryBlocks(nn.Module):
-    """Some blocks and the memory module behind them."""
+    """Transformer blocks, followed by a memory module."""
 
     def __init__(self, settings: Settings, layers: int) -> None:
         super().__init__()
@@ -136,7 +137,7 @@ class MemoryBlocks(nn.Module):
 
 
 class DecisionTransformerWithMemory(SequencePolicy):
-    """Blocks and memory modules over one matrix of slots."""
+    """Blocks and memory modules that share one matrix of slots."""
 
     def __init__(self, settings: Settings, spaces: Spaces) -> None:
         super().__init__(spaces)
@@ -148,11 +149,9 @@ class DecisionTransformerWithMemory(SequencePolicy):
         self.blocks = nn.ModuleList(MemoryBlocks(settings, count) for count in layers)
         self.head = action_head(spaces, settings.width)
         if settings.demonstration_steps:
-            places = MATRICES * len(layers)
-            self.adapters = Adapters(places, settings.width, settings.rank)
-            self.hyper_network = HyperNetwork(
-                settings, spaces, places, settings.width, actions=True
-            )
+            pairs = MATRICES * len(layers)
+            self.adapters = Adapters(pairs, settings.width, settings.rank)
+            self.hyper_network = HyperNetwork(settings, spaces, pairs, settings.width, actions=True)
 
     @property
     def carries_gradient(self) -> bool:
@@ -160,11 +159,11 @@ class DecisionTransformerWithMemory(SequencePolicy):
         return self.settings.carried
 
     def initial_memory(self, batch: int) -> SlotMemory:
-        """The trained initial slots."""
+        """Return the trained initial slots."""
         return SlotMemory(self.slots.expand(batch, -1, -1))
 
     def prompted(self, memory: Memory, demonstration: Segment) -> SlotMemory:
-        """The same slots, in modules whose matrices the hyper-network has written to."""
+        """Return the same slots, with the weights that the hyper-network adds to the modules."""
         assert isinstance(memory, SlotMemory)
         pair = self.hyper_network(demonstration, self.adapters)
         return replace(memory, pairs=(pair.down, pair.up))
@@ -172,15 +171,15 @@ class DecisionTransformerWithMemory(SequencePolicy):
     def forward(
         self, segment: Segment, memory: Memory, recording: LayerTrace | None = None
     ) -> tuple[Float[Tensor, "batch time outputs"], SlotMemory]:
-        """Logits at every observation token, and the slots after the segment."""
+        """Return logits at every observation token, and the slots after the segment."""
         assert isinstance(memory, SlotMemory)
         tokens = self.steps(segment)
-        where = self._layout(tokens.shape[1], tokens.shape[1])
-        top, written = self._run(tokens, memory, where, recording=recording)
-        return self.head(top[:, 1::3]), self._following(memory, written)
+        layout = self._layout(tokens.shape[1], tokens.shape[1])
+        top, written = self._run(tokens, memory, layout, recording=recording)
+        return self.head(top[:, 1::3]), self._next_memory(memory, written)
 
     def _layout(self, total: int, queries: int) -> Layout:
-        """Causal attention of the last ``queries`` of so many tokens."""
+        """Causal attention of the last ``queries`` of ``total`` tokens."""
         width, device = self.settings.width, str(self.slots.device)
         return layout_of(("step",) * total, queries, None, width, device)
 
@@ -188,22 +187,22 @@ class DecisionTransformerWithMemory(SequencePolicy):
         self,
         tokens: Tensor,
         memory: SlotMemory,
-        where: Layout,
+        layout: Layout,
         past: Sequence[KeyValueCache | None] | None = None,
         recording: LayerTrace | None = None,
     ) -> tuple[Float[Tensor, "batch token width"], list[list[Tensor]]]:
-        """The top-layer states of new tokens, and what each module is to write at the end."""
+        """The top-layer states of new tokens, and what each module writes when the segment ends."""
         past = past or [None] * len(self.blocks)
         written: list[list[Tensor]] = []
-        for module, (blocks, before) in enumerate(zip(self.blocks, past, strict=True)):
-            tokens = blocks.transformer(tokens, where, past=before, recording=recording)
+        for module, (blocks, cache) in enumerate(zip(self.blocks, past, strict=True)):
+            tokens = blocks.transformer(tokens, layout, past=cache, recording=recording)
             added = memory.added_to(module)
             written.append(blocks.memory.read(memory.slots, tokens, added))
             tokens = written[-1][-1]
         return tokens, written
 
-    def _following(self, memory: SlotMemory, written: list[list[Tensor]]) -> SlotMemory:
-        """The slots after a segment: each module writes to what the one before it has left."""
+    def _next_memory(self, memory: SlotMemory, written: list[list[Tensor]]) -> SlotMemory:
+        """The slots after a segment. Modules write one after the other, into the same slots."""
         slots = memory.slots
         if not self.settings.carried:
             return memory.with_content_of(self.initial_memory(len(slots)))
@@ -212,38 +211,38 @@ class DecisionTransformerWithMemory(SequencePolicy):
         return replace(memory, slots=slots)
 
     def attention(self, segment: Segment, memory: Memory) -> tuple[AttentionMaps, Memory]:
-        """The probabilities among the tokens of a segment; how slots are read is not in it."""
+        """Return the attention among the tokens of a segment, without the reading of slots."""
         recording = LayerTrace(weights=[])
-        _, following = self(segment, memory, recording)
+        _, next_memory = self(segment, memory, recording)
         assert recording.weights is not None
-        return AttentionMaps(torch.stack(recording.weights, dim=1), memory_tokens=0), following
+        return AttentionMaps(torch.stack(recording.weights, dim=1), memory_tokens=0), next_memory
 
     def begin_segment(self, memory: Memory, context_steps: int) -> SlotState:
-        """An empty segment."""
+        """Open an empty segment."""
         assert isinstance(memory, SlotMemory)
         batch, capacity = len(memory.slots), 3 * context_steps
         past = [blocks.transformer.empty_past(batch, capacity) for blocks in self.blocks]
         return SlotState(memory, past)
 
     def step(self, step: Step, state: State) -> tuple[Float[Tensor, "batch outputs"], SlotState]:
-        """Feed the action before, then return-to-go and observation, which gives the logits."""
+        """Feed the previous action, return-to-go and observation; the last one gives the logits."""
         assert isinstance(state, SlotState)
-        tokens = self.steps.question(step.observation, step.return_to_go)
+        tokens = self.steps.observation_tokens(step.observation, step.return_to_go)
         if step.previous_action is not None:
-            tokens = torch.cat([self.steps.answer(step.previous_action), tokens], dim=1)
+            tokens = torch.cat([self.steps.action_tokens(step.previous_action), tokens], dim=1)
         return self.head(self._extend(state, tokens)[:, -1]), state
 
     def end_segment(self, last_action: Tensor, state: State) -> SlotMemory:
-        """Feed the last action; then all 3K tokens of the segment write."""
+        """Feed the last action, then let all 3K tokens of the segment write."""
         assert isinstance(state, SlotState)
-        self._extend(state, self.steps.answer(last_action))
-        return self._following(state.memory, state.written)
+        self._extend(state, self.steps.action_tokens(last_action))
+        return self._next_memory(state.memory, state.written)
 
     def _extend(self, state: SlotState, tokens: Tensor) -> Float[Tensor, "batch token width"]:
-        """The top-layer states of new tokens, which are kept for the segment's end."""
+        """The top-layer states of new tokens; ``state`` keeps what they write at the end."""
         state.length += tokens.shape[1]
-        where = self._layout(state.length, tokens.shape[1])
-        top, written = self._run(tokens, state.memory, where, state.past)
+        layout = self._layout(state.length, tokens.shape[1])
+        top, written = self._run(tokens, state.memory, layout, state.past)
         if state.written:
             pairs = zip(state.written, written, strict=True)
             written = [[torch.cat(p, dim=1) for p in zip(*pair, strict=True)] for pair in pairs]
@@ -252,5 +251,5 @@ class DecisionTransformerWithMemory(SequencePolicy):
 
 
 def build(settings: Settings, spaces: Spaces) -> DecisionTransformerWithMemory:
-    """A DT-Mem policy."""
+    """Build a DT-Mem policy."""
     return DecisionTransformerWithMemory(settings, spaces)

@@ -1,15 +1,17 @@
 """HDT: a Decision Transformer with adapters whose weights a hyper-network writes.
 
-Source: HDT (Xu et al. 2023), Hyper-Decision Transformer; there is no public code. A bottleneck of
-its own follows each block:
+Source: HDT (Xu et al. 2023), Hyper-Decision Transformer; there is no public code. An adapter
+follows each block:
 
-    block -> x -> x + up(relu(down(x)))        down, up: its own, plus what the hyper-network writes
-                                               from observations and returns of a demonstration
+    block -> x -> x + up(relu(down(x)))        down, up: weights of the adapter, plus what the
+                                               hyper-network writes from the observations and
+                                               returns of a demonstration
 
-Training has three phases, a variant each (``start_from``, ``training.trainable``): the Decision
-Transformer alone, then the hyper-network with all else frozen, then, on a new task, the adapters
-alone. Deviation D71: sizes, place and input of the hyper-network are our reading. Deviation D72:
-fine-tuning trains what is added to the written adapters, and the hyper-network goes on writing.
+Training has three phases, one variant each (``start_from``, ``training.trainable``): first the
+Decision Transformer alone, then the hyper-network with everything else frozen, then the adapters
+alone on a new task. Deviation D71: size, position and input of the hyper-network are our reading.
+Deviation D72: fine-tuning trains an addition to the written adapters, and the hyper-network still
+writes.
 """
 
 from __future__ import annotations
@@ -39,13 +41,13 @@ class Settings(decision_transformer.Settings, HyperSettings):
 
 @dataclass(frozen=True)
 class AdapterMemory(SegmentMemory):
-    """The adapters of every row, as written for its task."""
+    """The adapters of every row, written for its task."""
 
     pairs: tuple[Tensor, ...] = ()  # down and up of `Pair`
 
 
 class HyperDecisionTransformer(DecisionTransformer):
-    """The adapters of an episode are what it carries; it carries nothing else."""
+    """A Decision Transformer that carries the adapters of an episode, and nothing else."""
 
     def __init__(self, settings: Settings, spaces: Spaces) -> None:
         super().__init__(settings, spaces)
@@ -55,19 +57,19 @@ class HyperDecisionTransformer(DecisionTransformer):
         )
 
     def initial_memory(self, batch: int) -> AdapterMemory:
-        """The adapters without a demonstration."""
-        return self._holding(self.adapters.alone(batch))
+        """Return the adapters without a demonstration."""
+        return self._memory_of(self.adapters.expanded(batch))
 
     def prompted(self, memory: Memory, demonstration: Segment) -> AdapterMemory:
-        """The adapters that the hyper-network writes."""
-        return self._holding(self.hyper_network(demonstration, self.adapters))
+        """Return the adapters that the hyper-network writes."""
+        return self._memory_of(self.hyper_network(demonstration, self.adapters))
 
-    def _holding(self, pair: Pair) -> AdapterMemory:
-        empty = self.memory.expand(len(pair.down), -1, -1)
-        return AdapterMemory(empty, pairs=(pair.down, pair.up))
+    def _memory_of(self, pair: Pair) -> AdapterMemory:
+        no_tokens = self.memory.expand(len(pair.down), -1, -1)
+        return AdapterMemory(no_tokens, pairs=(pair.down, pair.up))
 
-    def _following(
-        self, memory: SegmentMemory, closing: Tensor, hidden: list[Tensor]
+    def _next_memory(
+        self, memory: SegmentMemory, written: Tensor, hidden: list[Tensor]
     ) -> SegmentMemory:
         return memory
 
@@ -75,20 +77,20 @@ class HyperDecisionTransformer(DecisionTransformer):
         self,
         memory: SegmentMemory,
         tokens: Tensor,
-        where: Layout,
+        layout: Layout,
         cache: tuple[Tensor, ...] = (),
         past: KeyValueCache | None = None,
         recording: LayerTrace | None = None,
-    ) -> Float[Tensor, "batch wanted width"]:
+    ) -> Float[Tensor, "batch selected width"]:
         assert isinstance(memory, AdapterMemory)
         pair = Pair(*memory.pairs)
 
         def adapted(layer: int, states: Tensor) -> Tensor:
             return states + pair.up_from(layer, torch.relu(pair.down_to(layer, states)))
 
-        return self.transformer(tokens, where, cache, past, recording, adapted)
+        return self.transformer(tokens, layout, cache, past, recording, adapted)
 
 
 def build(settings: Settings, spaces: Spaces) -> HyperDecisionTransformer:
-    """An HDT policy."""
+    """Build an HDT policy."""
     return HyperDecisionTransformer(settings, spaces)

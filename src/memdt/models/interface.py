@@ -1,6 +1,6 @@
-"""The interfaces that everything generic depends on: a policy, and one over segments.
+"""The interfaces that all generic code depends on: a policy, and a policy over segments.
 
-    Policy            ``begin`` and ``act``: all that a rollout knows
+    Policy            ``begin`` and ``act``: all that a rollout calls
     SequencePolicy    ``forward`` over a segment, and a memory carried to the next one
 
 Training unrolls ``forward`` over the segments of an episode; decoding takes one environment step at
@@ -26,44 +26,45 @@ from torch import Tensor, nn
 
 from memdt.data.segments import Segment
 from memdt.environments.spaces import Spaces as Spaces  # what every model imports from here
+from memdt.models.parts.input_scaling import InputScaling
 
 
 @dataclass(frozen=True)
 class Memory:
     """What a model carries from one segment to the next: a frozen bundle of tensors, batch first.
 
-    A model without memory uses this class itself; others add fields that are tensors or tuples of
-    tensors. Nothing generic looks inside.
+    A model without memory uses this class itself. Other models add fields that are tensors or
+    tuples of tensors. Generic code never looks inside.
     """
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """The same memory with ``function`` applied to every tensor."""
+        """Apply ``function`` to every tensor and return the resulting memory."""
         return type(self)(
             **{f.name: _map_value(function, getattr(self, f.name)) for f in fields(self)}
         )
 
     def edit(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """The memory with its content (not, say, cached hidden states) changed by ``function``."""
+        """Apply ``function`` to the content only, and not to cached hidden states, for example."""
         return self.map(function)
 
     def with_content_of(self, other: Self) -> Self:
-        """This memory with the content (see ``edit``) of another."""
+        """Return this memory with its content (see ``edit``) replaced by that of ``other``."""
         return other
 
     def cost(self) -> Float[Tensor, " batch"] | None:
-        """What writing this memory may be charged with in training; None: nothing to charge.
+        """The cost of writing this memory, which training may penalise; None if there is none.
 
-        The share of the memory that was overwritten, 0 to 1, with gradient.
+        It is the share of the memory that was overwritten, from 0 to 1, with its gradient.
         """
         return None
 
     def rows(self, rows: int | slice | Bool[Tensor, " batch"]) -> Self:
-        """The first ``rows`` rows of the batch, a slice of them, or those marked true."""
+        """Select the first ``rows`` rows of the batch, a slice of them, or those marked true."""
         index = slice(rows) if isinstance(rows, int) else rows
         return self.map(lambda tensor: tensor[index])
 
     def detach(self) -> Self:
-        """The same values, cut from the graph."""
+        """Return the same values without their gradient."""
         return self.map(torch.Tensor.detach)
 
 
@@ -79,39 +80,42 @@ class Step:
 
     observation: Tensor  # batch ...
     return_to_go: Float[Tensor, " batch"]
-    # batch ...; None at the first step of an episode or segment. Policies keep it themselves: who
-    # asks for an action leaves it out. Deviation D94: it is not shifted against training.
+    # batch ...; None at the first step of an episode or segment. Policies keep it themselves, so
+    # callers of ``act`` leave it out. Deviation D94: it is not shifted.
     previous_action: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How an action is chosen among those that a policy thinks possible."""
+    """How a policy chooses an action from its distribution."""
 
-    greedy: bool  # the best one; False: drawn
+    greedy: bool  # True: the most likely action; False: a sampled one
     generator: torch.Generator
 
     def uniform(self, like: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
-        """Draws from [-1, 1], one for each number of ``like``."""
+        """Draw numbers from [-1, 1], in the shape of ``like``."""
         return 2 * torch.rand(like.shape, generator=self.generator, device=like.device) - 1
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """How an episode is cut while it is played; a policy without segments has no use for it."""
+    """How a rollout cuts an episode into segments. Policies without segments ignore it."""
 
     steps: int  # of a segment, K in RATE section 4.2
     context_steps: int  # how far a policy without recurrence looks back
-    # Called when a segment is closed; returns the memory that the next one starts from.
+    # Called with the memory of each closed segment; returns the memory for the next one.
     at_border: Callable[[Memory], Memory] = lambda memory: memory
 
 
 class State(ABC):
-    """What a policy remembers between two steps. Used once: the next step may reuse its memory."""
+    """What a policy remembers between two steps.
+
+    A state is used once, because the next step may write into its tensors.
+    """
 
     @abstractmethod
     def rows(self, rows: Bool[Tensor, " batch"]) -> State:
-        """The state of the episodes marked true; the others have ended."""
+        """Keep the episodes marked true; the others have ended."""
 
 
 @dataclass(frozen=True)
@@ -119,24 +123,34 @@ class NoState(State):
     """The state of a policy that remembers nothing between steps."""
 
     def rows(self, rows: Bool[Tensor, " batch"]) -> NoState:
-        """Itself."""
+        """Return the state itself."""
         return self
 
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """Where a policy looks in one segment; memory tokens stand at both ends of the queries."""
+    """Attention in one segment; the first and last ``memory_tokens`` queries are memory tokens."""
 
     weights: Float[Tensor, "batch layers heads queries keys"]
     memory_tokens: int
 
 
 class Policy(nn.Module, ABC):
-    """What acts in an environment, in several episodes side by side: all that a rollout knows."""
+    """Acts in an environment, in several episodes side by side. Rollouts use nothing else."""
 
     def __init__(self, spaces: Spaces) -> None:
         super().__init__()
         self.spaces = spaces
+        self.inputs: InputScaling | None = None  # None: as they are
+
+    def scaled(self, step: Step) -> Step:
+        """What the policy is trained to see in place of what the environment shows."""
+        if self.inputs is None:
+            return step
+        observation = self.inputs.observations(step.observation)
+        return replace(
+            step, observation=observation, return_to_go=self.inputs.returns(step.return_to_go)
+        )
 
     @abstractmethod
     def begin(
@@ -145,22 +159,22 @@ class Policy(nn.Module, ABC):
         demonstration: Segment | None = None,
         segmentation: Segmentation | None = None,
     ) -> State:
-        """The state before the first step of ``rows`` episodes.
+        """Return the state before the first step of ``rows`` episodes.
 
         Args:
             rows: number of episodes.
-            demonstration: a stretch of another episode for each row, for policies that want one.
-            segmentation: how episodes are cut; None: not at all.
+            demonstration: part of another episode for each row, for policies that use one.
+            segmentation: how episodes are cut; None: each episode is one segment.
         """
 
     @abstractmethod
     def act(self, step: Step, state: State, choice: Choice) -> tuple[Tensor, State]:
-        """The action of each episode (batch ...), and the state after it."""
+        """Return the action of each episode (batch ...), and the state after it; see ``scaled``."""
 
 
 @dataclass(frozen=True)
 class SequenceState(State):
-    """Where a policy over segments is in its episodes."""
+    """The progress of a policy over segments through its episodes."""
 
     segmentation: Segmentation
     decoding: State  # of the open segment
@@ -168,7 +182,7 @@ class SequenceState(State):
     previous_action: Tensor | None = None
 
     def rows(self, rows: Bool[Tensor, " batch"]) -> SequenceState:
-        """The episodes marked true."""
+        """Keep the episodes marked true."""
         previous = None if self.previous_action is None else self.previous_action[rows]
         return replace(self, decoding=self.decoding.rows(rows), previous_action=previous)
 
@@ -179,13 +193,13 @@ WHOLE = Segmentation(sys.maxsize, sys.maxsize)  # one segment, however long an e
 class SequencePolicy(Policy):
     """A policy over segments of (return-to-go, observation, action) with a memory between them.
 
-    Models offer ``forward`` for training and ``begin_segment``, ``step`` and ``end_segment`` for
-    decoding; ``begin`` and ``act`` follow from these.
+    Models implement ``forward`` for training and ``begin_segment``, ``step`` and ``end_segment``
+    for decoding. ``begin`` and ``act`` are built on these.
     """
 
-    # False: the model has no recurrence; no segment is ever closed, the window slides.
+    # False: the model has no recurrence. Its segments are never closed; the window slides instead.
     recurrent: ClassVar[bool] = True
-    # Continuous actions that are sampled are uniform, at most so far from the means.
+    # Sampled continuous actions are uniform within this distance of the means.
     spread: ClassVar[float] = 0.0
     # True: training feeds whole episodes as one window instead of segments.
     whole_episodes: bool = False
@@ -197,18 +211,18 @@ class SequencePolicy(Policy):
 
     @abstractmethod
     def initial_memory(self, batch: int) -> Memory:
-        """The memory before the first segment."""
+        """Return the memory before the first segment."""
 
     def prompted(self, memory: Memory, demonstration: Segment) -> Memory:
-        """The memory before the first segment of a policy that has been shown a demonstration.
+        """Return the memory before the first segment, given a demonstration.
 
-        Asked of models whose settings have ``demonstration_steps``; another has no use for it.
-        Rows of both belong together. What is masked in the demonstration is padding.
+        Only models whose settings have ``demonstration_steps`` override this. Row i of the
+        demonstration belongs to row i of the memory; its masked steps are padding.
         """
         return memory
 
     def memory_after(self, demonstration: Segment | None, batch: int) -> Memory:
-        """The memory before the first segment, with or without a demonstration."""
+        """Return the memory before the first segment, with or without a demonstration."""
         memory = self.initial_memory(batch)
         return memory if demonstration is None else self.prompted(memory, demonstration)
 
@@ -216,27 +230,29 @@ class SequencePolicy(Policy):
     def forward(
         self, segment: Segment, memory: Memory
     ) -> tuple[Float[Tensor, "batch time outputs"], Memory]:
-        """Action logits (or means) at every step, and the memory after the segment.
+        """Return action logits (or means) at every step, and the memory after the segment.
 
-        Logits at a step depend on its return-to-go and observation, on what came before, and on
-        nothing else: not on its own action, not on later steps. The memory of a row that ends
-        inside the segment is undefined: no later segment of that row exists.
+        Logits at a step depend on its return-to-go, its observation and earlier steps only. They
+        never depend on its own action or on later steps. If a row ends inside the segment, its
+        memory is undefined, because that row has no later segment.
         """
 
     @abstractmethod
     def begin_segment(self, memory: Memory, context_steps: int) -> State:
         """Open a segment for decoding.
 
-        ``context_steps``: how far a model without recurrence looks back; the segments of recurrent
-        models are closed after that many steps.
+        Args:
+            memory: the memory after the segment before.
+            context_steps: how far a model without recurrence looks back. Segments of recurrent
+                models are closed after this many steps.
         """
 
     @abstractmethod
     def step(self, step: Step, state: State) -> tuple[Float[Tensor, "batch outputs"], State]:
-        """Action logits (or means) of one environment step, in inference mode."""
+        """Return action logits (or means) of one environment step, in inference mode."""
 
     def end_segment(self, last_action: Tensor, state: State) -> Memory:
-        """Close a full segment with its last action; the memory is the one ``forward`` returns."""
+        """Close a full segment with its last action, and return the memory as ``forward`` does."""
         return Memory()
 
     def begin(
@@ -245,18 +261,20 @@ class SequencePolicy(Policy):
         demonstration: Segment | None = None,
         segmentation: Segmentation | None = None,
     ) -> SequenceState:
-        """The first segment, opened."""
+        """Open the first segment."""
         return self._open(self.memory_after(demonstration, rows), segmentation or WHOLE)
 
     def act(self, step: Step, state: State, choice: Choice) -> tuple[Tensor, SequenceState]:
-        """One cached step; a segment that is full is closed first, as in training."""
+        """Take one cached step. A full segment is closed first, as in training."""
         assert isinstance(state, SequenceState)
+        # A segment is closed by the step after its last one, and never at the end of an episode:
+        # only then is the last action known and the memory needed.
         if self.recurrent and state.steps == state.segmentation.steps:
             assert state.previous_action is not None
             memory = self.end_segment(state.previous_action, state.decoding)
             state = self._open(state.segmentation.at_border(memory), state.segmentation)
-        seen = replace(step, previous_action=state.previous_action)
-        outputs, decoding = self.step(seen, state.decoding)
+        step = replace(step, previous_action=state.previous_action)
+        outputs, decoding = self.step(step, state.decoding)
         actions = self.choose(outputs, choice)
         return actions, replace(
             state, decoding=decoding, steps=state.steps + 1, previous_action=actions
@@ -267,7 +285,7 @@ class SequencePolicy(Policy):
         return SequenceState(segmentation, self.begin_segment(memory, steps))
 
     def choose(self, outputs: Float[Tensor, "batch outputs"], choice: Choice) -> Tensor:
-        """The best or a drawn action; continuous ones lie around their means (see ``spread``)."""
+        """Return the best or a sampled action; ``spread`` bounds samples of continuous ones."""
         if not self.spaces.discrete:
             spread = 0.0 if choice.greedy else self.spread
             return outputs + spread * choice.uniform(outputs) if spread else outputs
@@ -277,5 +295,5 @@ class SequencePolicy(Policy):
         return drawn[:, 0]
 
     def attention(self, segment: Segment, memory: Memory) -> tuple[AttentionMaps, Memory] | None:
-        """Where ``forward`` looks, and the memory after it; None for a policy without attention."""
+        """Return the attention of ``forward``, and the memory after it; None without attention."""
         return None

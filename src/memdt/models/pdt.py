@@ -1,7 +1,7 @@
 """Prompt-DT: a Decision Transformer with the end of a demonstration in front of its window.
 
-Source: Xu et al. 2022 (Prompt-DT) section 4: one demonstration (J = 1), its last 5 steps (K* = 5),
-with embedding layers of their own. The prompt stays when the window slides:
+Source: Xu et al. 2022 (Prompt-DT) section 4. The prompt is the last 5 steps (K* = 5) of one
+demonstration (J = 1) and has its own embedding layers. It stays when the window slides:
 
     R* o* a* R* o* a* | R o a R o a R o -> a
     prompt, causal    | window, sees all of the prompt
@@ -33,7 +33,7 @@ from memdt.settings.schema import DemonstrationSettings
 
 
 class Settings(decision_transformer.Settings, DemonstrationSettings):
-    """Sizes, what training feeds as one window, and how much of a demonstration is shown."""
+    """Sizes, the window that training uses, and the length of the prompt."""
 
     demonstration_steps: int = Field(default=5, gt=0, description="steps of the prompt, K*")
 
@@ -46,7 +46,7 @@ class PromptMemory(SegmentMemory):
 
 
 class PromptDecisionTransformer(DecisionTransformer):
-    """The prompt's tokens are what a Decision Transformer otherwise has none of: memory tokens."""
+    """A Decision Transformer that holds the tokens of its prompt as memory tokens."""
 
     read_kind = "prompt"
 
@@ -89,5 +89,5 @@ class PromptDecisionTransformer(DecisionTransformer):
 
 
 def build(settings: Settings, spaces: Spaces) -> PromptDecisionTransformer:
-    """A Prompt-DT policy."""
+    """Build a Prompt-DT policy."""
     return PromptDecisionTransformer(settings, spaces)

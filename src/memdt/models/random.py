@@ -1,4 +1,4 @@
-"""Uniformly random actions: the floor of every table. Evaluate it with sampled actions."""
+"""Uniformly random actions, the lower bound of every table. Evaluate it with sampled actions."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from memdt.settings.schema import Frozen
 
 
 class Settings(Frozen):
-    """Nothing to set."""
+    """The name alone; a random policy has no other settings."""
 
     name: str
 
 
 class RandomPolicy(SequencePolicy):
-    """Equal logits for every action; anything in [-1, 1] where actions are continuous."""
+    """Equal logits for every action; uniform in [-1, 1] if actions are continuous."""
 
     spread = 1.0
 
     def initial_memory(self, batch: int) -> Memory:
-        """Empty."""
+        """Return an empty memory."""
         return Memory()
 
     def forward(
         self, segment: Segment, memory: Memory
     ) -> tuple[Float[Tensor, "batch time outputs"], Memory]:
-        """Zeros."""
+        """Return zeros."""
         shape = (*segment.mask.shape, self.spaces.action_outputs)
         zeros = torch.zeros(shape, device=segment.mask.device)
         return zeros, memory
 
     def begin_segment(self, memory: Memory, context_steps: int) -> NoState:
-        """Nothing to prepare."""
+        """Return the empty state."""
         return NoState()
 
     def step(self, step: Step, state: State) -> tuple[Float[Tensor, "batch outputs"], State]:
-        """Zeros."""
+        """Return zeros."""
         rows = step.return_to_go
         return torch.zeros(rows.shape[0], self.spaces.action_outputs, device=rows.device), state
 
 
 def build(settings: Settings, spaces: Spaces) -> RandomPolicy:
-    """A random policy."""
+    """Build a random policy."""
     return RandomPolicy(spaces)

@@ -1,7 +1,7 @@
 """RATE: memory tokens at both ends of a segment and cached hidden states. Source: RATE section 3.
 
-The retention valve of the later version, memory at the start only, the feed-forward layer and the
-gates of this project are settings; see ``segment_transformer`` for the mask.
+Settings select the retention valve of the later version, memory at the start only, the
+feed-forward layer and the gates of this project. See ``segment_transformer`` for the mask.
 """
 
 from __future__ import annotations
@@ -13,5 +13,5 @@ __all__ = ["Settings", "build"]
 
 
 def build(settings: Settings, spaces: Spaces) -> SegmentTransformer:
-    """A RATE policy."""
+    """Build a RATE policy."""
     return SegmentTransformer(settings, spaces)

@@ -1,4 +1,4 @@
-"""RATE-: RATE trained over segments without memory tokens; its cache stays as RATE's is.
+"""RATE-: RATE trained over segments without memory tokens, with the same cache as RATE.
 
 Source: RATE section 4.3 (Table 3) and appendix D.3.
 """

@@ -1,4 +1,4 @@
-"""RMT (RMDT): memory tokens and nothing else; no cached states, no valve.
+"""RMT (RMDT): memory tokens only, without cached states or a retention valve.
 
 Source: Bulatov et al. 2022; RATE section 2.2.
 """
@@ -13,12 +13,12 @@ from memdt.models.parts.segment_transformer import SegmentTransformer
 
 
 class Settings(segment_transformer.Settings):
-    """RATE's settings with the cache and the valve fixed to off."""
+    """RATE's settings with the cache and the valve turned off."""
 
     cache_length: Literal[0] = 0
     memory_update: Literal["replace"] = "replace"
 
 
 def build(settings: Settings, spaces: Spaces) -> SegmentTransformer:
-    """An RMT policy."""
+    """Build an RMT policy."""
     return SegmentTransformer(settings, spaces)

@@ -1,4 +1,4 @@
-"""Transformer-XL: cached hidden states of the last segment, no memory tokens.
+"""Transformer-XL: cached hidden states of the last segment, without memory tokens.
 
 Source: Dai et al. 2019; RATE section 2.2.
 """
@@ -13,12 +13,12 @@ from memdt.models.parts.segment_transformer import SegmentTransformer
 
 
 class Settings(segment_transformer.Settings):
-    """RATE's settings with memory tokens fixed to none."""
+    """RATE's settings with no memory tokens."""
 
     memory_tokens: Literal[0] = 0
     memory_update: Literal["replace"] = "replace"
 
 
 def build(settings: Settings, spaces: Spaces) -> SegmentTransformer:
-    """A Transformer-XL policy."""
+    """Build a Transformer-XL policy."""
     return SegmentTransformer(settings, spaces)

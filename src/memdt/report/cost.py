@@ -35,14 +35,14 @@ def content(records: pd.DataFrame) -> dict[str, Any]:
         "head": _head(jobs),
         "variants": _variant_rows(jobs),
         "runs": _run_rows(jobs),
-        "facts_measured": {name: told for name, told in named_values(jobs, WORDS).items() if told},
+        "facts_measured": {name: fact for name, fact in named_values(jobs, WORDS).items() if fact},
     }
 
 
 def with_measured(records: pd.DataFrame) -> pd.DataFrame:
     """The records with the columns MEASURED, empty where nothing was measured here."""
-    found = [read_measured(Path(path)) for path in records["path"]]
-    rows = [[one.get(name) for name in MEASURED] for one in found]
+    measurements = [read_measured(Path(path)) for path in records["path"]]
+    rows = [[one.get(name) for name in MEASURED] for one in measurements]
     columns = pd.DataFrame(rows, columns=list(MEASURED), index=records.index)
     return pd.concat([records, columns], axis=1)
 
@@ -112,12 +112,14 @@ def _texts(jobs: pd.DataFrame) -> dict[str, str]:
     commits = jobs["git_commit"].dropna().unique().tolist()
     return {
         "seeds": f"{jobs['seed'].nunique():,}",
-        **{name: _told(seconds, duration) for name, seconds in times.items()},
-        "peak_memory": _told(jobs["peak_memory_bytes"].max(), lambda n: f"{n / 2**20:,.0f} MiB"),
-        "updates_per_second": _told(
+        **{name: _formatted(seconds, duration) for name, seconds in times.items()},
+        "peak_memory": _formatted(
+            jobs["peak_memory_bytes"].max(), lambda n: f"{n / 2**20:,.0f} MiB"
+        ),
+        "updates_per_second": _formatted(
             pd.to_numeric(jobs["updates_per_second"]).mean(), lambda n: f"{n:,.1f}"
         ),
-        "resumed": _told(_sum(jobs["resumed"]), lambda n: f"{n:,.0f}"),
+        "resumed": _formatted(_sum(jobs["resumed"]), lambda n: f"{n:,.0f}"),
         "finished": max(jobs["finished"].dropna(), default=MISSING),
         "commits": ", ".join(commit[:10] for commit in commits) or MISSING,
         "measured": f"{jobs['finished'].notna().sum()} of {len(jobs)}",
@@ -130,7 +132,7 @@ def _sum(seconds: pd.Series) -> float | None:
     return float(known.sum()) if len(known) else None
 
 
-def _told(value: Any, words: Any) -> str:
+def _formatted(value: Any, words: Any) -> str:
     return MISSING if pd.isna(value) else str(words(float(value)))
 
 

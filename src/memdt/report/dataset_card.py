@@ -54,7 +54,7 @@ def dataset_card(name: str, module: str, scale: str, segment_length: int) -> Dat
     settings = json.loads(metadata.get("settings", "{}"))
     task = Task.named(module, settings.get("parameters", {}))
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             store = _lean(file)
             store = replace(store, groups=names_of(file)[store.groups])
             lines = _lines(store, task, path, metadata)
@@ -146,6 +146,8 @@ def _lines(store: EpisodeStore, task: Task, path: Path, metadata: dict[str, str]
         "action": f"{store.actions.dtype} {list(store.actions.shape[1:])}",
         "source": str(dataset.get("source", "unknown")),
         **_behaviour_policy(task, dataset),
+        **_score(task, store),
+        **json.loads(metadata.get("notes", "{}")),
         "size on disk": f"{path.stat().st_size / 1e6:,.2f} MB",
         **_simulators(metadata),
         "settings digest": metadata.get("settings_digest", "none"),
@@ -154,11 +156,21 @@ def _lines(store: EpisodeStore, task: Task, path: Path, metadata: dict[str, str]
     }
 
 
+def _score(task: Task, store: EpisodeStore) -> dict[str, str]:
+    """How good the episodes are, where the environment has a scale for that."""
+    if "score" not in task.outcomes:
+        return {}
+    whole = store.to_end
+    groups = store.groups[whole].tolist()
+    scores = task.judge(store.returns[whole], store.terminated[whole], groups)["score"]
+    return {"mean score": f"{scores.mean():.1f}"}
+
+
 def _simulators(metadata: dict[str, str]) -> dict[str, str]:
     """With which releases the episodes were played, where the environment has a simulator."""
     versions = json.loads(metadata.get("versions", "{}"))
-    told = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return {"simulator": told} if told else {}
+    simulators = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return {"simulator": simulators} if simulators else {}
 
 
 def _behaviour_policy(task: Task, dataset: Mapping[str, Any]) -> dict[str, str]:

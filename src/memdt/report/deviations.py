@@ -62,14 +62,14 @@ def parse_deviations(text: str, where: str = str(PATH)) -> tuple[Deviation, ...]
         broken = next(line for line in foreign if not _HEADING.match(line))
         raise UserError(f"not the heading of a deviation: {broken!r}", where, "## D1: Title")
     ends = [*(heading.start() for heading in headings[1:]), len(text)][: len(headings)]
-    found = tuple(
+    deviations = tuple(
         _deviation(heading["id"], heading["title"], text[heading.end() : end], where)
         for heading, end in zip(headings, ends, strict=True)
     )
-    ids = [deviation.id for deviation in found]
+    ids = [deviation.id for deviation in deviations]
     for twice in {name for name in ids if ids.count(name) > 1}:
         raise UserError(f"{twice} is there twice", where, "give each deviation its own number")
-    return found
+    return deviations
 
 
 def _deviation(name: str, title: str, body: str, where: str) -> Deviation:

@@ -42,7 +42,7 @@ def inline(svg: str, name: str, title: str) -> Drawing:
     if opening is None or box is None or not svg.rstrip().endswith("</svg>"):
         raise UserError("not an SVG drawing", f"figure {name}", "draw it anew with snakemake")
     body = _DROPPED.sub("", svg[opening.end() :])
-    body = _COLOUR.sub(lambda found: PAGE_COLOURS[found.group()], body)
+    body = _COLOUR.sub(lambda match: PAGE_COLOURS[match.group()], body)
     body = _with_prefix(body, f"{name}-").replace("xlink:href", "href")
     label = quoteattr(title)
     head = (

@@ -29,16 +29,16 @@ Seeds = Mapping[str, Mapping[str, Sequence[int]]]  # experiment -> variant -> se
 def load_records(scale: str, seeds: Seeds) -> pd.DataFrame:
     """One row a job: experiment, variant, seed, step (training or evaluation), its manifest."""
     frames = [_of_experiment(scale, name, variants) for name, variants in seeds.items()]
-    found = [frame for frame in frames if not frame.empty]
+    filled = [frame for frame in frames if not frame.empty]
     columns = list(MANIFEST_KEYS)
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
 
 
 def _of_experiment(scale: str, name: str, variants: Mapping[str, Sequence[int]]) -> pd.DataFrame:
     """Both steps of all runs of an experiment, its variants in their order."""
-    found = load_manifests(scale, name, variants)
+    manifests = load_manifests(scale, name, variants)
     order = list(variants)
-    return found.sort_values(
+    return manifests.sort_values(
         "variant", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
     )
 
@@ -57,17 +57,17 @@ def named_values(records: pd.DataFrame, names: Mapping[str, str]) -> dict[str, l
 
 def packages(records: pd.DataFrame) -> dict[str, list[str]]:
     """Every package with all versions that occur."""
-    found: dict[str, set[str]] = {}
+    versions: dict[str, set[str]] = {}
     for named in records.get("packages", pd.Series(dtype=object)).dropna():
         for name, version in named.items():
-            found.setdefault(name, set()).add(version)
-    return {name: sorted(found[name]) for name in sorted(found)}
+            versions.setdefault(name, set()).add(version)
+    return {name: sorted(versions[name]) for name in sorted(versions)}
 
 
 def _distinct(values: pd.Series) -> list[str]:
     """The different values as text, numbers and truths in words."""
-    found = values.dropna().unique().tolist()
-    return [_words(value) for value in sorted(found, key=lambda one: (str(type(one)), one))]
+    distinct = values.dropna().unique().tolist()
+    return [_words(value) for value in sorted(distinct, key=lambda one: (str(type(one)), one))]
 
 
 def _words(value: object) -> str:

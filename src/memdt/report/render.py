@@ -1,4 +1,4 @@
-"""Write the report: one HTML file that opens anywhere, offline, without a script.
+"""Write the report: one HTML file that opens anywhere, offline, and needs no script.
 
 Last step of the flow. It only reads what the steps before have written (tables, claims, figures,
 manifests, datasets, docs/deviations.md); `report_view.py` turns that into values, the template
@@ -24,8 +24,10 @@ from memdt.files import write_text
 from memdt.report import cost, job_manifests, report_view
 from memdt.report.deviations import read_deviations
 from memdt.report.scale_comparison import published_scale
+from memdt.report.scoreboard import STATES
+from memdt.results.published import published_cells, waiting
 from memdt.results.verdicts import RULES
-from memdt.settings.resolve import scale_file
+from memdt.settings.files import scale_file
 
 HERE = Path(__file__).parent
 _CODE = re.compile(r"`([^`]+)`")
@@ -52,7 +54,7 @@ def render(scale: str, experiments: Sequence[str], out: Path | None = None) -> P
 
 def environment(path: Path) -> jinja2.Environment:
     """The template's environment: everything is escaped, and a misspelt name is an error."""
-    found = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -60,19 +62,21 @@ def environment(path: Path) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     known = {one.id for one in read_deviations()}
-    found.filters |= {
+    templates.filters |= {
         "prose": lambda text: prose(text, known),
         "tone": report_view.TONES.__getitem__,
+        "mark": lambda word: report_view.MARKS.get(word, report_view.UNDECIDED_MARK),
         "words": words,
         "link": _linker(path),
     }
-    return found
+    return templates
 
 
 def _frame(scale: str, path: Path) -> dict[str, Any]:
     """What both pages show."""
     return {
-        "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),  # noqa: S704
+        "style": _asset("style.css"),
+        "script": _asset("copy.js"),
         "scale": scale,
         "settings": scale_file(scale),
         "paths": {
@@ -85,6 +89,11 @@ def _frame(scale: str, path: Path) -> dict[str, Any]:
     }
 
 
+def _asset(name: str) -> Markup:
+    """A file of this project that goes into the page as it is."""
+    return Markup((HERE / name).read_text(encoding="utf-8"))  # noqa: S704
+
+
 def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> dict[str, Any]:
     """Everything that the report shows beside its frame."""
     claims = report_view.claims(scale)
@@ -95,9 +104,13 @@ def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> di
         "claims": claims,
         "cell_counts": _sum(table.counts for table in tables),
         "cells_of_sentences": sum(table.of_sentences for table in tables),
+        "waiting_numbers": waiting(published_cells()),
         "rules": RULES,
+        "states": STATES,
         "tables": tables,
-        "figures": {kind: [one for one in figures if one.settings.inputs == kind]
+        "headlines": [one for one in figures if one.headline],
+        "figures": {kind: [one for one in figures
+                           if one.settings.inputs == kind and not one.headline]
                     for kind in ("episodes", "recordings", "attention", "curves")},
         "cards": report_view.dataset_cards(scale, experiments),
         "deviations": read_deviations(),
@@ -109,8 +122,8 @@ def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> di
 
 def prose(text: str, deviations: set[str]) -> Markup:
     """A sentence of ours as HTML: escaped, with `code` in backticks, and D7 linked to its entry."""
-    told = _CODE.sub(r"<code>\1</code>", str(escape(text)))
-    return Markup(_DEVIATION.sub(lambda found: _entry(found[1], deviations), told))  # noqa: S704
+    html = _CODE.sub(r"<code>\1</code>", str(escape(text)))
+    return Markup(_DEVIATION.sub(lambda match: _entry(match[1], deviations), html))  # noqa: S704
 
 
 def _entry(name: str, deviations: set[str]) -> str:

@@ -1,6 +1,6 @@
 """What the report says, as plain values: one function a section, each from files that are there.
 
-Between everything that was written before and the template. What has not run is told as such and
+Between everything that was written before and the template. What has not run is marked as such and
 never left out; nothing here asks a clock or counts on an order that files do not have.
 """
 
@@ -20,22 +20,22 @@ from memdt.report.dataset_card import DatasetCard, dataset_card
 from memdt.report.inline_clip import Moving, inline_clip
 from memdt.report.inline_svg import Drawing, inline
 from memdt.report.scale_comparison import Difference, differences
+from memdt.report.scoreboard import (
+    EnvironmentClaims,
+    Standing,
+    by_environment,
+    standings,
+    with_places,
+)
 from memdt.report.table_view import BlockView, blocks, budget_rows, run_views
 from memdt.results import tables
 from memdt.results.claims import by_sentence, count_tested, read_claims
 from memdt.results.outcomes import FAILS
+from memdt.settings.files import ExperimentFile, experiment_file, variants_of
 from memdt.settings.layers import available
-from memdt.settings.resolve import (
-    environment_of,
-    experiment_file,
-    figures,
-    lineage,
-    resolve,
-    resolve_dataset,
-    variants_of,
-)
+from memdt.settings.pages import FigureSettings, figures
+from memdt.settings.resolve import environment_of, lineage, resolve, resolve_dataset
 from memdt.settings.runs import seeds_of
-from memdt.settings.schema import ExperimentFile, FigureSettings
 
 # How a verdict looks; a test holds the words against those that can occur.
 TONES = {
@@ -53,9 +53,21 @@ TONES = {
     "print too wide": "open",
     "too few seeds": "open",
     "not run": "none",
+    "waiting": "none",
     "no published number": "none",
 }
-ORIGINS = {"paper": "What the papers claim", "ours": "Questions of this project"}
+# What stands in a table's cell: read at a glance, in colour and without it.
+MARKS = {
+    "holds": "✓",
+    "reproduced": "✓",
+    "most seeds agree": "≈",
+    "higher": "▲",
+    "lower": "▼",
+    "does not hold": "✗",
+    "not run": "·",
+    "no published number": "·",
+}
+UNDECIDED_MARK = "?"
 
 
 @dataclass(frozen=True)
@@ -91,47 +103,51 @@ class FigureView:
     clip: Moving | None
     differences: list[Difference]
 
+    @property
+    def headline(self) -> bool:
+        """Whether it stands at the top of the page: it is marked so, and it is drawn."""
+        return self.settings.headline and self.drawing is not None
+
 
 def load_records(scale: str, experiments: Iterable[str]) -> pd.DataFrame:
     """The manifests of the experiments, and of those whose checkpoints they evaluate."""
-    wanted = {name: None for name in experiments}
-    for name in list(wanted):
-        wanted.update(dict.fromkeys(source for source, _ in trained_as(name, scale).values()))
-    return job_manifests.load_records(scale, {name: seeds_of(scale, name) for name in wanted})
+    trained = {name: None for name in experiments}
+    for name in list(trained):
+        trained.update(dict.fromkeys(source for source, _ in trained_as(name, scale).values()))
+    return job_manifests.load_records(scale, {name: seeds_of(scale, name) for name in trained})
 
 
 def trained_as(experiment: str, scale: str) -> dict[str, tuple[str, str]]:
     """The experiment and variant whose checkpoints each variant is evaluated with."""
     variants = variants_of(experiment, scale)
-    found = {variant: resolve(experiment, variant, scale) for variant in variants}
-    return {variant: (one.experiment, one.variant) for variant, one in found.items()}
+    resolved = {variant: resolve(experiment, variant, scale) for variant in variants}
+    return {variant: (one.experiment, one.variant) for variant, one in resolved.items()}
 
 
 @dataclass(frozen=True)
 class ClaimsView:
-    """The decided claims by origin, and in numbers."""
+    """The decided claims by environment, and in numbers."""
 
-    groups: list[tuple[str, list[dict[str, str]]]]
+    environments: list[EnvironmentClaims]
+    standings: list[Standing]
     counts: list[tuple[str, int]]  # by sentence, each once
     tested: int  # how many claims had results
-
-    @property
-    def refuted(self) -> int:
-        """How many claims do not hold."""
-        return sum(one["verdict"] == FAILS for _, some in self.groups for one in some)
+    refuted: int  # how many claims do not hold
 
 
 def claims(scale: str) -> ClaimsView:
     """The decided claims; no file, no claims."""
     path = paths.claims(scale)
     if not path.is_file():
-        return ClaimsView([], [], 0)
-    frame = read_claims(path)
-    groups = [
-        (ORIGINS.get(str(origin), str(origin)), group.to_dict("records"))
-        for origin, group in frame.groupby("origin", sort=False)
-    ]
-    return ClaimsView(groups, counted(by_sentence(frame)), count_tested(frame))
+        return ClaimsView([], [], [], 0, 0)
+    frame = with_places(read_claims(path))
+    return ClaimsView(
+        by_environment(frame),
+        standings(frame),
+        counted(by_sentence(frame)),
+        tested=count_tested(frame),
+        refuted=int((frame["verdict"] == FAILS).sum()),
+    )
 
 
 def counted(verdicts: Iterable[str]) -> list[tuple[str, int]]:
@@ -160,9 +176,9 @@ def _table_view(scale: str, name: str, records: pd.DataFrame | None) -> TableVie
         counts = counted(table.loc[tables.printed_cells(table), "verdict"])
         spread = int(tables.cells_of_sentences(table).sum())
         spent = budget_rows(table)
-    told = differences(name, scale) if laid_out else []
+    changes = differences(name, scale) if laid_out else []
     command = f"snakemake --cores all {path}"
-    return TableView(name, settings, path, command, laid_out, counts, spread, told, spent)
+    return TableView(name, settings, path, command, laid_out, counts, spread, changes, spent)
 
 
 def figure_views(scale: str, experiments: Sequence[str]) -> list[FigureView]:
@@ -178,11 +194,13 @@ def _figure_view(scale: str, name: str, settings: FigureSettings, shown: bool) -
     drawing = None
     if shown and path.is_file():
         drawing = inline(path.read_text(encoding="utf-8"), name, settings.title)
-    told = [one for e in settings.experiments for one in differences(e, scale)] if drawing else []
-    told = list(dict.fromkeys(told))
+    changes = (
+        [one for e in settings.experiments for one in differences(e, scale)] if drawing else []
+    )
+    changes = list(dict.fromkeys(changes))
     moving = paths.clip(scale, name)
     clip = inline_clip(moving) if drawing and settings.clip and moving.is_file() else None
-    return FigureView(name, settings, path, f"snakemake --cores all {path}", drawing, clip, told)
+    return FigureView(name, settings, path, f"snakemake --cores all {path}", drawing, clip, changes)
 
 
 def dataset_cards(scale: str, experiments: Iterable[str]) -> list[DatasetCard]:

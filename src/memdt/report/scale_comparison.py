@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from memdt.settings.files import experiment_file, scale_file, variants_of
 from memdt.settings.layers import available, flatten
-from memdt.settings.resolve import DERIVED, experiment_file, resolve, scale_file, variants_of
+from memdt.settings.resolve import DERIVED, resolve
 
 MOST_NAMED = 3  # variants that a short sentence names
 MOST_LISTED = 6  # entries of a list that a short sentence tells one by one
@@ -56,16 +57,16 @@ def differences(experiment: str, scale: str) -> list[Difference]:
     if reference in (None, scale) or experiment_file(experiment).answers is None:
         return []
     variants = variants_of(experiment, scale)
-    found: dict[tuple[str, str, str], list[str]] = {}
+    variants_by_change: dict[tuple[str, str, str], list[str]] = {}
     for variant in variants:
         for change in _changes(_dotted(experiment, variant, scale),
                                _dotted(experiment, variant, str(reference))):  # fmt: skip
-            found.setdefault(change, []).append(variant)
-    told = [
+            variants_by_change.setdefault(change, []).append(variant)
+    changes = [
         Difference(*change, variants=() if len(named) == len(variants) else tuple(named))
-        for change, named in found.items()
+        for change, named in variants_by_change.items()
     ]
-    return sorted(told, key=lambda one: len(one.variants))
+    return sorted(changes, key=lambda one: len(one.variants))
 
 
 def _changes(here: dict[str, Any], published: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -20,10 +20,15 @@ import pandas as pd
 from memdt import paths
 from memdt.figures.parts.style import words
 from memdt.results import budgets
-from memdt.results.tables import AS_PUBLISHED, DIMENSIONS
-from memdt.settings.schema import TableSettings
+from memdt.results.tables import AS_PUBLISHED, DIMENSIONS, left_open
+from memdt.settings.files import TableSettings
 
-SPREADS = {"std": "standard deviation", "sem": "standard error", "ci95": "95 % interval"}
+SPREADS = {
+    "std": "standard deviation",
+    "sem": "standard error",
+    "ci95": "95 % interval",
+    "unstated": "a spread of a kind that is not said",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class CellView:
     """One cell; texts are empty where there is nothing to say."""
 
     published: str
+    published_mean: str  # the same without its spread
     spread: str  # what the ± is, over how many runs
     reproduced: str
     interval: str
@@ -77,7 +83,8 @@ Runs = Mapping[tuple[str, str], RunView]  # variant, seed
 
 def blocks(table: pd.DataFrame, settings: TableSettings, runs: Runs) -> list[BlockView]:
     """The cells of a table (`tables.read_table`) as blocks; absent cells are None."""
-    left = [name for name in DIMENSIONS if name not in (settings.rows, settings.columns)]
+    shown = (settings.rows, settings.columns)
+    left = [name for name in left_open(DIMENSIONS, table) if name not in shown]
     varying = [name for name in left if table[name].nunique() > 1]
     return [
         _block(cells, _title(dict(zip(left, values, strict=True)), varying), runs)
@@ -99,13 +106,13 @@ def _block(cells: pd.DataFrame, title: str, runs: Runs) -> BlockView:
     columns, rows = (list(dict.fromkeys(cells[side])) for side in ("column", "row"))
     if all(row.isdecimal() for row in rows):
         rows.sort(key=int)
-    found = {(one["row"], one["column"]): _cell(one, runs) for one in cells.to_dict("records")}
+    grid = {(one["row"], one["column"]): _cell(one, runs) for one in cells.to_dict("records")}
     return BlockView(
         title,
         ours=bool((cells["origin"] == "ours").all()),
         columns=tuple(words(column) for column in columns),
         rows=tuple(
-            (words(row), tuple(found.get((row, column)) for column in columns)) for row in rows
+            (words(row), tuple(grid.get((row, column)) for column in columns)) for row in rows
         ),
     )
 
@@ -114,6 +121,7 @@ def _cell(cell: Mapping[str, object], runs: Runs) -> CellView:
     published, ours = _number(cell["published_mean"]), _number(cell["reproduced_mean"])
     return CellView(
         published=published + _signed(cell["published_spread"], " ± "),
+        published_mean=published,
         spread=_spread(cell),
         reproduced=ours,
         interval=_interval(cell),
@@ -143,10 +151,10 @@ def _seeds(cell: Mapping[str, object], runs: Runs) -> list[SeedView]:
         return []
     numbers, values = (str(cell[name]).split(";") for name in ("seed_numbers", "per_seed"))
     nothing = RunView("", "")
-    found = [runs.get((str(cell["variant"]), number), nothing) for number in numbers]
+    views = [runs.get((str(cell["variant"]), number), nothing) for number in numbers]
     return [
         SeedView(number, _number(float(value)), **vars(run))
-        for number, value, run in zip(numbers, values, found, strict=True)
+        for number, value, run in zip(numbers, values, views, strict=True)
     ]
 
 

@@ -1,14 +1,14 @@
-"""What a sample says about a mean when nothing is known of its distribution but its range.
+"""Bound the mean of a sample when only the range of its distribution is known.
 
 Used by `results/statistics.py`. Seeds that agree prove little: a model that learns in four runs of
-five gives three equal successes half of the time. The bound here gives the runs that were not seen
-their due. It lays the observed values, and one more at the worst end of the range, on random
-weights that sum to one (uniform on the simplex) and asks how often the weighted mean reaches a
-value. For runs that either succeed or fail this is the exact bound of Clopper and Pearson.
+five gives three equal successes half of the time. The bound here accounts for runs that were not
+seen. It gives the observed values, and one more at the worst end of the range, random weights that
+sum to one (uniform on the simplex), and asks how often the weighted mean reaches a value. For runs
+that either succeed or fail this is the exact bound of Clopper and Pearson.
 
 Sources: Gaffke 2005; Learned-Miller and Thomas 2019 (arXiv 1905.06208), who conjecture that the
-bound covers for every distribution on the range and found no exception; nor does
-`python -m benchmarks calibration`, which looks for one.
+bound covers for every distribution on the range and know no exception. Neither does
+`python -m benchmarks calibration`, which searches for one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Bounds = tuple[float, float]
 def p_mean_above(
     values: Float[np.ndarray, " seeds"], value: float, bounds: Bounds | None = None
 ) -> float:
-    """One-sided p-value against a mean of ``value`` or less; small speaks for a higher mean.
+    """One-sided p-value against a mean of ``value`` or less; a small one supports a higher mean.
 
-    Without a finite lower bound nothing can be said about a mean (Bahadur and Savage 1956): a run
-    that was not seen may be as bad as it likes. Then the larger of two p-values counts, that of the
-    sign test, which is about the median whatever the distribution and needs six values for 0.025,
-    and that of Student's t, which is about the mean of values that are about normal.
+    Without a finite lower bound no test of a mean exists (Bahadur and Savage 1956), because an
+    unseen run may be arbitrarily bad. Then the larger of two p-values counts: that of the sign
+    test, which tests the median of any distribution and needs six values to reach 0.025, and that
+    of Student's t, which tests the mean of roughly normal values.
     """
     low = -math.inf if bounds is None else bounds[0]
     if math.isfinite(low):
@@ -53,8 +53,8 @@ def lower_limit(
 ) -> float:
     """The value at which `p_mean_above` is ``tail``: the mean is lower in that share of samples.
 
-    Without a finite lower bound it is the lower of Student's limit and the sign test's, where the
-    sample is large enough for the latter.
+    Without a finite lower bound it is the lower of Student's limit and that of the sign test, if
+    the sample is large enough for the latter.
     """
     low = -math.inf if bounds is None else bounds[0]
     if not math.isfinite(low):
@@ -62,11 +62,11 @@ def lower_limit(
     top = float(values.max())
     if top <= low:
         return low
-    found = optimize.brentq(
+    limit = optimize.brentq(
         lambda value: _weighted_mean_at_most(np.append(values, low) - value) - tail,
         low, top, xtol=1e-10,
     )  # fmt: skip
-    return float(found)
+    return float(limit)
 
 
 def upper_limit(
@@ -78,7 +78,7 @@ def upper_limit(
 
 
 def fewest_equal_values(value: float, border: float, low: float, tail: float) -> float:
-    """How many observations of ``value`` it takes to show a mean above ``border``; inf for never.
+    """How many observations of ``value`` show a mean above ``border``; inf if no number does.
 
     ``low`` is the lower bound, -inf for none.
     """
@@ -93,9 +93,10 @@ def fewest_equal_values(value: float, border: float, low: float, tail: float) ->
 def _weighted_mean_at_most(offsets: Float[np.ndarray, " points"]) -> float:
     """P(sum of weights times offsets <= 0) for weights uniform on the simplex, exactly.
 
-    Weights are exponential variables over their sum, so this is a race: does the sum of those with
-    negative offsets outlast the sum of the others? Exponential variables have no memory, hence the
-    recursion over what is left of each side; every step is a weighted mean, so nothing cancels.
+    Such weights are exponential variables over their sum, so this is a race between two sums: that
+    of the variables with negative offsets must outlast the other. Exponential variables have no
+    memory, hence the recursion over the variables left on each side. Every step is a weighted
+    mean, so no precision is lost to cancellation.
     """
     losses, gains = (-offsets[offsets < 0]).tolist(), offsets[offsets > 0].tolist()
     if not gains:
@@ -129,7 +130,7 @@ def _sign_limit(values: Float[np.ndarray, " seeds"], tail: float) -> float:
 
 
 def standard_error(values: Float[np.ndarray, " seeds"]) -> float:
-    """Of the mean; 0 where all values are equal, whatever the rounding of their mean."""
+    """Standard error of the mean; exactly 0 for equal values, even if their mean is rounded."""
     if np.ptp(values) == 0:
         return 0.0
     return float(values.std(ddof=1)) / math.sqrt(values.size)

@@ -1,8 +1,8 @@
 """The vocabulary of tests that decide claims, read from data/published/claims.yaml.
 
-Used by `results/claims.py`. Nothing here knows a claim, an experiment or a model. The words for one
-quantity or two are in `results/quantity_tests.py`, what follows from several in
-`results/outcomes.py`; here they are read and combined.
+Used by `results/claims.py`. Nothing here depends on a claim, an experiment or a model. Tests of one
+or two quantities are in `results/quantity_tests.py`, and `results/outcomes.py` combines outcomes;
+this module parses tests and adds the words that combine them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from memdt.errors import UserError, closest
 from memdt.results.evidence import Evidence, Quantity, first_problem
 from memdt.results.outcomes import Outcome, every, some
+from memdt.results.parameter_tests import ParameterDifference
 from memdt.results.quantity_tests import ELEMENTARY, Test
 
 
@@ -50,15 +51,15 @@ class _Quantified(Test):
 
     @classmethod
     def parse(cls, data: Any) -> Test:
-        found = cls.model_validate(data)
-        found.quantities()  # a misspelt template is told now, not on the day of the report
-        return found
+        test = cls.model_validate(data)
+        test.quantities()  # so that a misspelt template fails now and not when the report is made
+        return test
 
     def _parts(self, evidence: Evidence) -> list[Test]:
         parts = list(self.expand(evidence.variants()))
         if "*" not in self.where.values():
             return parts
-        # whatever was run; nobody asked for the rest
+        # `*` means every variant that was run, so those without results do not count as missing.
         run = [part for part in parts if not part.judge(evidence).missing]
         return run or list(self.expand(["*"]))
 
@@ -73,16 +74,17 @@ class _Quantified(Test):
 
 
 class Every(_Quantified):
-    """`every`: the ``test`` for all values of ``where``, written into it in place of `{name}`."""
+    """`every`: the ``test`` holds for all values of ``where``, which replace `{name}` in it."""
 
     def _judge(self, evidence: Evidence, level: float) -> Outcome:
         return every([part.judge(evidence, level) for part in self._parts(evidence)])
 
 
 class Some(_Quantified):
-    """`some`: as `every`, but one choice that holds is enough.
+    """`some`: like `every`, but one choice that holds is enough.
 
-    The more choices, the likelier that one holds by luck: each is judged at its part of the level.
+    With more choices it is likelier that one holds by chance, so each is judged at a fraction of
+    the level.
     """
 
     def _judge(self, evidence: Evidence, level: float) -> Outcome:
@@ -91,12 +93,36 @@ class Some(_Quantified):
 
 
 class Untested(Test):
-    """`untested`: a claim that this project does not measure, with the reason."""
+    """`untested`: a claim that this project does not measure, and why."""
 
     reason: str
 
     def _judge(self, evidence: Evidence, level: float) -> Outcome:
         return Outcome(self.reason, missing=True)
+
+    def _quantities(self) -> list[Quantity]:
+        return []
+
+
+class Waiting(Test):
+    """`waiting`: a claim about a system that is not built yet.
+
+    ``for`` names the system; ``test``, where it is given, will decide the claim, and is read now.
+    """
+
+    system: str = Field(alias="for", min_length=1)
+    test: dict[str, Any] | None = None
+
+    @classmethod
+    def parse(cls, data: Any) -> Test:
+        """Read it, and the test to come."""
+        found = cls.model_validate(data)
+        if found.test is not None:
+            parse_test(found.test)
+        return found
+
+    def _judge(self, evidence: Evidence, level: float) -> Outcome:
+        return Outcome(f"waits for {self.system}", missing=True, waits_for=self.system)
 
     def _quantities(self) -> list[Quantity]:
         return []
@@ -108,12 +134,14 @@ VOCABULARY: Mapping[str, type[Test]] = {
     "any": AnyOf,
     "every": Every,
     "some": Some,
+    "parameters": ParameterDifference,
     "untested": Untested,
+    "waiting": Waiting,
 }
 
 
 def parse_test(data: Any) -> Test:
-    """The test of a mapping with one key, a word of VOCABULARY. UserError for anything else."""
+    """Parse a test: a mapping with one key, a word of VOCABULARY. UserError for anything else."""
     if not isinstance(data, Mapping) or len(data) != 1:
         raise UserError(f"a test is one word with its arguments, not {data!r}", "test")
     word, arguments = next(iter(data.items()))

@@ -1,7 +1,7 @@
-"""Decide the sentences that the papers live by, each by a test that is data and not code.
+"""Decide the papers' claims, each by a test that is data instead of code.
 
-Between the runs' episodes (`results/results.py`) and the claims section of the report. The claims
-lie in data/published/claims.yaml; `results/claim_tests.py` holds the vocabulary of their tests.
+Turns the runs' episodes (`results/results.py`) into the claims section of the report. The claims
+are in data/published/claims.yaml; `results/claim_tests.py` holds the vocabulary of their tests.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from memdt.results.outcomes import (
     NOT_RUN,
     TOO_FEW,
     UNDECIDED,
+    WAITING,
     Outcome,
 )
 from memdt.results.power import Printed, power, printed_cells
@@ -39,12 +40,12 @@ from memdt.results.statistics import holm
 
 CLAIM_COLUMNS = (
     "id", "text", "sentence", "source", "origin", "experiment", "test", "verdict", "seeds",
-    "fewest_seeds", "power", "p_holds", "p_fails", "evidence",
+    "fewest_seeds", "power", "p_holds", "p_fails", "waits_for", "evidence",
 )  # fmt: skip
 
 
 class Claim(Data):
-    """A sentence, where it stands, and the test that decides it."""
+    """A sentence of a paper, its source, and the test that decides it."""
 
     id: str = Field(pattern=r"^[A-Z]\d+$")
     text: str
@@ -101,33 +102,33 @@ def count_tested(frame: pd.DataFrame) -> int:
 
 def by_sentence(frame: pd.DataFrame) -> list[str]:
     """One verdict a sentence: parts of the same sentence hold together or not at all."""
-    order = (FAILS, NOT_RUN, AT_CEILING, AT_FLOOR, TOO_FEW, UNDECIDED)
+    order = (FAILS, WAITING, NOT_RUN, AT_CEILING, AT_FLOOR, TOO_FEW, UNDECIDED)
     groups = frame.groupby("sentence", sort=False)["verdict"]
-    return [next((word for word in order if word in set(found)), HOLDS) for _, found in groups]
+    return [next((word for word in order if word in set(parts)), HOLDS) for _, parts in groups]
 
 
 def write_claims(frame: pd.DataFrame, path: Path | str) -> None:
-    """Write the evaluated claims as CSV, whole or not at all."""
+    """Write the evaluated claims as CSV, atomically."""
     with atomic_path(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def read_claims(path: Path | str) -> pd.DataFrame:
-    """What `write_claims` wrote, all of it text. UserError where it is truncated or foreign."""
+    """Read what `write_claims` wrote, all as text. UserError for a truncated or foreign file."""
     return read_csv(path, CLAIM_COLUMNS, dtype=str, keep_default_na=False)
 
 
 def claim_keys(claim: Claim) -> list[tuple[str, str, str, int]]:
-    """(experiment, variant, condition, segments) of everything the claim looks at.
+    """(experiment, variant, condition, segments) of each cell that the claim tests.
 
-    The variant is `*` where a claim speaks of whatever variants the experiment has.
+    The variant is `*` if a claim is about all variants that the experiment has.
     """
-    found = [
+    keys = [
         (quantity.experiment or claim.experiment, quantity.variant, quantity.condition, count)
         for quantity in parse_test(claim.test).quantities()
         for count in quantity.lengths
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(keys))
 
 
 def _claim(entry: Mapping[str, Any], path: Path) -> Claim:
@@ -155,21 +156,20 @@ def _outcome(
 
 
 def _corrected(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Refutations corrected for the number of claims that could be tested."""
+    """The outcomes with refutations corrected for the number of claims that could be tested."""
     adjusted = iter(holm([one.p_fails for one in outcomes if not _untested(one)]))
     return [one if _untested(one) else replace(one, p_fails=next(adjusted)) for one in outcomes]
 
 
 def _untested(outcome: Outcome) -> bool:
-    return outcome.verdict == NOT_RUN
+    return outcome.verdict in (NOT_RUN, WAITING)
 
 
 def _row(claim: Claim, outcome: Outcome, printed: Printed) -> dict[str, str]:
     test = parse_test(claim.test)
     known = not _untested(outcome)
-    told = claim.model_dump(include={"id", "text", "source", "origin", "experiment"})
     return {
-        **told,
+        **claim.model_dump(include={"id", "text", "source", "origin", "experiment"}),
         "sentence": claim.part_of or claim.id,
         "test": claim.decided_by,
         "verdict": outcome.verdict,
@@ -178,5 +178,6 @@ def _row(claim: Claim, outcome: Outcome, printed: Printed) -> dict[str, str]:
         "power": power(test, claim.experiment, printed, outcome.fewest),
         "p_holds": f"{outcome.p_holds:.4f}" if known else "",
         "p_fails": f"{outcome.p_fails:.4f}" if known else "",
+        "waits_for": outcome.waits_for,
         "evidence": outcome.evidence,
     }

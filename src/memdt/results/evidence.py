@@ -1,34 +1,42 @@
-"""What the runs say about one quantity of a claim: the mean of each seed.
+"""Look up the sample behind one quantity of a claim: the mean of each seed.
 
-Between the frames of `results/results.py` and the tests of `results/claim_tests.py`.
+Connects the frames of `results/results.py` with the tests of `results/claim_tests.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
+from scipy import stats
 
 from memdt.results.metric_names import MetricText
 from memdt.results.results import per_seed
 
+TRIMMED = 0.25  # of several variants, left out at either end
+
 
 class Data(BaseModel):
-    """Read from YAML: frozen, and a key that nobody knows is an error."""
+    """Base of models read from YAML: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def first_problem(error: ValidationError) -> str:
-    """What pydantic found wrong first, on one line."""
+    """The first of pydantic's complaints, on one line."""
     first = error.errors(include_url=False)[0]
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 class Quantity(Data):
-    """A mean over seeds. Several ``segments`` stand for their mean, taken seed by seed."""
+    """A mean over seeds. Several ``segments`` stand for their mean, taken seed by seed.
+
+    A ``variant`` with a * stands for all that match: their interquartile mean, seed by seed, over
+    those that have been run (Agarwal et al. 2021).
+    """
 
     variant: str
     segments: int | tuple[int, ...]
@@ -38,11 +46,11 @@ class Quantity(Data):
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """The segment counts as a tuple, also where there is one."""
+        """The segment counts, always as a tuple."""
         return self.segments if isinstance(self.segments, tuple) else (self.segments,)
 
     def label(self) -> str:
-        """How the evidence names it: `rate-3 (noise) at 2 segments`."""
+        """The quantity's name in the evidence, as in `rate-3 (noise) at 2 segments`."""
         edited = "" if self.condition == "as_published" else f" ({self.condition})"
         measured = "" if self.metric == "success" else f"{self.metric} of "
         counts = ", ".join(str(count) for count in self.lengths)
@@ -52,31 +60,39 @@ class Quantity(Data):
 
 @dataclass
 class Evidence:
-    """The episodes of all experiments, seen from one claim."""
+    """The episodes of all experiments, for one claim."""
 
     episodes: Mapping[str, pd.DataFrame]
     experiment: str
     _means: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
 
     def variants(self) -> list[str]:
-        """Every variant of the claim's experiment that has results."""
+        """All variants of the claim's experiment that have results."""
         frame = self.episodes.get(self.experiment)
         return [] if frame is None or frame.empty else list(frame["variant"].unique())
 
     def sample(self, quantity: Quantity) -> dict[int, float]:
-        """Seed -> mean, for the seeds that have all the segment counts asked for."""
+        """Seed -> mean, for seeds that have results at all of the quantity's segment counts."""
         means = self._per_seed(quantity.experiment or self.experiment, quantity.metric)
+        matches = means["variant"].map(lambda name: fnmatchcase(name, quantity.variant))
         chosen = means[
-            (means["variant"] == quantity.variant)
+            matches.astype(bool)
             & (means["condition"] == quantity.condition)
             & means["segments"].isin(quantity.lengths)
         ]
-        wide = chosen.pivot(index="seed", columns="segments", values="value")
-        complete = wide.reindex(columns=list(quantity.lengths)).dropna()
-        return {int(seed): float(value) for seed, value in complete.mean(axis=1).items()}
+        found = [
+            wide.reindex(columns=list(quantity.lengths)).dropna().mean(axis=1)
+            for _, each in chosen.groupby("variant")
+            for wide in [each.pivot(index="seed", columns="segments", values="value")]
+        ]
+        if not found:
+            return {}
+        complete = pd.concat(found, axis=1).dropna()
+        values = stats.trim_mean(complete.to_numpy(), TRIMMED, axis=1)
+        return dict(zip((int(seed) for seed in complete.index), values.tolist(), strict=True))
 
     def levels(self, quantity: Quantity) -> list[float]:
-        """The mean over seeds at each of the segment counts; no results, no levels."""
+        """The mean over seeds at each segment count that has results."""
         each = [
             self.sample(quantity.model_copy(update={"segments": count})).values()
             for count in quantity.lengths

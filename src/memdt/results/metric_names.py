@@ -1,15 +1,17 @@
-"""What a table, a claim or a figure may show of the episodes: read by its name, here alone.
+"""Parse the names of metrics that a table, a claim or a figure may show.
 
     return, steps                the mean over episodes
     success, score               and that of what an environment says of it (environments/task.py)
     tics                         and that of whatever else it counts (its MEASURES)
+    write_on_steps               where a run's memory tokens look (evaluation/attention_shares.py)
     share of a against b         a / (a + b), each summed over the episodes
-    return (red)                 of the episodes of one group (`group` in the environment)
-    return imbalance             how far the values of two groups lie apart
-    … after step 90              what was counted after an episode's first 90 steps, in those
-                                 episodes that were recorded; `… (red) after step 90` too
+    return (red)                 over the episodes of one group (`group` in the environment)
+    return imbalance             the difference between the values of the groups
+    … after step 90              counted after an episode's first 90 steps, in recorded episodes
+                                 only; `… (red) after step 90` works too
 
-`results/results.py` computes them seed by seed, `results/verdicts.py` says how each is judged.
+`results/results.py` computes the metrics seed by seed; `results/verdicts.py` defines how each is
+judged.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from pydantic import AfterValidator
 from memdt import discovery
 from memdt.environments.outcomes import OUTCOMES
 from memdt.errors import UserError, closest
+from memdt.evaluation.episode_table import ATTENTION
 
 EVERYWHERE = ("return", "steps")
 _SHAPE = re.compile(
@@ -36,17 +39,17 @@ _SHAPE = re.compile(
 
 @dataclass(frozen=True)
 class MetricName:
-    """A name, taken apart."""
+    """The parts of a metric's name."""
 
     column: str
     against: str = ""  # the other part of a share; blank: a mean
     group: str = ""  # blank: all episodes
     imbalance: bool = False
-    after: int = 0  # steps of each episode that are left out, from the first one on
+    after: int = 0  # how many steps at the start of each episode are left out
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """What it is computed from."""
+        """The measures that it is computed from."""
         return (self.column, self.against) if self.against else (self.column,)
 
     @property
@@ -61,16 +64,15 @@ class MetricName:
 
 
 def counted_after(measure: str, step: int) -> str:
-    """The column of what was counted under a name after an episode's first steps."""
+    """The column of a measure counted after an episode's first ``step`` steps."""
     return f"{measure} after step {step}" if step else measure
 
 
 def late(metrics: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """The columns that some metrics need of recorded episodes: each with its measure and step."""
-    found = (parse(name) for name in metrics)
+    """The columns that metrics need from recorded episodes, each with its measure and step."""
     return {
         counted_after(measure, metric.after): (measure, metric.after)
-        for metric in found
+        for metric in map(parse, metrics)
         if metric.after
         for measure in metric.measures
     }
@@ -78,28 +80,28 @@ def late(metrics: Iterable[str]) -> dict[str, tuple[str, int]]:
 
 @cache
 def parse(name: str) -> MetricName:
-    """The name taken apart; UserError for one that cannot be read or that nobody measures."""
-    found = _SHAPE.fullmatch(name)
-    if found is None:
+    """Parse a metric's name; UserError if it is malformed or no environment measures it."""
+    match = _SHAPE.fullmatch(name)
+    if match is None:
         allowed = "write it like: return, return (red), return imbalance, share of a against b"
         raise UserError(f"unknown metric {name!r}", "metric", allowed)
     metric = MetricName(
-        column=found["part"] or found["column"],
-        against=found["other"] or "",
-        group=found["group"] or "",
-        imbalance=found["imbalance"] is not None,
-        after=int(found["after"] or 0),
+        column=match["part"] or match["column"],
+        against=match["other"] or "",
+        group=match["group"] or "",
+        imbalance=match["imbalance"] is not None,
+        after=int(match["after"] or 0),
     )
     refuse_unknown(
         name,
         metric,
-        _all_measures() if metric.after else (*OUTCOMES, *EVERYWHERE, *_all_measures()),
+        _all_measures() if metric.after else (*OUTCOMES, *EVERYWHERE, *_all_measures(), *ATTENTION),
     )
     return metric
 
 
 def refuse_unknown(name: str, metric: MetricName, columns: tuple[str, ...]) -> None:
-    """UserError, with the closest match, where a metric needs another column than these."""
+    """Raise UserError, with the closest match, if a metric needs a column not among these."""
     for measure in metric.measures:
         if measure not in columns:
             what = f"unknown metric {name!r}"
@@ -108,24 +110,24 @@ def refuse_unknown(name: str, metric: MetricName, columns: tuple[str, ...]) -> N
 
 
 def measures_of(environment: str) -> tuple[str, ...]:
-    """What a module of ``memdt.environments`` counts, without importing it."""
+    """The measures of an environment's module, read without importing it."""
     return discovery.constant("memdt.environments", environment, "MEASURES")
 
 
 def columns_of(environment: str) -> tuple[str, ...]:
-    """All that a table may show of the episodes of an environment, likewise."""
+    """All columns of an environment's episodes, read without importing its module."""
     outcomes = (
         name
         for name, function in OUTCOMES.items()
         if discovery.defines("memdt.environments", environment, function)
     )
-    return (*outcomes, *EVERYWHERE, *measures_of(environment))
+    return (*outcomes, *EVERYWHERE, *measures_of(environment), *ATTENTION)
 
 
 @cache
 def _all_measures() -> tuple[str, ...]:
-    found = (measures_of(name) for name in discovery.names("memdt.environments"))
-    return tuple(dict.fromkeys(name for names in found for name in names))
+    environments = discovery.names("memdt.environments")
+    return tuple(dict.fromkeys(name for one in environments for name in measures_of(one)))
 
 
 def _readable(name: str) -> str:

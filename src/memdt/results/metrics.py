@@ -1,7 +1,7 @@
-"""The result in a few numbers, for programs: verdicts of claims, and a mean for every variant.
+"""Summarise the results in a few numbers: counts of verdicts, and a mean for every variant.
 
-Between tables and claims and `dvc metrics`, which compares these numbers between two commits. The
-file is small on purpose: a number of a table counts in the plain condition, and over all lengths.
+`dvc metrics` compares these numbers between two commits. The file is small on purpose: a variant's
+mean covers the published condition alone, and all lengths together.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def write_metrics(scale: str, experiments: Sequence[str], path: Path) -> None:
 
 
 def metrics(scale: str, experiments: Sequence[str]) -> dict[str, Any]:
-    """How often each verdict fell; then by experiment and variant the mean over its cells.
+    """Counts of verdicts, then the mean over a variant's cells by experiment and variant.
 
-    A table of several metrics has a level more, metric by metric. Verdicts and experiments keep
-    their order, variants that of the table. A variant without a reproduced cell of the plain
-    condition is left out.
+    A table of several metrics adds a level for the metric. Verdicts and experiments keep their
+    order, variants that of the table. Variants without a reproduced cell in the published condition
+    are left out.
     """
     verdicts = read_claims(paths.claims(scale))["verdict"]
     means = {name: table_means(read_table(paths.table(scale, name))) for name in experiments}
@@ -44,15 +44,16 @@ def metrics(scale: str, experiments: Sequence[str]) -> dict[str, Any]:
 
 
 def table_means(table: pd.DataFrame) -> dict[str, Any]:
-    """The means of a table, by variant; of several metrics by metric first."""
+    """The means of a table by variant; by metric first if it has several."""
     if table["metric"].nunique() < 2:
         return dict(variant_means(table))
-    found = {str(name): variant_means(one) for name, one in table.groupby("metric", sort=False)}
-    return {name: means for name, means in found.items() if means}
+    groups = table.groupby("metric", sort=False)
+    by_metric = {str(name): variant_means(group) for name, group in groups}
+    return {name: means for name, means in by_metric.items() if means}
 
 
 def variant_means(table: pd.DataFrame) -> dict[str, float]:
-    """The mean reproduced cell of each variant as the papers ran it."""
+    """The mean over each variant's reproduced cells in the published condition."""
     plain = table[(table["condition"] == AS_PUBLISHED) & table["reproduced_mean"].notna()]
     means = plain.groupby("variant", sort=False)["reproduced_mean"].mean()
     return {str(name): round(float(value), DIGITS) for name, value in means.items()}

@@ -1,9 +1,8 @@
-"""What a test of a claim ends with: two p-values, and the word that follows from them.
+"""The outcome of a claim's test: two p-values, and the verdict that follows from them.
 
-Between `results/claim_tests.py`, which makes outcomes, and `results/claims.py`, which corrects
-them for their number. A p-value here is the level at which the interval of one minus that level
-just lies wholly inside (``p_holds``) or wholly outside (``p_fails``) what a claim says; at 0.05
-that is the 95 % interval.
+`results/claim_tests.py` makes outcomes, and `results/claims.py` corrects them for their number. A
+p-value here is the level at which the interval of one minus that level just lies wholly inside
+(``p_holds``) or wholly outside (``p_fails``) the claim's region; at 0.05 that is the 95 % interval.
 
     region of the claim        |=========|
     interval wholly inside        [---]         holds
@@ -20,17 +19,19 @@ LEVEL = 0.05
 MINIMUM_SEEDS = 3
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
+WAITING = "waiting"
 AT_CEILING, AT_FLOOR, TOO_FEW = "at the ceiling", "at the floor", "cannot be decided"
-VERDICTS = (HOLDS, FAILS, AT_CEILING, AT_FLOOR, UNDECIDED, TOO_FEW, NOT_RUN)
+VERDICTS = (HOLDS, FAILS, AT_CEILING, AT_FLOOR, UNDECIDED, TOO_FEW, NOT_RUN, WAITING)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The p-values of one test, or of several together, and the numbers they rest on.
+    """The p-values of one test, or of several together, and the numbers behind them.
 
     ``seeds`` is the smallest number of seeds that stand behind any part, ``fewest`` the smallest
     with which the test could hold if every run went its way. ``missing`` says that some part has
-    not run, ``limit`` that a side had no room to move: `at the ceiling`, `at the floor` or nothing.
+    not run, ``waits_for`` what has to be built first, ``limit`` that a side had no room to move:
+    `at the ceiling`, `at the floor` or nothing.
     """
 
     evidence: str
@@ -40,6 +41,7 @@ class Outcome:
     fewest: float = 0
     missing: bool = False
     limit: str = ""
+    waits_for: str = ""
 
     @property
     def verdict(self) -> str:
@@ -48,6 +50,8 @@ class Outcome:
             return HOLDS
         if self.p_fails <= LEVEL:
             return FAILS
+        if self.waits_for:
+            return WAITING
         if self.missing:
             return NOT_RUN
         if self.limit:
@@ -55,7 +59,7 @@ class Outcome:
         return TOO_FEW if self.seeds < self.fewest else UNDECIDED
 
     def spent(self, share: float) -> Outcome:
-        """The same where only ``share`` of the level may be spent at this look at the data."""
+        """The outcome if only ``share`` of the level may be spent at this look at the data."""
         if share == 1:
             return self
         p_holds, p_fails = (
@@ -65,7 +69,10 @@ class Outcome:
 
 
 def every(outcomes: Sequence[Outcome]) -> Outcome:
-    """All must hold: each at the full level. One that fails refutes, so those are corrected."""
+    """Combine tests that must all hold, each at the full level.
+
+    One that fails refutes the claim, so refutations are corrected for the number of tests.
+    """
     if not outcomes:
         return Outcome("not run", missing=True)
     missing = any(one.missing for one in outcomes)
@@ -78,7 +85,10 @@ def every(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def some(outcomes: Sequence[Outcome]) -> Outcome:
-    """One that holds is enough, so that is corrected; to refute, all must fail."""
+    """Combine tests of which one must hold; all must fail to refute the claim.
+
+    One that holds is enough, so those p-values are corrected for the number of tests.
+    """
     if not outcomes:
         return Outcome("not run", missing=True)
     missing = any(one.missing for one in outcomes)
@@ -96,12 +106,13 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
         seeds=min(one.seeds for one in outcomes),
         missing=any(one.missing for one in outcomes),
         limit=next((one.limit for one in outcomes if one.limit), ""),
+        waits_for=next((one.waits_for for one in outcomes if one.waits_for), ""),
     )
 
 
 def too_few(name: str, seeds: int, mean: float, fewest: float) -> Outcome:
-    """The outcome where fewer than MINIMUM_SEEDS have run, or none at all."""
+    """The outcome if fewer than MINIMUM_SEEDS have run, or none at all."""
     if not seeds:
         return Outcome(f"{name}: not run", fewest=fewest, missing=True)
-    told = f"{name}: {mean:.3f}, only {seeds} of {MINIMUM_SEEDS} seeds"
-    return Outcome(told, seeds=seeds, fewest=fewest)
+    evidence = f"{name}: {mean:.3f}, only {seeds} of {MINIMUM_SEEDS} seeds"
+    return Outcome(evidence, seeds=seeds, fewest=fewest)

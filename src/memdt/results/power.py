@@ -1,8 +1,9 @@
-"""How many seeds a claim needs before anything can be decided, by the paper's own numbers.
+"""Estimate from the paper's own numbers how many seeds a claim needs to be decided.
 
-Used by `results/claims.py`. Runs are drawn with the printed means and spreads, and the claim is
-judged in each of these worlds: from so many seeds on four of five worlds decide it, one way or the
-other. Where the paper prints no numbers only the best case is known: all runs go the claim's way.
+Used by `results/claims.py`. Simulated runs are drawn with the printed means and spreads, and the
+claim is judged in each of these worlds. The estimate is the number of seeds from which four of five
+worlds decide it, one way or the other. If the paper prints no numbers, only the best case is known,
+in which all runs support the claim.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ Printed = Mapping[Key, Cell]
 
 
 class PlannedEvidence(Evidence):
-    """Runs drawn with the means and spreads that a paper prints; one world of many."""
+    """Simulated runs with the means and spreads that a paper prints; one world of many."""
 
     def __init__(self, printed: Printed, experiment: str, seeds: int, world: int) -> None:
         super().__init__({}, experiment)
         self._printed, self._seeds, self._world = printed, seeds, world
 
     def sample(self, quantity: Quantity) -> dict[int, float]:
-        """Seed -> mean. A run that does well at one length does well at all (its rank is kept)."""
+        """Seed -> mean. A run keeps its rank: one that does well at one length does so at all."""
         cells = [self._printed[key] for key in quantity_keys(quantity, self.experiment)]
         source = crc32(f"{quantity.variant} {quantity.condition} {self._world}".encode())
         ranks = np.random.default_rng(source).random(self._seeds)
@@ -77,15 +78,15 @@ def power(test: Test, experiment: str, printed: Printed, fewest: float) -> str:
 def _decides(test: Test, experiment: str, printed: Printed, seeds: int) -> bool:
     decided = 0
     for world in range(WORLDS):
-        found = test.judge(PlannedEvidence(printed, experiment, seeds, world))
-        decided += min(found.p_holds, found.p_fails) <= LEVEL
+        outcome = test.judge(PlannedEvidence(printed, experiment, seeds, world))
+        decided += min(outcome.p_holds, outcome.p_fails) <= LEVEL
     return decided >= POWER * WORLDS
 
 
 def _runs(
     cell: Cell, ranks: Float[np.ndarray, " seeds"], bounds: Bounds | None
 ) -> Float[np.ndarray, " seeds"]:
-    """Runs with the printed mean and spread: a beta distribution for shares, else a normal one."""
+    """Draw runs with the printed mean and spread: beta distributed for shares, else normal."""
     mean, deviation = cell.mean, cell.deviation() or 0.0
     if deviation == 0 or (bounds == (0.0, 1.0) and not 0 < mean < 1):
         return np.full(ranks.size, mean)

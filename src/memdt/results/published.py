@@ -1,7 +1,7 @@
-"""The numbers the papers print, one row a cell, as typed in from their pages.
+"""Read the numbers that the papers print, one row per cell, as transcribed from their pages.
 
-Read by `results/tables.py` and `results/claims.py`; the rows lie in `data/published/*.csv` and
-data/published/README.md says how they were typed in and why the margins are what they are.
+Used by `results/tables.py` and `results/claims.py`. The rows are in `data/published/*.csv`;
+data/published/README.md explains the transcription and the choice of margins.
 Sources: RATE, arXiv 2306.09459, the preprint of 2024 and the submission of 2025.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,11 +23,12 @@ from memdt.results.statistics import Interval
 
 Key = tuple[str, str, str, int | None, str]
 Blank = BeforeValidator(lambda text: None if text == "" else text)
-SpreadKind = Literal["std", "sem", "ci95", "none"]
+# "unstated": a spread is printed, and not said of what; it allows no interval.
+SpreadKind = Literal["std", "sem", "ci95", "unstated", "none"]
 
 
 class Cell(BaseModel):
-    """One printed number with its place in the paper and its counterpart among our experiments."""
+    """One printed number, its source in the paper, and its counterpart among our experiments."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,14 +49,21 @@ class Cell(BaseModel):
     episodes: Annotated[int | None, Blank] = Field(default=None, ge=1)
     margin: float = Field(ge=0)
     in_scope: bool
+    waits_for: str = Field(default="", description="the system that has to be built first")
+    quoted_from: str = Field(default="", description="the paper that measured it; blank: this one")
+    data_version: str = Field(default="", description="of the dataset, where several are in use")
     note: str
 
     @model_validator(mode="after")
     def _consistent(self) -> Cell:
         if (self.spread is None) != (self.spread_kind == "none"):
-            raise ValueError("a spread needs its kind (std, sem, ci95) and a kind needs a spread")
-        if not self.in_scope and not self.note:
+            raise ValueError(
+                "a spread needs its kind (std, sem, ci95, unstated) and a kind needs a spread"
+            )
+        if not self.in_scope and not (self.note or self.waits_for):
             raise ValueError("a row out of scope needs its reason in the note")
+        if self.in_scope and self.waits_for:
+            raise ValueError("a row in scope waits for nothing")
         if self.in_scope and not (
             self.experiment and self.variant and self.condition and self.segments
         ):
@@ -63,13 +72,13 @@ class Cell(BaseModel):
 
     @property
     def key(self) -> Key:
-        """Where the cell belongs among our results; unique among the rows in scope."""
+        """The matching cell of our results; unique among the rows in scope."""
         return (self.experiment, self.variant, self.condition, self.segments, self.metric)
 
     def interval(self) -> Interval | None:
-        """The published 95 % interval of the mean, None where the print allows none.
+        """The published 95 % interval of the mean, None if the printed numbers give none.
 
-        A standard error or deviation over ``seeds`` runs is widened by Student's t of that many.
+        A standard error or deviation over ``seeds`` runs is widened by Student's t.
         """
         reach = self._reach()
         if reach is None:
@@ -77,10 +86,10 @@ class Cell(BaseModel):
         return Interval(self.mean, self.mean - reach, self.mean + reach, self.seeds or 0)
 
     def deviation(self) -> float | None:
-        """The standard deviation over runs that the printed spread amounts to, None without one."""
+        """The standard deviation over runs by the printed spread, None without one."""
         if self.spread is None or self.spread_kind == "std":
             return self.spread
-        if self.seeds is None or self.seeds < 2:
+        if self.spread_kind == "unstated" or self.seeds is None or self.seeds < 2:
             return None
         half_width = float(stats.t.ppf(0.975, self.seeds - 1)) if self.spread_kind == "ci95" else 1
         return self.spread / half_width * math.sqrt(self.seeds)
@@ -88,7 +97,7 @@ class Cell(BaseModel):
     def _reach(self) -> float | None:
         if self.spread is None or self.spread_kind == "ci95":
             return self.spread
-        if self.seeds is None or self.seeds < 2:
+        if self.spread_kind == "unstated" or self.seeds is None or self.seeds < 2:
             return None
         error = self.spread / math.sqrt(self.seeds) if self.spread_kind == "std" else self.spread
         return float(stats.t.ppf(0.975, self.seeds - 1)) * error
@@ -97,25 +106,25 @@ class Cell(BaseModel):
 def read_cells(path: Path | str) -> tuple[Cell, ...]:
     """All rows of one file of published numbers, in the order of the file.
 
-    Raises UserError for a missing file, a wrong header, a bad value, or two rows in scope that
-    claim the same cell of ours.
+    Raises:
+        UserError: for a missing file, a wrong header, a bad value, or two rows in scope with the
+            same counterpart.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError("no such file of published numbers", str(path), "restore it from git")
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if reader.fieldnames != list(Cell.model_fields):
-            raise UserError(
-                "unexpected columns", str(path), "expected " + ",".join(Cell.model_fields)
-            )
+        columns = _columns(reader.fieldnames or [])
+        if reader.fieldnames != columns:
+            raise UserError("unexpected columns", str(path), "expected " + ",".join(columns))
         cells = tuple(_cell(row, f"{path}, line {reader.line_num}") for row in reader)
     _refuse_twins(cells, str(path))
     return cells
 
 
 def published_cells(root: Path | str = Path(".")) -> tuple[Cell, ...]:
-    """The rows of every paper: all CSV files of data/published but second transcriptions."""
+    """The rows of every paper: all CSV files of data/published except second transcriptions."""
     return tuple(cell for file in published_files(Path(root)) for cell in read_cells(file))
 
 
@@ -128,13 +137,24 @@ def in_scope(cells: Iterable[Cell], experiment: str, metrics: Collection[str]) -
     }
 
 
+def waiting(cells: Iterable[Cell]) -> dict[str, int]:
+    """How many printed numbers wait for a system that is not built yet, by its name."""
+    return dict(Counter(cell.waits_for for cell in cells if cell.waits_for))
+
+
+def _columns(names: Sequence[str]) -> list[str]:
+    """The columns in their order; those with a default may be left out."""
+    fields = Cell.model_fields
+    return [name for name in fields if name in names or fields[name].default != ""]
+
+
 def _cell(row: Mapping[str, str], where: str) -> Cell:
     try:
         return Cell.model_validate(row)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "row"
-        raise UserError(f"{place}: {first['msg']}", where, "correct the row") from error
+        column = ".".join(str(part) for part in first["loc"]) or "row"
+        raise UserError(f"{column}: {first['msg']}", where, "correct the row") from error
 
 
 def _refuse_twins(cells: Sequence[Cell], where: str) -> None:

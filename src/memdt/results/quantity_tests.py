@@ -1,8 +1,8 @@
-"""The tests of claims about one quantity or two: means over seeds, and how many seeds agree.
+"""Tests of claims about one or two quantities: means over seeds, and how many seeds agree.
 
-Used by `results/claim_tests.py`, which combines them. A claim about a mean bets on runs that nobody
-has seen, so ten seeds that agree still leave room; a claim about most seeds asks what a run usually
-does, and six that agree settle it. docs/statistics.md compares the two.
+Used by `results/claim_tests.py`, which combines them. A claim about a mean depends on rare runs
+that were not seen, so ten seeds that agree may leave it undecided. A claim about most seeds asks
+what a run usually does, and six seeds that agree decide it. docs/statistics.md compares the two.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from memdt.results.statistics import (
 from memdt.results.verdicts import metric_settings
 
 ROUNDING = 1e-9  # regions are meant in decimals: 0.95 belongs to 1.0 ± 0.05
-ROOM = 0.05  # a side this close to the end of a share's range has no room to move
+ROOM = 0.05  # a side closer than this to the end of a share's range has no room to move
 
 Values = Float[np.ndarray, " seeds"]
 
@@ -51,15 +51,15 @@ class Test(Data):
 
     @classmethod
     def parse(cls, data: Any) -> Test:
-        """Read the word's arguments as they stand in the YAML."""
+        """Parse the word's arguments from the YAML."""
         return cls.model_validate(data)
 
     def judge(self, evidence: Evidence, level: float = LEVEL) -> Outcome:
-        """Decide it by the evidence; ``level`` is what a combination leaves to this part."""
+        """Decide the test; ``level`` is the part of the level that a combination leaves to it."""
         return self._judge(evidence, level)
 
     def quantities(self) -> list[Quantity]:
-        """Every quantity it looks at; a test checks that each belongs to some experiment."""
+        """All quantities that the test looks at."""
         return self._quantities()
 
     def _judge(self, evidence: Evidence, level: float) -> Outcome:
@@ -117,7 +117,7 @@ class AtMost(_OneMean):
 class MostSeeds(_OneQuantity):
     """`most_seeds`: more than ``share`` of all seeds have a value from ``low`` to ``high``.
 
-    A seed that learns is nearer to success 1 than to chance: ``low`` half-way between the two.
+    A seed that learns is closer to success 1 than to chance, so ``low`` is half-way between them.
     """
 
     low: float = -math.inf
@@ -145,13 +145,13 @@ class _TwoQuantities(Test):
         return differences(evidence.sample(self.left), evidence.sample(self.right))
 
     def _bounds(self) -> Bounds | None:
-        found = [metric_settings(side.metric).bounds for side in (self.left, self.right)]
-        return difference_bounds(found[0]) if found[0] == found[1] else None
+        left, right = (metric_settings(side.metric).bounds for side in (self.left, self.right))
+        return difference_bounds(left) if left == right else None
 
     def judge_against(
         self, evidence: Evidence, region: tuple[float, float], level: float
     ) -> Outcome:
-        """Where the mean of left minus right lies against a closed region."""
+        """Compare the mean of left minus right with a closed region."""
         return judge_mean(self._name(), self._differences(evidence), self._bounds(), region, level)
 
 
@@ -169,9 +169,9 @@ class Gain(_TwoQuantities):
 class _Above(_TwoQuantities):
     """Left is above right by more than ``by``.
 
-    Where nothing can rise above the right side, or the left one has nothing to lose, a missing
-    difference refutes nothing: then only one of more than ROOM the other way does. ``floor`` is
-    where nothing is left to lose, if that is not the end of the range (guessing).
+    If the right side is at the ceiling or the left one at the floor, a missing difference refutes
+    nothing; then only a difference of more than ROOM the other way does. ``floor`` is the value of
+    guessing, if that is not the end of the range.
     """
 
     by: float = 0.0
@@ -190,14 +190,14 @@ class _Above(_TwoQuantities):
         return (AT_FLOOR, all(empty)) if any(empty) else ("", False)
 
     def _judge(self, evidence: Evidence, level: float) -> Outcome:
-        found = self._above(evidence, self.by, level)
+        plain = self._above(evidence, self.by, level)
         limit, throughout = self._limit(evidence)
-        if found.missing or not limit:
-            return found
+        if plain.missing or not limit:
+            return plain
         strict = self._above(evidence, self.by - ROOM - 2 * ROUNDING, level)
-        named = limit if throughout or found.p_fails <= LEVEL < strict.p_fails else ""
-        outcome = replace(found, p_fails=strict.p_fails, limit=named)
-        return _told(outcome, found.evidence.rpartition(": ")[0])
+        named = limit if throughout or plain.p_fails <= LEVEL < strict.p_fails else ""
+        outcome = replace(plain, p_fails=strict.p_fails, limit=named)
+        return _with_evidence(outcome, plain.evidence.rpartition(": ")[0])
 
     def _above(self, evidence: Evidence, by: float, level: float) -> Outcome:
         raise NotImplementedError
@@ -214,7 +214,7 @@ class Greater(_Above):
 class Beats(_Above):
     """`beats`: in more than half of all seeds left is above right by more than ``by``.
 
-    And by no more than ``up_to``, where that is given. A tie counts against it.
+    The difference must not exceed ``up_to``, if given. A tie counts against the claim.
     """
 
     up_to: float = math.inf
@@ -231,7 +231,7 @@ class Beats(_Above):
 class Steadier(_TwoQuantities):
     """`steadier`: the variance over seeds is smaller on the left than on the right.
 
-    Judged by disjoint pairs of seeds (`statistics.variances_of_pairs`), so of 2 n seeds n count.
+    Judged by disjoint pairs of seeds (`statistics.variances_of_pairs`), so 2 n seeds give n values.
     """
 
     def _judge(self, evidence: Evidence, level: float) -> Outcome:
@@ -244,11 +244,11 @@ class Steadier(_TwoQuantities):
         if whole is not None:
             bounds = (-(whole[1] ** 2) / 2, whole[1] ** 2 / 2)
         name = f"variance over seeds, {self._name()} (pairs of seeds)"
-        found = judge_mean(
+        outcome = judge_mean(
             name, left[:pairs] - right[:pairs], bounds, (-math.inf, -2 * ROUNDING), level
         )
         seeds = min(len(evidence.sample(side)) for side in (self.left, self.right))
-        return replace(found, seeds=seeds, fewest=2 * found.fewest)
+        return replace(outcome, seeds=seeds, fewest=2 * outcome.fewest)
 
 
 class Decreasing(Test, Quantity):
@@ -275,40 +275,40 @@ class Decreasing(Test, Quantity):
 def judge_mean(
     name: str, values: Values, bounds: Bounds | None, region: tuple[float, float], level: float
 ) -> Outcome:
-    """Where the mean over seeds lies against the closed ``region``."""
+    """Compare the mean over seeds with the closed ``region``."""
     fewest = _fewest_for_mean(region, bounds, level)
     if values.size < MINIMUM_SEEDS:
         return too_few(name, values.size, _mean(values), fewest)
     low, high = region[0] - ROUNDING, region[1] + ROUNDING
     inside = max(p_mean_above(values, low, bounds), p_mean_below(values, high, bounds))
     outside = min(p_mean_below(values, low, bounds), p_mean_above(values, high, bounds))
-    found = interval(values, bounds=bounds)
-    told = f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}], {found.seeds} seeds"
+    mean = interval(values, bounds=bounds)
+    evidence = f"{mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}], {mean.seeds} seeds"
     outcome = Outcome("", min(1.0, 2 * inside), min(1.0, 2 * outside), values.size, fewest)
-    return _told(outcome, f"{name}: {told}")
+    return _with_evidence(outcome, f"{name}: {evidence}")
 
 
 def _judge_share(
     name: str, agree: Bool[np.ndarray, " seeds"], values: Values, share: float, level: float
 ) -> Outcome:
-    """Whether more than ``share`` of all seeds are like those that ``agree``, exactly."""
+    """Test exactly whether more than ``share`` of all seeds agree, given those that ``agree``."""
     fewest = math.ceil(round(math.log(level / 2) / math.log(share), 9))
     if values.size < MINIMUM_SEEDS:
         return too_few(name, values.size, _mean(values), max(fewest, MINIMUM_SEEDS))
     count, seeds = int(agree.sum()), values.size
     p_holds = min(1.0, 2 * float(stats.binom.sf(count - 1, seeds, share)))
     p_fails = min(1.0, 2 * float(stats.binom.cdf(count, seeds, share)))
-    found = share_interval(count, seeds)
-    told = f"{count} of {seeds} seeds, of all [{found.low:.2f}, {found.high:.2f}]"
+    shares = share_interval(count, seeds)
+    evidence = f"{count} of {seeds} seeds, of all [{shares.low:.2f}, {shares.high:.2f}]"
     outcome = Outcome("", p_holds, p_fails, seeds, max(fewest, MINIMUM_SEEDS))
-    return _told(outcome, f"{name}: {told}, mean {_mean(values):.3f}")
+    return _with_evidence(outcome, f"{name}: {evidence}, mean {_mean(values):.3f}")
 
 
 def _fewest_for_mean(region: tuple[float, float], bounds: Bounds | None, level: float) -> float:
     """The fewest seeds with which a mean could be shown to lie in the region."""
     low, high = bounds or (-math.inf, math.inf)
     inner = max(region[0], low), min(region[1], high)
-    if math.isinf(inner[0]) or math.isinf(inner[1]):  # the farther from the border, the better
+    if math.isinf(inner[0]) or math.isinf(inner[1]):  # the best value lies farthest from a border
         best = low if math.isinf(region[0]) else high
     elif region[0] <= low or region[1] >= high:
         best = high if region[1] >= high else low
@@ -323,7 +323,7 @@ def _fewest_for_mean(region: tuple[float, float], bounds: Bounds | None, level: 
     return max(*sides, MINIMUM_SEEDS)
 
 
-def _told(outcome: Outcome, text: str) -> Outcome:
+def _with_evidence(outcome: Outcome, text: str) -> Outcome:
     return replace(outcome, evidence=f"{text}: {outcome.verdict}")
 
 

@@ -1,8 +1,8 @@
-"""Gather what the runs wrote: episodes, training curves and manifests as tidy frames.
+"""Load the files of runs as tidy frames: episodes, training curves and manifests.
 
-Between `data/runs/{scale}/…` and everything the report shows (`results/tables.py`,
-`results/claims.py`, `figures/`). A run that has not finished has no file and is simply absent;
-a file that is there but broken is an error, never a smaller sample.
+Everything that the report shows (`results/tables.py`, `results/claims.py`, `figures/`) reads
+`data/runs/{scale}/…` here. A run that has not finished has no file and is simply absent. A broken
+file is an error, because leaving it out would quietly shrink the sample.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from memdt.environments.outcomes import OUTCOMES
 from memdt.errors import UserError, closest
 from memdt.evaluation import episode_table
 from memdt.evaluation.recordings import Recording, read_recording
-from memdt.provenance import read_manifest
+from memdt.provenance import check_described, read_manifest
 from memdt.results import metric_names
 from memdt.results.metric_names import MetricName
 from memdt.training.curve import FIXED_COLUMNS
@@ -36,7 +36,7 @@ Variants = Mapping[str, Sequence[int]] | Sequence[str]
 
 @dataclass(frozen=True)
 class RunFiles:
-    """One variant under one seed, with the folder that holds its files."""
+    """One variant with one seed, and the folder of its files."""
 
     experiment: str
     variant: str
@@ -52,10 +52,10 @@ class RunFiles:
 def find_runs(
     scale: str, experiment: str, variants: Variants, root: Path = Path(".")
 ) -> list[RunFiles]:
-    """The runs asked for, whether or not they have written anything yet.
+    """The runs of some variants, whether or not they have written anything yet.
 
-    ``variants`` either maps each variant to its seeds, or lists variants, which then stand for
-    every seed that has a folder.
+    ``variants`` either maps each variant to its seeds, or lists variants, of which all seeds with a
+    folder are taken.
     """
     return [
         RunFiles(experiment, variant, seed, root / paths.run(scale, experiment, variant, seed))
@@ -71,24 +71,27 @@ def load_episodes(
     root: Path = Path("."),
     metrics: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """One row an evaluation episode: experiment, variant, seed, then the columns of episodes.csv.
+    """One row per evaluation episode: experiment, variant, seed, then columns of episodes.csv.
 
-    ``return`` is undiscounted, ``steps`` are environment steps; ``success`` (0 or 1) and ``score``
-    are there where the environment knows them; after ``group`` comes what else it measures, and
-    what ``metrics`` need beside it, which only recorded episodes have. UserError where a file is
-    truncated, foreign, holds an episode twice, or is the recording of other episodes.
+    ``return`` is undiscounted, ``steps`` are environment steps. ``success`` (0 or 1) and ``score``
+    exist if the environment defines them. After ``group`` come its other measures, and the columns
+    that ``metrics`` need, which only recorded episodes have.
+
+    Raises:
+        UserError: if a file is truncated or foreign, holds an episode twice, or is the recording of
+            other episodes.
     """
     runs = find_runs(scale, experiment, variants, root)
     late = metric_names.late(metrics)
-    found = [_episodes_of(run, late) for run in runs if _episodes_path(run).is_file()]
-    outcomes = [name for name in OUTCOMES if any(name in frame for frame in found)]
-    measures = dict.fromkeys(measure for frame in found for measure in measures_in(frame))
+    frames = [_episodes_of(run, late) for run in runs if _episodes_path(run).is_file()]
+    outcomes = [name for name in OUTCOMES if any(name in frame for frame in frames)]
+    measures = dict.fromkeys(measure for frame in frames for measure in measures_in(frame))
     columns = ("experiment", "variant", "seed", *episode_table.columns(outcomes, [*measures]))
-    return _joined(found, columns)
+    return _joined(frames, columns)
 
 
 def measures_in(episodes: pd.DataFrame) -> list[str]:
-    """What the environment measured, beside outcomes and the columns that all episodes have."""
+    """The environment's own measures: no outcomes, and no columns that all episodes have."""
     known = {"experiment", "variant", "seed", *episode_table.columns(tuple(OUTCOMES), ())}
     return [column for column in episodes.columns if column not in known]
 
@@ -96,30 +99,35 @@ def measures_in(episodes: pd.DataFrame) -> list[str]:
 def load_curves(
     scale: str, experiment: str, variants: Variants, root: Path = Path(".")
 ) -> pd.DataFrame:
-    """One row a logged update, all stages of a run in order.
+    """One row per logged update, all stages of a run in order.
 
-    Columns: experiment, variant, seed, stage, update, segments, then those of the runs' learners;
-    NaN where a run has no such column. A loss that diverged is a result: it comes as NaN and is no
-    error.
+    Columns: experiment, variant, seed, stage, update, segments, then those of the runs' learners,
+    NaN if a run has no such column. A loss that diverged is a result, not an error; it is NaN.
     """
-    found = [
-        _numbers(path, FIXED_COLUMNS, FIXED_COLUMNS, further=True).assign(**run.keys)
+    frames = [
+        _curve_of(run, path)
         for run in find_runs(scale, experiment, variants, root)
         for path in _stage_files(run, "curve.csv")
     ]
     columns = ("experiment", "variant", "seed", *FIXED_COLUMNS)
-    own = dict.fromkeys(name for frame in found for name in frame if name not in columns)
-    return _joined(found, (*columns, *own))
+    own = dict.fromkeys(name for frame in frames for name in frame if name not in columns)
+    return _joined(frames, (*columns, *own))
+
+
+def _curve_of(run: RunFiles, path: Path) -> pd.DataFrame:
+    frame = _numbers(path, FIXED_COLUMNS, FIXED_COLUMNS, further=True)
+    check_described(path, "manifest.json", _remedy(path))
+    return frame.assign(**run.keys)
 
 
 def load_manifests(
     scale: str, experiment: str, variants: Variants, root: Path = Path(".")
 ) -> pd.DataFrame:
-    """One row a job that has ended: experiment, variant, seed, step, then the manifest's keys.
+    """One row per finished job: experiment, variant, seed, step, then the manifest's keys.
 
-    ``step`` is training (a row a stage) or evaluation, ``path`` that of the manifest. Nested values
-    (settings, packages) stay dictionaries. A variant evaluated from another experiment's
-    checkpoints has no stages of its own, so no rows of training.
+    ``step`` is training (one row per stage) or evaluation, ``path`` that of the manifest. Nested
+    values (settings, packages) stay dictionaries. A variant that is evaluated from another
+    experiment's checkpoints has no stages of its own, so no rows of training.
     """
     rows = [
         {**run.keys, "step": step, "path": str(path), **_manifest_of(run, path)}
@@ -134,23 +142,23 @@ def per_seed(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
 
     Columns: experiment, variant, condition, segments, seed, value, episodes (their number). Cells
     keep the order of their first appearance, seeds ascend. A share of nothing is NaN, and so is an
-    imbalance where a group has no episode. UserError where the frame lacks a column or a group.
+    imbalance if a group has no episodes. UserError if the frame lacks a column or a group.
     """
     name = metric_names.parse(metric)
     keys = [*CELL_KEYS, "seed"]
     if frame.empty:
         return pd.DataFrame(columns=[*keys, "value", "episodes"])
-    asked = _asked(frame, metric, name)
-    if asked.empty:
+    episodes = _episodes_with(frame, metric, name)
+    if episodes.empty:
         return pd.DataFrame(columns=[*keys, "value", "episodes"])
-    found = _values(asked, name, keys)
-    order = found.groupby(list(CELL_KEYS), sort=False).ngroup()
-    ordered = found.assign(_cell=order).sort_values(["_cell", "seed"], kind="stable")
+    values = _values(episodes, name, keys)
+    order = values.groupby(list(CELL_KEYS), sort=False).ngroup()
+    ordered = values.assign(_cell=order).sort_values(["_cell", "seed"], kind="stable")
     return ordered.drop(columns="_cell").reset_index(drop=True)
 
 
-def _asked(frame: pd.DataFrame, metric: str, name: MetricName) -> pd.DataFrame:
-    """The episodes that a metric is about; environments that do not measure it have none."""
+def _episodes_with(frame: pd.DataFrame, metric: str, name: MetricName) -> pd.DataFrame:
+    """The episodes that a metric covers; environments that do not measure it have none."""
     outcomes = [name for name in OUTCOMES if name in frame]
     present = (*metric_names.EVERYWHERE, *outcomes, *measures_in(frame))
     metric_names.refuse_unknown(metric, name, present)
@@ -168,7 +176,7 @@ def _asked(frame: pd.DataFrame, metric: str, name: MetricName) -> pd.DataFrame:
 
 
 def _values(frame: pd.DataFrame, name: MetricName, keys: list[str]) -> pd.DataFrame:
-    """Columns ``keys``, value and episodes."""
+    """A metric's value by ``keys``: columns ``keys``, value and episodes."""
     if name.imbalance:
         groups = _values(frame, replace(name, imbalance=False), [*keys, "group"])
         sides = groups.groupby(keys, sort=False)
@@ -207,10 +215,13 @@ def _episodes_of(run: RunFiles, late: Mapping[str, tuple[str, int]]) -> pd.DataF
     frame = _numbers(path, episode_table.FIRST, episode_table.FIRST, further=True)
     _refuse(episode_table.GROUP not in frame, path, "there is no column 'group'")
     _refuse(bool(frame.isna().any(axis=None)), path, "a value is missing")
+    real = frame.select_dtypes("number")
+    _refuse(not np.isfinite(real).all(axis=None), path, "a value is no finite number")
     if "success" in frame:
         _refuse(not frame["success"].isin((0, 1)).all(), path, "success must be 0 or 1")
     twice = frame.duplicated(["condition", "segments", "episode"]).any()
     _refuse(bool(twice), path, "an episode is there twice")
+    check_described(path, "evaluation_manifest.json", _remedy(path))
     recorded = run.folder / "recording.npz"
     if late and recorded.is_file():
         frame = _with_recorded(frame, recorded, late)
@@ -220,7 +231,7 @@ def _episodes_of(run: RunFiles, late: Mapping[str, tuple[str, int]]) -> pd.DataF
 def _with_recorded(
     frame: pd.DataFrame, path: Path, late: Mapping[str, tuple[str, int]]
 ) -> pd.DataFrame:
-    """The episodes with what was counted in them after some step, where they were recorded."""
+    """Add the columns counted after some step to the episodes that were recorded."""
     recording = read_recording(path)
     plain = frame["condition"] == "as_published"
     if not plain.any():
@@ -236,18 +247,18 @@ def _with_recorded(
 
 
 def _after(recording: Recording, measure: str, step: int) -> Int[np.ndarray, " episodes"]:
-    """How much of ``measure`` was counted after the first steps of each recorded episode."""
+    """The count of ``measure`` after the first ``step`` steps of each recorded episode."""
     counts = recording.measure(measure)
     return np.asarray(counts[-1] - counts[min(step, len(counts) - 1)])
 
 
 def _stage_files(run: RunFiles, name: str) -> list[Path]:
-    found = [path for path in run.folder.glob(f"stage_*/{name}") if _stage_number(path.parent)]
-    return sorted(found, key=lambda path: _stage_number(path.parent))
+    files = [path for path in run.folder.glob(f"stage_*/{name}") if _stage_number(path.parent)]
+    return sorted(files, key=lambda path: _stage_number(path.parent))
 
 
 def _stage_number(folder: Path) -> int:
-    """Number of a stage folder, 0 for one that is none (stages count from 1)."""
+    """Number of a stage's folder, 0 for any other folder (stages count from 1)."""
     number = folder.name.removeprefix("stage_")
     return int(number) if number.isdecimal() else 0
 
@@ -255,16 +266,16 @@ def _stage_number(folder: Path) -> int:
 def read_csv(
     path: Path | str, columns: Sequence[str], further: bool = False, **options: Any
 ) -> pd.DataFrame:
-    """A CSV file with these columns, and others after them only where ``further`` is true.
+    """Read a CSV file with these columns, and others after them only if ``further`` is true.
 
-    ``options`` are those of `pandas.read_csv`. UserError, with the command that makes it anew,
-    where it is truncated or foreign.
+    ``options`` are those of `pandas.read_csv`. UserError, with the command that makes the file
+    anew, if it is truncated or foreign.
     """
-    place = Path(path)
-    frame = _parse(place, options)
-    found = list(frame.columns)[: len(columns) if further else None]
-    shaped = found == list(columns) and isinstance(frame.index, pd.RangeIndex)
-    _refuse(not shaped, place, f"expected the columns {','.join(columns)}")
+    file = Path(path)
+    frame = _parse(file, options)
+    header = list(frame.columns)[: len(columns) if further else None]
+    shaped = header == list(columns) and isinstance(frame.index, pd.RangeIndex)
+    _refuse(not shaped, file, f"expected the columns {','.join(columns)}")
     return frame
 
 
@@ -280,7 +291,7 @@ def _parse(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
 def _numbers(
     path: Path, columns: Sequence[str], filled: Sequence[str], further: bool = False
 ) -> pd.DataFrame:
-    """A CSV with numbers where they belong, ``filled`` without gaps."""
+    """Read a CSV of numbers, and refuse gaps in the columns ``filled``."""
     frame = read_csv(path, columns, further, dtype=dict.fromkeys(episode_table.TEXTS, str))
     _refuse(frame.empty, path, "the file has no rows")
     _refuse(bool(frame[list(filled)].isna().any(axis=None)), path, "a value is missing")
@@ -291,10 +302,10 @@ def _numbers(
 
 
 def _manifest_files(run: RunFiles) -> list[tuple[str, Path]]:
-    """The manifests of a run that are there, each with its step, in the order of the jobs."""
+    """The existing manifests of a run, each with its step, in the order of the jobs."""
     evaluation = run.folder / "evaluation_manifest.json"
-    found = [("training", path) for path in _stage_files(run, "manifest.json")]
-    return [*found, *([("evaluation", evaluation)] if evaluation.is_file() else [])]
+    training = [("training", path) for path in _stage_files(run, "manifest.json")]
+    return [*training, *([("evaluation", evaluation)] if evaluation.is_file() else [])]
 
 
 def _manifest_of(run: RunFiles, path: Path) -> dict[str, object]:
@@ -313,7 +324,7 @@ def _remedy(path: Path) -> str:
 
 
 def _joined(frames: Iterable[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
-    found = list(frames)
-    if not found:
+    present = list(frames)
+    if not present:
         return pd.DataFrame(columns=list(columns))
-    return pd.concat(found, ignore_index=True)[list(columns)]
+    return pd.concat(present, ignore_index=True)[list(columns)]

@@ -1,9 +1,9 @@
-"""How much of the level a look at the data may spend, where seeds were added after another one.
+"""Limit how much of the level each look at the data may spend when seeds are added in between.
 
 Used by `results/claims.py`; data/published/looks.yaml declares the looks of each experiment.
-Testing again whenever seeds are added errs more often than the level says. Here the shares of the
-level that all looks may spend sum to one, so that the chance of a false verdict at any of them
-keeps to it (Bonferroni over the looks). A look with share 0 decides nothing and costs nothing.
+Testing again whenever seeds are added errs more often than the level allows. So the shares of the
+level that the looks may spend sum to one, which keeps the chance of a false verdict at any of them
+below the level (Bonferroni over the looks). A look with share 0 decides nothing and costs nothing.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Looks(Data):
         return looks
 
     def share(self, seeds: int) -> float:
-        """What may be spent with this many seeds: the share of the last look that they reach."""
+        """The share of the level for this many seeds: that of the last look that they reach."""
         reached = [share for count, share in self.looks.items() if count <= seeds]
         return reached[-1] if reached else 0.0
 
     def words(self, seeds: int) -> str:
-        """What the evidence says of it, nothing where the whole level is free."""
+        """A note for the evidence; blank if the whole level may be spent."""
         share = self.share(seeds)
         if share == 1:
             return ""
@@ -51,7 +51,7 @@ class Looks(Data):
 
 
 def load_looks(root: Path | str = Path(".")) -> dict[str, Looks]:
-    """The declared looks by experiment; UserError for a bad file, none where there is no file."""
+    """The declared looks by experiment; empty without the file, UserError for a bad one."""
     path = Path(root) / PUBLISHED / FILE
     if not path.is_file():
         return {}
@@ -67,7 +67,7 @@ def load_looks(root: Path | str = Path(".")) -> dict[str, Looks]:
 def strictest(
     looks: Mapping[str, Looks], experiments: Iterable[str], seeds: int
 ) -> tuple[float, str]:
-    """The smallest share among the experiments of a claim, with its words."""
+    """The smallest share among the experiments of a claim, with its note."""
     shares = [
         (looks[name].share(seeds), looks[name].words(seeds))
         for name in experiments

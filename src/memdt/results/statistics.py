@@ -1,9 +1,8 @@
-"""Intervals over seeds: what a handful of training runs says, and what it does not.
+"""Compute intervals over a small number of training runs.
 
-Sits between the episodes of the runs (`results/results.py`) and the verdicts and claims
-(`results/verdicts.py`, `results/claims.py`). The unit is always the seed: episodes of one run
-share its weights and are no independent sample of the training procedure. docs/statistics.md says
-which question each function answers and how often it errs.
+Used for verdicts and claims (`results/verdicts.py`, `results/claims.py`). The unit is always the
+seed: episodes of one run share its weights and are no independent sample of the training procedure.
+docs/statistics.md explains which question each function answers and how often it errs.
 Sources: `results/bounded_mean.py` for means; Clopper and Pearson 1934 for shares; Holm 1979;
 Agarwal et al. 2021 for the interquartile mean and performance profiles.
 """
@@ -72,9 +71,9 @@ def differences(
 ) -> Float[np.ndarray, " pairs"]:
     """Left minus right, run by run; both map a seed to the mean of its episodes.
 
-    Runs of the same seed share dataset and evaluation episodes and are paired. What is left over on
-    both sides is paired in the order of the seeds, which looks at no result; then the rest of the
-    longer side is not used.
+    Runs of the same seed share dataset and evaluation episodes and are paired. Other runs are
+    paired in the order of their seeds, which does not depend on any result. The rest of the longer
+    side is not used.
     """
     shared = sorted(set(left) & set(right))
     rest = zip(sorted(set(left) - set(right)), sorted(set(right) - set(left)), strict=False)
@@ -83,7 +82,7 @@ def differences(
 
 
 def difference_bounds(bounds: Bounds | None) -> Bounds | None:
-    """What a difference of two quantities with these bounds cannot leave."""
+    """Bounds of the difference of two quantities with these bounds."""
     if bounds is None or not all(map(math.isfinite, bounds)):
         return None
     return bounds[0] - bounds[1], bounds[1] - bounds[0]
@@ -102,9 +101,9 @@ def difference_interval(
 def variances_of_pairs(
     values: Sequence[float] | Float[np.ndarray, " seeds"],
 ) -> Float[np.ndarray, " pairs"]:
-    """Half the squared difference of two seeds, for each two in turn; their mean is the variance.
+    """Half the squared difference of each disjoint pair of seeds; their mean is the variance.
 
-    No seed is used twice, so the pairs are independent, and what bounds a mean bounds a variance.
+    No seed is used twice, so the pairs are independent, and a bound of a mean applies.
     """
     sample = np.asarray(values, dtype=float)
     pairs = sample[: sample.size // 2 * 2].reshape(-1, 2)
@@ -112,15 +111,15 @@ def variances_of_pairs(
 
 
 def share_interval(count: int, seeds: int, confidence: float = 0.95) -> Interval:
-    """Exact interval of the share of seeds of which ``count`` of ``seeds`` were seen."""
+    """Exact interval of the share of all seeds, given ``count`` of ``seeds``."""
     if not seeds:
         return Interval(math.nan, math.nan, math.nan, 0)
-    found = stats.binomtest(count, seeds).proportion_ci(confidence, method="exact")
-    return Interval(count / seeds, float(found.low), float(found.high), seeds)
+    exact = stats.binomtest(count, seeds).proportion_ci(confidence, method="exact")
+    return Interval(count / seeds, float(exact.low), float(exact.high), seeds)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values: rejecting those up to a level errs anywhere at no more than that level."""
+    """Holm's adjusted p-values, which keep the chance of any false rejection below the level."""
     order = np.argsort(p_values, kind="stable")
     sizes = len(p_values) - np.arange(len(p_values))
     raised = np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * sizes)

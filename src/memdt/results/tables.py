@@ -1,7 +1,7 @@
-"""Hold every reproduced cell of an experiment against its published counterpart.
+"""Compare every reproduced cell of an experiment with its published counterpart.
 
-Between the episodes (`results/results.py`) and `reports/{scale}/tables/{experiment}.csv`. A table
-is tidy, one row a cell; `wide` lays it out with the rows and columns that the paper printed.
+Turns episodes (`results/results.py`) into `reports/{scale}/tables/{experiment}.csv`. A table is
+tidy, with one row per cell; `wide` lays it out with the rows and columns of the paper.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from memdt.results.published import Cell, Key, in_scope
 from memdt.results.results import CELL_KEYS, per_seed, read_csv
 from memdt.results.statistics import Interval, interval
 from memdt.results.verdicts import Metric, metric_settings, verdict
-from memdt.settings.schema import TableSettings
+from memdt.settings.files import TableSettings
 
 DIMENSIONS = ("variant", "condition", "segments", "metric")
+PARTS = (
+    "set",
+    "method",
+)  # of a variant that is named set-method: before its last hyphen, and after
 AS_PUBLISHED = "as_published"
 TABLE_COLUMNS = (
     "experiment", "row", "column", "variant", "condition", "segments", "metric", "origin",
@@ -43,13 +47,16 @@ def build_table(
     published: Iterable[Cell],
     spent: Mapping[str, Budget] | None = None,
 ) -> pd.DataFrame:
-    """One row a cell that is printed, reproduced or both, with the columns TABLE_COLUMNS.
+    """One row per cell that is printed, reproduced or both, with the columns TABLE_COLUMNS.
 
-    ``origin`` is `ours` for a condition of which the paper says nothing. ``per_seed`` and
+    ``origin`` is `ours` for a condition that the paper does not report. ``per_seed`` and
     ``seed_numbers`` are texts joined by `;`, seeds ascending. `as_published` comes first, then
     conditions and variants as in the published rows and the episodes; segments ascend, metrics are
     in the order of the settings. ``spent``: what each variant cost (`budgets.py`).
-    Missing numbers are missing values. UserError for an impossible shape or an unknown metric.
+    Missing numbers are missing values.
+
+    Raises:
+        UserError: for an impossible shape or an unknown metric.
     """
     _refuse_shape(settings)
     judged = {name: metric_settings(name) for name in settings.metrics}
@@ -71,10 +78,10 @@ def build_table(
 
 
 def wide(table: pd.DataFrame, value: str = "reproduced_mean") -> pd.DataFrame:
-    """The paper's own shape, filled with ``value``: a line per ``row``, a column per ``column``.
+    """The table in the paper's shape, filled with ``value``.
 
-    What varies beside the two dimensions of the paper's table is added to the column's name:
-    `dt-3 (full_context, ours)`. Numbers ascend, names keep their order; an absent cell is missing.
+    Other dimensions that vary are added to the column's name, as in `dt-3 (full_context, ours)`.
+    Numbers ascend, names keep their order; an absent cell is missing.
     """
     open_dimensions = _open_dimensions(table)
     names = [_column_name(cell, open_dimensions) for cell in table.to_dict("records")]
@@ -83,27 +90,27 @@ def wide(table: pd.DataFrame, value: str = "reproduced_mean") -> pd.DataFrame:
 
 
 def verdict_counts(table: pd.DataFrame) -> dict[str, int]:
-    """How often each verdict fell among the cells that a table or figure of a paper prints."""
+    """Counts of verdicts among the cells that a table or figure of a paper prints."""
     words = table.loc[printed_cells(table), "verdict"]
     return {str(word): int(count) for word, count in words.value_counts().items()}
 
 
 def printed_cells(table: pd.DataFrame) -> pd.Series:
-    """Which cells a table or figure prints: one number each.
+    """Which cells a table or figure prints, with one number each.
 
-    A sentence of a section ("100 % at all lengths up to three segments") stands behind several
-    cells; it is counted once, as a claim.
+    A sentence in the text ("100 % at all lengths up to three segments") fills several cells, so it
+    counts once, as a claim.
     """
     return (table["verdict"] != "no published number") & ~cells_of_sentences(table)
 
 
 def cells_of_sentences(table: pd.DataFrame) -> pd.Series:
-    """Which cells are spread out from a sentence of the text."""
+    """Which cells come from a sentence in the text."""
     return table["item"].fillna("").str.startswith("Section")
 
 
 def write_table(table: pd.DataFrame, path: Path | str) -> None:
-    """Write the tidy table as CSV: the same table gives the same bytes."""
+    """Write the tidy table as CSV; the same table gives the same bytes."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
 
@@ -111,7 +118,7 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
 def read_table(path: Path | str) -> pd.DataFrame:
     """Read a table that `write_table` wrote; texts stay texts, missing numbers become NaN.
 
-    UserError where the file is truncated or foreign.
+    UserError for a truncated or foreign file.
     """
     texts = dict.fromkeys(set(TABLE_COLUMNS) - set(FLOATS) - set(COUNTS), str)
     frame = read_csv(path, TABLE_COLUMNS, dtype=texts, keep_default_na=False, na_values=[""])
@@ -130,8 +137,8 @@ def _foreign(path: Path | str, what: str) -> UserError:
 
 def _refuse_shape(settings: TableSettings) -> None:
     shape = (settings.rows, settings.columns)
-    if shape[0] == shape[1] or not set(shape) <= set(DIMENSIONS):
-        allowed = ", ".join(DIMENSIONS)
+    if shape[0] == shape[1] or not set(shape) <= {*DIMENSIONS, *PARTS}:
+        allowed = ", ".join((*DIMENSIONS, *PARTS))
         raise UserError(
             f"rows and columns are {shape}", "table", f"two different ones of {allowed}"
         )
@@ -141,7 +148,7 @@ def _samples(
     experiment: str, metrics: Sequence[str], episodes: pd.DataFrame
 ) -> dict[Key, pd.Series]:
     """Key -> the value of each seed, indexed by seed."""
-    found: dict[Key, pd.Series] = {}
+    samples: dict[Key, pd.Series] = {}
     for metric in metrics:
         values = per_seed(episodes, metric)
         values = values[values["experiment"] == experiment]
@@ -149,40 +156,42 @@ def _samples(
             list(CELL_KEYS), sort=False
         ):
             key = (name, variant, condition, int(segments), metric)
-            found[key] = group.set_index("seed")["value"]
-    return found
+            samples[key] = group.set_index("seed")["value"]
+    return samples
 
 
 def _ordered(keys: Mapping[Key, object], metrics: Sequence[str]) -> list[Key]:
-    """Segments ascend inside every variant and condition; these keep their first appearance."""
+    """Sort keys: conditions and variants by first appearance, then segments ascending."""
     variants = {key[1]: None for key in keys}
     conditions = {AS_PUBLISHED: None, **{key[2]: None for key in keys}}
-    places = [
-        {name: place for place, name in enumerate(names)}
-        for names in (conditions, variants, metrics)
+    ranks = [
+        {name: rank for rank, name in enumerate(names)} for names in (conditions, variants, metrics)
     ]
     return sorted(
         keys,
         key=lambda key: (
-            places[0][key[2]], places[1][key[1]], key[3] or 0, places[2][key[4]],
+            ranks[0][key[2]], ranks[1][key[1]], key[3] or 0, ranks[2][key[4]],
         ),
     )  # fmt: skip
 
 
 def _dimensions(key: Key) -> dict[str, str | int | None]:
-    return {"variant": key[1], "condition": key[2], "segments": key[3], "metric": key[4]}
+    parts = dict(zip(PARTS, key[1].rpartition("-")[::2], strict=True))
+    return {
+        "variant": key[1], "condition": key[2], "segments": key[3], "metric": key[4], **parts
+    }  # fmt: skip
 
 
 def _compared(
     key: Key, cell: Cell | None, sample: pd.Series | None, metric: Metric
 ) -> dict[str, object]:
-    found = None if sample is None else interval(sample.to_numpy(), bounds=metric.bounds)
+    mean = None if sample is None else interval(sample.to_numpy(), bounds=metric.bounds)
     judged = verdict(cell, None if sample is None else sample.to_numpy(), metric)
     return {
         "experiment": key[0],
-        **_dimensions(key),
+        **{name: _dimensions(key)[name] for name in DIMENSIONS},
         **_published(cell),
-        **_reproduced(found, sample),
+        **_reproduced(mean, sample),
         "difference": judged.difference,
         "verdict": judged.word,
     }
@@ -203,21 +212,21 @@ def _published(cell: Cell | None) -> dict[str, object]:
     }
 
 
-def _reproduced(found: Interval | None, sample: pd.Series | None) -> dict[str, object]:
-    if found is None or sample is None:
+def _reproduced(mean: Interval | None, sample: pd.Series | None) -> dict[str, object]:
+    if mean is None or sample is None:
         return {"seeds": 0}
     return {
-        "reproduced_mean": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "seeds": found.seeds,
+        "reproduced_mean": mean.mean,
+        "low": mean.low,
+        "high": mean.high,
+        "seeds": mean.seeds,
         "seed_numbers": ";".join(str(seed) for seed in sample.index),
         "per_seed": ";".join(f"{value:.6f}" for value in sample),
     }
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    """Counts stay whole numbers where some are missing, so that they are written as such."""
+    """Give columns their types; counts stay integers in the file although some are missing."""
     kinds = {**dict.fromkeys(FLOATS, "float64"), **dict.fromkeys(COUNTS, "Int64")}
     return table.astype(kinds)
 
@@ -227,13 +236,19 @@ def _open_dimensions(table: pd.DataFrame) -> list[str]:
     shown = [table["row"].tolist(), table["column"].tolist()]
     return [
         name
-        for name in DIMENSIONS
+        for name in left_open(DIMENSIONS, table)
         if table[name].nunique() > 1 and table[name].astype(str).tolist() not in shown
     ]
 
 
+def left_open(names: Sequence[str], table: pd.DataFrame) -> list[str]:
+    """The dimensions without that of variants, where rows and columns are the parts of these."""
+    whole = bool((table["row"] + "-" + table["column"] == table["variant"]).all())
+    return [name for name in names if not (whole and name == "variant")]
+
+
 def _column_name(cell: Mapping[str, object], open_dimensions: Iterable[str]) -> str:
-    """The column, with what the two printed dimensions leave open and whether it is ours."""
+    """The column's name, with its other dimensions and whether it is ours."""
     values = [str(cell[name]) for name in open_dimensions]
     extra = [value for value in values if value != AS_PUBLISHED]
     extra += ["ours"] if cell["origin"] == "ours" else []
@@ -241,9 +256,8 @@ def _column_name(cell: Mapping[str, object], open_dimensions: Iterable[str]) -> 
 
 
 def _in_order(labels: Iterable[str]) -> list[str]:
-    """Labels in order of appearance; those that begin with a number ascend, plain ones first."""
-    found = list(dict.fromkeys(labels))
-    parts = {label: label.partition(" ") for label in found}
+    """Labels in order of appearance; if all begin with a number they ascend, plain ones first."""
+    parts = {label: label.partition(" ") for label in labels}
     if not all(number.isdecimal() for number, _, _ in parts.values()):
-        return found
-    return sorted(found, key=lambda label: (parts[label][2], int(parts[label][0])))
+        return list(parts)
+    return sorted(parts, key=lambda label: (parts[label][2], int(parts[label][0])))

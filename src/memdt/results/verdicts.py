@@ -1,7 +1,7 @@
-"""One pure function that says whether a reproduced number agrees with a published one.
+"""Judge whether a reproduced number agrees with a published one.
 
-Between the cells of `results/published.py` and the tables of `results/tables.py`. The report
-prints RULES word for word, so the sentences here are the definition that readers see.
+Used for the tables of `results/tables.py`. The report prints RULES verbatim, so their sentences
+here are the definition that readers see.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROUNDING = 1e-9  # |0.95 - 1.0| is a hair more than 0.05 in binary; a margin is
 
 @dataclass(frozen=True)
 class Metric:
-    """How one column of the episodes is judged: what it cannot leave, and what counts as precise.
+    """How one column of the episodes is judged: its bounds, and the precision that it needs.
 
     The limit on the reach of a printed interval is ``limit`` or ``relative_limit`` of its mean,
     whichever is larger.
@@ -91,9 +91,9 @@ class Verdict:
 
 
 def metric_settings(name: str) -> Metric:
-    """How the metric ``name`` (`metric_names.py`) is judged; UserError for one that nobody knows.
+    """How the metric ``name`` (`metric_names.py`) is judged; UserError for an unknown one.
 
-    A share lies between 0 and 1, an imbalance is never negative; of all else only the mean counts.
+    A share lies between 0 and 1, and an imbalance is never negative; other metrics have no bounds.
     """
     metric = parse(name)
     judged = _SHARE if metric.is_share else _AMOUNT
@@ -109,8 +109,8 @@ def verdict(
 ) -> Verdict:
     """Judge one cell by RULES; nothing that is NaN ever counts as reproduced.
 
-    ``per_seed`` is the mean of each seed, None where nothing ran. ``metric`` is taken from the
-    published cell where it is not given.
+    ``per_seed`` is the mean of each seed, None if nothing ran. ``metric`` defaults to that of the
+    published cell.
     """
     if published is None:
         return Verdict("no published number", math.nan)

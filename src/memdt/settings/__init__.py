@@ -1,1 +1,1 @@
-"""Settings: four YAML layers, one ``resolve`` for Snakemake, the command line and the tests."""
+"""Settings: four YAML layers, and one ``resolve`` for Snakemake, command line and tests."""

@@ -1,25 +1,19 @@
-"""What an experiment is made of: names of files and of modules. Nothing is imported."""
+"""The files and modules that an experiment consists of, without importing any of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memdt.settings.files import experiment_file, variant_of
 from memdt.settings.layers import family
-from memdt.settings.resolve import (
-    environment_layers,
-    environment_of,
-    experiment_file,
-    lineage,
-    model_module,
-    variant_of,
-)
+from memdt.settings.resolve import environment_layers, environment_of, lineage, model_module
 
 
 @dataclass(frozen=True)
 class Components:
-    """What an experiment is made of, at any scale: names of files and of modules."""
+    """Names of the files and modules that an experiment uses, at any scale."""
 
-    experiments: tuple[str, ...]  # itself, and those whose checkpoints it takes
+    experiments: tuple[str, ...]  # the experiment, and those whose checkpoints it uses
     environments: tuple[str, ...]
     environment_modules: tuple[str, ...]
     source_modules: tuple[str, ...]  # of their datasets
@@ -28,17 +22,17 @@ class Components:
 
 
 def components(experiment: str) -> Components:
-    """The files and modules that the variants of an experiment name, at any scale."""
-    line = [one for v in experiment_file(experiment).variants for one in lineage(experiment, v)]
-    environments = sorted({environment_of(*one) for one in line})
-    models = {variant_of(*one).model for one in line} - {None}
-    values = [environment_layers(name).values for name in environments]
-    modules = {one["environment.module"] for one in values}
+    """Return the files and modules that the variants of an experiment name, at any scale."""
+    variants = experiment_file(experiment).variants
+    trained = [pair for variant in variants for pair in lineage(experiment, variant)]
+    environments = sorted({environment_of(*pair) for pair in trained})
+    models = {variant_of(*pair).model for pair in trained} - {None}
+    settings = [environment_layers(name).values for name in environments]
     return Components(
-        experiments=tuple(sorted({name for name, _ in line})),
-        environments=tuple(sorted({one for name in environments for one in family(name)})),
-        environment_modules=tuple(sorted(modules)),
-        source_modules=tuple(sorted({one["dataset.source"] for one in values})),
+        experiments=tuple(sorted({name for name, _ in trained})),
+        environments=tuple(sorted({base for name in environments for base in family(name)})),
+        environment_modules=tuple(sorted({values["environment.module"] for values in settings})),
+        source_modules=tuple(sorted({values["dataset.source"] for values in settings})),
         models=tuple(sorted(filter(None, models))),
         model_modules=tuple(sorted({model_module(name) for name in filter(None, models)})),
     )

@@ -1,8 +1,8 @@
-"""Every default of every setting, pinned in a file, so that nobody changes one unawares.
+"""A file that pins every default of every setting, so that nobody changes one by accident.
 
-A value that equals its default is in no digest (`slices.py`), so results made with an old default
-would pass for results of the new one. `memdt schema` adds new defaults to the file and refuses
-changed ones; a test holds the file against the code.
+Digests leave out values that equal their default (`slices.py`). After a change of a default, old
+results would therefore pass for new ones. `memdt schema` adds new defaults to the file and refuses
+changed ones. A test compares the file with the code.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from memdt.settings import schema
 
 FILE = Path("workflow/schemas/defaults.json")
 ACCEPT = "memdt schema --accept-defaults"
-# Packages whose modules have a class `Settings`; one that is not there has no modules.
+# Packages whose modules have a class `Settings`.
 COMPONENTS = ("memdt.models", "memdt.environments", "memdt.data.sources", "memdt.training.learners")
 
 Defaults = dict[str, dict[str, Any]]  # by the name of a class, then of a field
 
 
 def update(accept: bool = False) -> None:
-    """Bring the file into step with the code. UserError for a changed default, unless accepted."""
+    """Update the file. Raises UserError for a changed default, unless ``accept``."""
     if not accept:
         refuse_changes(pinned(), current())
     text = json.dumps(current(), indent=1, sort_keys=True) + "\n"
@@ -38,20 +38,20 @@ def update(accept: bool = False) -> None:
 
 
 def check() -> None:
-    """UserError where the file is not what the code would write."""
+    """Raise UserError if the file differs from the code."""
     refuse_changes(pinned(), current())
     if pinned() != current():
         raise UserError("out of step with the settings", str(FILE), "python -m memdt schema")
 
 
 def refuse_changes(before: Defaults, now: Defaults) -> None:
-    """UserError for the first default that differs; a field may come, go or lose its default."""
+    """Raise UserError for the first default that differs; new and removed ones are allowed."""
     for name, fields in now.items():
         for field, value in fields.items():
-            known = before.get(name, {})
-            if field in known and known[field] != value:
+            old = before.get(name, {})
+            if field in old and old[field] != value:
                 raise UserError(
-                    f"the default of {name}.{field} was {json.dumps(known[field])} and is "
+                    f"the default of {name}.{field} was {json.dumps(old[field])} and is "
                     f"{json.dumps(value)}: changing it changes results silently, since no digest "
                     "holds a default",
                     str(FILE),
@@ -61,7 +61,7 @@ def refuse_changes(before: Defaults, now: Defaults) -> None:
 
 
 def pinned() -> Defaults:
-    """What the file says; nothing where there is none yet."""
+    """Return the defaults in the file; empty if there is no file yet."""
     if not FILE.is_file():
         return {}
     try:
@@ -72,13 +72,13 @@ def pinned() -> Defaults:
 
 
 def current() -> Defaults:
-    """What the code says, as JSON values."""
-    found = {name: of_class(model) for name, model in settings_classes().items()}
-    return {name: defaults for name, defaults in found.items() if defaults}
+    """Return the defaults in the code, as JSON values."""
+    classes = {name: of_class(model) for name, model in settings_classes().items()}
+    return {name: defaults for name, defaults in classes.items() if defaults}
 
 
 def of_class(model: type[BaseModel]) -> dict[str, Any]:
-    """The defaults of a class by field; of settings in settings, only what differs from theirs."""
+    """Return the defaults of a class by field; for nested settings, what differs from their own."""
     return {
         name: TypeAdapter[Any](cast(Any, field.annotation)).dump_python(
             field.get_default(call_default_factory=True), mode="json", exclude_defaults=True
@@ -89,35 +89,36 @@ def of_class(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def settings_classes() -> dict[str, type[BaseModel]]:
-    """Those of `schema.py`, of every component, and those that are fields of these, by name."""
-    found = {
-        name: one
-        for name, one in vars(schema).items()
-        if _is_settings(one) and one.__module__ == schema.__name__
+    """Return all settings classes by name: of `schema.py`, of components, and nested in these."""
+    classes = {
+        name: value
+        for name, value in vars(schema).items()
+        if _is_settings(value) and value.__module__ == schema.__name__
     }
     for package in filter(importlib.util.find_spec, COMPONENTS):
         for component in discovery.names(package):
-            its_class = getattr(discovery.load(package, component), "Settings", None)
-            if its_class is not None:
-                found[f"{package.removeprefix('memdt.')}.{component}"] = its_class
-    for one in tuple(found.values()):
-        for nested in _nested(one):
-            if nested not in found.values():
-                found[f"{nested.__module__.removeprefix('memdt.')}.{nested.__qualname__}"] = nested
-    return found
+            settings = getattr(discovery.load(package, component), "Settings", None)
+            if settings is not None:
+                classes[f"{package.removeprefix('memdt.')}.{component}"] = settings
+    for outer in tuple(classes.values()):
+        for nested in _nested(outer):
+            if nested not in classes.values():
+                module = nested.__module__.removeprefix("memdt.")
+                classes[f"{module}.{nested.__qualname__}"] = nested
+    return classes
 
 
 def _nested(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     """The settings classes in the fields of another one, at any depth."""
     for field in model.model_fields.values():
-        open_types: list[Any] = [field.annotation]
-        while open_types:
-            one = open_types.pop()
-            if _is_settings(one):
-                yield one
-                yield from _nested(one)
-            open_types += get_args(one)
+        annotations: list[Any] = [field.annotation]
+        while annotations:
+            annotation = annotations.pop()
+            if _is_settings(annotation):
+                yield annotation
+                yield from _nested(annotation)
+            annotations += get_args(annotation)
 
 
-def _is_settings(one: Any) -> bool:
-    return isinstance(one, type) and issubclass(one, BaseModel)
+def _is_settings(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)

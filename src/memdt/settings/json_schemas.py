@@ -1,7 +1,8 @@
-"""JSON Schemas of the YAML files under workflow/config, for editors: completion and red lines.
+"""JSON Schemas of the YAML files under workflow/config, for completion and checks in editors.
 
-Made from the settings models, never edited; a test keeps both in step. Settings blocks (``set``,
-``defaults``, ...) take nested mappings as well as dotted keys, so both are described.
+They are generated from the settings classes and never edited; a test compares both. Blocks of
+settings (``set``, ``defaults``, ...) may use nested mappings and dotted keys, so the schemas allow
+both.
 """
 
 from __future__ import annotations
@@ -15,25 +16,21 @@ from pydantic import BaseModel, TypeAdapter
 from memdt import discovery
 from memdt.errors import UserError
 from memdt.files import write_text
-from memdt.settings.layers import EXTENDS
-from memdt.settings.schema import (
-    ExperimentFile,
-    FigureSettings,
-    ModelFile,
-    RunSettings,
-    ScaleFile,
-    Selection,
-)
+from memdt.settings.files import ExperimentFile, ModelFile, ScaleFile, Selection
+from memdt.settings.layers import EXTENDS, TITLE
+from memdt.settings.pages import FigureSettings, FindingsFile
+from memdt.settings.schema import RunSettings
 
 FOLDER = Path("workflow/schemas")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-# Blocks of dotted settings in a file's model, and the files' models by the name of their schema.
+# Names of the blocks of dotted settings, and the class of each file by the name of its schema.
 BLOCKS = ("set", "defaults", "environments", "models", "experiments")
 FILES: dict[str, type[BaseModel]] = {
     "experiment": ExperimentFile,
     "model": ModelFile,
     "scale": ScaleFile,
     "config": Selection,
+    "findings": FindingsFile,
 }
 
 Schema = dict[str, Any]
@@ -41,7 +38,7 @@ SETTINGS: Schema = {"$ref": "#/$defs/settings"}
 
 
 def write() -> None:
-    """Write every schema; those that are in step stay untouched."""
+    """Write every schema that has changed."""
     for name, text in texts().items():
         path = FOLDER / f"{name}.schema.json"
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -49,7 +46,7 @@ def write() -> None:
 
 
 def check() -> None:
-    """UserError for the first schema that is not what the code would write."""
+    """Raise UserError for the first schema that differs from the code."""
     for name, text in texts().items():
         path = FOLDER / f"{name}.schema.json"
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -57,12 +54,16 @@ def check() -> None:
 
 
 def texts() -> dict[str, str]:
-    """The text of every schema by its name."""
+    """Return the text of every schema, by name."""
     schemas = {name: _file_schema(model) for name, model in FILES.items()}
     schemas["environment"] = _settings_block()
     schemas["environment"]["properties"][EXTENDS] = {
         "type": "string",
-        "description": "the environment that this one is, but for what is said here",
+        "description": "the environment whose settings this file changes",
+    }
+    schemas["environment"]["properties"][TITLE] = {
+        "type": "string",
+        "description": "its name for readers; that of the environment it extends where not given",
     }
     figure = _inlined(TypeAdapter(FigureSettings).json_schema())
     schemas["figures"] = {"type": "object", "additionalProperties": figure}
@@ -73,31 +74,31 @@ def texts() -> dict[str, str]:
 
 
 def _file_schema(model: type[BaseModel]) -> Schema:
-    """The schema of a file, with its blocks of settings described."""
+    """The schema of a file, including its blocks of settings."""
     schema = _inlined(model.model_json_schema())
-    if _point_at_blocks(schema):
+    if _refer_to_settings(schema):
         schema["$defs"] = {"settings": _settings_block()}
     return schema
 
 
-def _point_at_blocks(schema: Schema) -> bool:
-    """Say wherever a block of settings stands what it may hold; False where there is none."""
-    found = False
+def _refer_to_settings(schema: Schema) -> bool:
+    """Make every block of settings refer to ``SETTINGS``; returns whether there is any block."""
+    any_block = False
     for name, part in schema.get("properties", {}).items():
-        holder = part.get("additionalProperties")
+        values = part.get("additionalProperties")
         if name not in BLOCKS or part.get("type") != "object":
-            found |= isinstance(holder, dict) and _point_at_blocks(holder)
-        elif isinstance(holder, dict):  # a block for each environment, model or experiment
+            any_block |= isinstance(values, dict) and _refer_to_settings(values)
+        elif isinstance(values, dict):  # a block for each environment, model or experiment
             part["additionalProperties"] = SETTINGS
-            found = True
+            any_block = True
         else:
             schema["properties"][name] = SETTINGS
-            found = True
-    return found
+            any_block = True
+    return any_block
 
 
 def _settings_block() -> Schema:
-    """Any of the settings of a run, nested or dotted, none of them required."""
+    """The schema of a block: any settings of a run, nested or dotted, none of them required."""
     schema = _inlined(RunSettings.model_json_schema())
     properties = schema["properties"]
     properties["model"] = _union("memdt.models")
@@ -115,32 +116,35 @@ def _settings_block() -> Schema:
 
 
 def _union(package: str) -> Schema:
-    """The settings of all modules of a package side by side; which go together the code checks."""
+    """The settings of all modules of a package together.
+
+    The schema does not tell which keys belong to which module; ``resolve`` checks that.
+    """
     properties: dict[str, list[Schema]] = {}
     for name in discovery.names(package):
         module = discovery.load(package, name)
         for key, part in (
             _inlined(module.Settings.model_json_schema()).get("properties", {}).items()
         ):
-            known = properties.setdefault(key, [])
-            if part not in known:
-                known.append(part)
+            forms = properties.setdefault(key, [])
+            if part not in forms:
+                forms.append(part)
     joined = {k: v[0] if len(v) == 1 else {"anyOf": v} for k, v in properties.items()}
     return {"type": "object", "additionalProperties": False, "properties": joined}
 
 
 def _dotted(schema: Schema, prefix: str = "") -> Schema:
-    """Every part under its dotted name, at every depth; what people name is a pattern in it."""
-    found: Schema = {}
-    forms = [schema, *schema.get("anyOf", [])]  # settings that may be null have two
+    """Every part under its dotted name, at every depth; names that users choose are patterns."""
+    dotted: Schema = {}
+    forms = [schema, *schema.get("anyOf", [])]  # settings that may be null have two forms
     properties = {k: v for form in forms for k, v in form.get("properties", {}).items()}
     parts = {f"{prefix}{name}": part for name, part in properties.items()}
     if isinstance(schema.get("additionalProperties"), dict) and prefix:
         parts[prefix.replace(".", r"\.") + "[^.]+"] = schema["additionalProperties"]
     for name, part in parts.items():
-        found[name] = part
-        found |= _dotted(part, f"{name}." if "[" not in name else rf"{name}\.")
-    return found
+        dotted[name] = part
+        dotted |= _dotted(part, f"{name}." if "[" not in name else rf"{name}\.")
+    return dotted
 
 
 def _without_required(schema: Any) -> Any:
@@ -148,15 +152,15 @@ def _without_required(schema: Any) -> Any:
         return [_without_required(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    # Defaults go as well: in a layer, what is not said is what the layer below says.
-    kept = {k: v for k, v in schema.items() if k not in ("default", "title")}
-    if isinstance(kept.get("required"), list):
-        del kept["required"]
-    return {key: _without_required(value) for key, value in kept.items()}
+    # Defaults are removed too, because a missing key takes its value from the layer below.
+    optional = {k: v for k, v in schema.items() if k not in ("default", "title")}
+    if isinstance(optional.get("required"), list):
+        del optional["required"]
+    return {key: _without_required(value) for key, value in optional.items()}
 
 
 def _inlined(schema: Schema) -> Schema:
-    """The schema without references: each is replaced by what it refers to."""
+    """The schema with every reference replaced by its target."""
     definitions = schema.get("$defs", {})
 
     def resolve(part: Any) -> Any:

@@ -1,24 +1,29 @@
-"""Read the YAML layers and lay one over the other, keeping the file that each value came from.
+"""Read the YAML layers and merge them, recording the file that each value came from.
 
 Later layers win: environments/ <- models/ <- experiments/ (set, variants.<name>.set) <- scales/.
-What a variant sets is what it is there for: of scales/ only its experiment's block changes it.
+A variant is defined by the values that it sets, so a scale can only change these in the block of
+the experiment.
 """
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from memdt import paths
 from memdt.errors import UserError, closest
+from memdt.settings import yaml_files
+from memdt.settings.names import fault
 
-EXTENDS = "extends"  # the key of an environment's file that names another one
+# Keys of an environment's file that are no settings: another one that it is like, and its name for
+# readers.
+EXTENDS, TITLE = "extends", "title"
 FileModel = TypeVar("FileModel", bound=BaseModel)
 
 
@@ -30,23 +35,26 @@ class Layered:
     origins: dict[str, str] = field(default_factory=dict)
 
     def over(self, block: Mapping[str, Any], origin: str) -> Layered:
-        """This, with ``block`` laid over it; a mapping set to another value replaces it whole."""
+        """Return these settings with ``block`` merged into them.
+
+        A mapping and another kind of value under the same key replace each other as a whole.
+        """
         values, origins = dict(self.values), dict(self.origins)
-        for key, value in flatten(block).items():
+        for key, value in flatten(block, where=origin).items():
             for old in [k for k in values if k.startswith(f"{key}.") or key.startswith(f"{k}.")]:
                 del values[old], origins[old]
             values[key], origins[key] = value, origin
         return Layered(values, origins)
 
     def with_parts_of(self, other: Layered, parts: Collection[str]) -> Layered:
-        """This, with some parts (first words of keys) exactly as another has them."""
-        mine = {k: v for k, v in self.values.items() if k.split(".")[0] not in parts}
-        theirs = {k: v for k, v in other.values.items() if k.split(".")[0] in parts}
-        origins = {k: self.origins[k] for k in mine} | {k: other.origins[k] for k in theirs}
-        return Layered(mine | theirs, origins)
+        """Return these settings, with some parts (first words of keys) taken from ``other``."""
+        own = {k: v for k, v in self.values.items() if k.split(".")[0] not in parts}
+        taken = {k: v for k, v in other.values.items() if k.split(".")[0] in parts}
+        origins = {k: self.origins[k] for k in own} | {k: other.origins[k] for k in taken}
+        return Layered(own | taken, origins)
 
     def nested(self) -> dict[str, Any]:
-        """The settings as nested mappings."""
+        """Return the settings as nested mappings."""
         tree: dict[str, Any] = {}
         for key, value in self.values.items():
             *parents, leaf = key.split(".")
@@ -57,15 +65,17 @@ class Layered:
         return tree
 
     def origin(self, key: str) -> str:
-        """The file that set ``key``, or anything below it."""
-        for known, source in self.origins.items():
-            if known == key or known.startswith(f"{key}.") or key.startswith(f"{known}."):
+        """Return the file that set ``key`` or anything below it; "default" if none did."""
+        for name, source in self.origins.items():
+            if name == key or name.startswith(f"{key}.") or key.startswith(f"{name}."):
                 return source
         return "default"
 
 
-def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested or dotted mappings as one mapping of dotted keys.
+def flatten(block: Mapping[str, Any], prefix: str = "", where: str = "") -> dict[str, Any]:
+    """Turn nested or dotted mappings into one mapping of dotted keys.
+
+    UserError, about the file ``where``, for a key that stands there twice in different forms.
 
     >>> flatten({"model": {"layers": 2}, "training.segments": 3, "empty": {}})
     {'model.layers': 2, 'training.segments': 3, 'empty': {}}
@@ -73,59 +83,81 @@ def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in block.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{name}."))
-        else:
-            flat[name] = value
+        below = isinstance(value, Mapping) and value
+        found = flatten(value, f"{name}.", where) if below else {name: value}
+        for one in found:
+            other = _same_setting(one, flat)
+            if other:
+                what = f"{one} stands twice" if one == other else f"{one} stands beside {other}"
+                raise UserError(what, where, "remove one of them")
+        flat.update(found)
     return flat
 
 
+def _same_setting(key: str, flat: Mapping[str, Any]) -> str:
+    """A key that says something of the same setting, or of one around it; empty if none."""
+    parts = key.split(".")
+    around = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return next((one for one in around if one in flat), "")
+
+
 def available(kind: str) -> list[str]:
-    """The names of the files of a kind: environments, models, experiments or scales."""
-    return sorted(path.stem for path in (paths.CONFIG / kind).glob("*.yaml"))
+    """Return the names of all environments, models, experiments or scales.
+
+    Raises UserError for a file whose name is not a valid name. Hidden files are ignored.
+    """
+    files = [path for path in (paths.CONFIG / kind).glob("*.yaml") if path.name[0] != "."]
+    for path in files:
+        if why := fault(path.stem, dots=False):
+            raise UserError(why, str(path), "rename the file")
+    return sorted(path.stem for path in files)
 
 
 @cache
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as a mapping; UserError where it is missing or not one."""
+    """Read a YAML file. Raises UserError if it is missing or not a mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml_files.read(path)
     except FileNotFoundError:
-        allowed = closest(path.stem, [p.stem for p in path.parent.glob("*.yaml")])
-        raise UserError(f"there is no {path.stem!r}", str(path), allowed) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError("not valid YAML", place, str(getattr(error, "problem", error))) from None
+        names = [p.stem for p in path.parent.glob("*.yaml") if p.name[0] != "."]
+        raise UserError(
+            f"there is no {path.stem!r}", str(path), closest(path.stem, names)
+        ) from None
     if not isinstance(content, dict):
         raise UserError("expected keys and values", str(path), "see docs/add_your_own.md")
     return content
 
 
 def family(environment: str) -> tuple[str, ...]:
-    """The environments that this one's file extends, the most general first, and itself.
+    """Return the environments that this one extends, the most general first, then itself.
 
-    UserError where a file extends what is unknown, or itself.
+    Raises UserError if a file extends an unknown environment, or itself.
     """
-    line = [environment]
-    while (base := read_yaml(environment_place(line[-1])).get(EXTENDS)) is not None:
-        place = f"{environment_place(line[-1])}: {EXTENDS}"
+    members = [environment]
+    while (base := read_yaml(environment_path(members[-1])).get(EXTENDS)) is not None:
+        key = f"{environment_path(members[-1])}: {EXTENDS}"
         if base not in available("environments"):
             remedy = closest(str(base), available("environments"))
-            raise UserError(f"unknown environment {base!r}", place, remedy)
-        if base in line:
-            raise UserError(f"{base!r} leads back to itself", place)
-        line.append(base)
-    return tuple(reversed(line))
+            raise UserError(f"unknown environment {base!r}", key, remedy)
+        if base in members:
+            raise UserError(f"{base!r} leads back to itself", key)
+        members.append(base)
+    return tuple(reversed(members))
 
 
-def environment_place(environment: str) -> Path:
-    """The file of a configured environment."""
+def environment_title(environment: str) -> str:
+    """Return the title of an environment for readers, or that of the one it extends."""
+    titles = (read_yaml(environment_path(name)).get(TITLE) for name in family(environment)[::-1])
+    return next((str(title) for title in titles if title), environment.replace("_", " "))
+
+
+def environment_path(environment: str) -> Path:
+    """Return the path of a configured environment's file."""
     return paths.CONFIG / "environments" / f"{environment}.yaml"
 
 
 def read_file(kind: str, name: str, model: type[FileModel]) -> FileModel:
-    """A file under workflow/config/<kind>, checked."""
+    """Read and check a file under workflow/config/<kind>. Raises UserError if it is invalid."""
     path = paths.CONFIG / kind / f"{name}.yaml"
     content = read_yaml(path)
     try:
@@ -137,24 +169,31 @@ def read_file(kind: str, name: str, model: type[FileModel]) -> FileModel:
 def explain(
     error: ValidationError, model: type[BaseModel], origin: Any, prefix: str = ""
 ) -> UserError:
-    """The most telling of pydantic's complaints as one line: file, key, what is allowed.
+    """Return the most helpful of pydantic's errors as one line: file, key, allowed values.
 
-    ``origin`` maps a dotted key to the file that set it; ``prefix`` is where in the settings
-    ``model`` stands.
+    Args:
+        error: of the validation.
+        model: the class that was validated.
+        origin: returns the file that set a dotted key.
+        prefix: dotted key of ``model`` in the settings.
     """
-    # A misspelt key explains why another one is missing, so it is told first.
-    found = error.errors(include_url=False)
-    first = min(found, key=lambda one: one["type"] != "extra_forbidden")
-    location = [str(part) for part in first["loc"]]
+    # A misspelt key often explains why another one is missing, so it comes first.
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda details: details["type"] != "extra_forbidden")
+    location = [str(part) for part in first["loc"] if part != "[key]"]
     key = ".".join([prefix, *location] if prefix else location)
     where = f"{origin(key)}: {key}" if key else str(origin(key))
     if first["type"] == "extra_forbidden":
         owner = _owner(model, location[:-1])
         return UserError("unknown key", where, closest(location[-1], owner.model_fields))
     message = first["msg"].removeprefix("Value error, ")
-    given = first.get("input")
-    shown = f" (given: {given!r})" if location and not isinstance(given, (dict, BaseModel)) else ""
-    return UserError(f"{message}{shown}", where)
+    value = first.get("input")
+    given = (
+        f" (given: {reprlib.repr(value)})"
+        if location and not isinstance(value, (dict, BaseModel))
+        else ""
+    )
+    return UserError(f"{message}{given}", where)
 
 
 def _owner(model: type[BaseModel], location: list[str]) -> type[BaseModel]:

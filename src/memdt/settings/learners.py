@@ -1,4 +1,4 @@
-"""Which learner trains a model: the constant ``LEARNER`` of the model's module says."""
+"""The learner of a model, which the model's module names in its constant ``LEARNER``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT = "behaviour_cloning"
 
 
 def learner_of(model: str) -> str:
-    """The name of the learner of a model's module, which is read and not imported."""
+    """Return the learner that a model's module names, without importing the module."""
     return discovery.text("memdt.models", model, "LEARNER") or DEFAULT
 
 

@@ -1,8 +1,8 @@
-"""Settings that an earlier process has resolved, so that planning need not import torch.
+"""A cache of resolved settings on disk, so that planning need not import torch.
 
-To check a model's settings its module is imported, and with it torch: a second for every Snakemake,
-table and figure. What has been checked once is kept beside Snakemake's own records, under a key
-over all bytes that it came from; another byte, and everything is resolved anew.
+Checking a model's settings imports its module, and with it torch, which takes a second for every
+Snakemake, table and figure. The cache is a file in Snakemake's own folder. Its key covers all bytes
+that settings depend on, so any change resolves all settings again.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from memdt.settings.schema import RunSettings
 
 FILE = Path(".snakemake/memdt_settings.json")
 PACKAGE = Path(__file__).parents[1]
-# The code that checks, and the classes that it checks by.
+# The code that checks settings, and the classes that describe them.
 PARTS = ("settings", "models", "environments", "data", "training")
 
 
 @cache
 def resolve(experiment: str, variant: str, scale: str) -> Resolved:
-    """As `memdt.settings.resolve.resolve`, from memory where there is one."""
+    """Return what `memdt.settings.resolve.resolve` returns, from the cache if possible."""
     entry = _kept().get(_name(experiment, variant, scale))
     if entry is None:
         return checked.resolve(experiment, variant, scale)
@@ -45,7 +45,7 @@ def resolve(experiment: str, variant: str, scale: str) -> Resolved:
 
 
 def note_of(experiment: str, variant: str, scale: str) -> dict[str, Any] | None:
-    """What was noted beside these settings; None where nothing is kept of them."""
+    """Return the note that ``keep`` stored with these settings; None if they are not cached."""
     entry = _kept().get(_name(experiment, variant, scale))
     return None if entry is None else dict(entry["note"])
 
@@ -53,22 +53,24 @@ def note_of(experiment: str, variant: str, scale: str) -> dict[str, Any] | None:
 def keep(
     names: Iterable[tuple[str, str, str]], note: Callable[[RunSettings], dict[str, Any]]
 ) -> None:
-    """Keep the settings of these experiments, variants and scales for the next process.
+    """Cache the settings of these experiments, variants and scales for the next process.
 
-    ``note`` says what else is kept of them, which another room of the package knows how to find.
+    ``note`` returns what to store with the settings. It is a parameter, because other packages
+    compute it.
     """
-    kept = dict(_kept())
-    found = {_name(*one): _entry(resolve(*one), note) for one in names if _name(*one) not in kept}
-    if found:
-        write_text(FILE, json.dumps({"key": key(), "entries": kept | found}))
+    cached = dict(_kept())
+    new = {_name(*run): _entry(resolve(*run), note) for run in names if _name(*run) not in cached}
+    if new:
+        write_text(FILE, json.dumps({"key": key(), "entries": cached | new}))
 
 
 def key() -> str:
-    """A digest of every byte that resolved settings depend on."""
+    """Return a digest of every byte that resolved settings depend on."""
     digest = hashlib.sha256(pydantic.VERSION.encode())
     roots = (PACKAGE, *discovery.plugins())
     sources = [path for root in roots for part in PARTS for path in (root / part).rglob("*.py")]
-    for path in sorted([*paths.CONFIG.rglob("*.yaml"), *sources]):
+    found = [*paths.CONFIG.rglob("*.yaml"), *sources]
+    for path in sorted(path for path in found if path.name[0] != "."):
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -76,7 +78,7 @@ def key() -> str:
 
 @cache
 def _kept() -> dict[str, Any]:
-    """What is on disk, nothing where it belongs to other files or is no memory of ours."""
+    """The cache on disk; empty if it is missing, damaged, or of other settings or code."""
     try:
         content = json.loads(FILE.read_text(encoding="utf-8"))
         entries = content["entries"] if content["key"] == key() else {}

@@ -1,6 +1,6 @@
-"""Which runs an experiment has, and which of them a figure wants to be recorded.
+"""The runs of an experiment, and those that a figure needs recordings of.
 
-Everything here follows from the settings; nothing looks at what has been made already.
+Everything here follows from the settings alone; files that exist already have no influence.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from memdt import paths
+from memdt.settings.files import variants_of
+from memdt.settings.pages import FigureSettings
 from memdt.settings.remembered import resolve
-from memdt.settings.resolve import variants_of
-from memdt.settings.schema import FigureSettings
 
 RECORDED = {"attention": paths.attention, "recordings": paths.recording}
 
@@ -28,46 +28,50 @@ class Run:
 
 @cache
 def runs(scale: str, experiment: str) -> tuple[Run, ...]:
-    """The runs of an experiment: every variant under every one of its seeds."""
-    found = seeds_of(scale, experiment)
-    return tuple(Run(experiment, variant, seed) for variant in found for seed in found[variant])
+    """Return the runs of an experiment: every variant with every one of its seeds."""
+    seeds = seeds_of(scale, experiment)
+    return tuple(Run(experiment, variant, seed) for variant in seeds for seed in seeds[variant])
 
 
 def seeds_of(scale: str, experiment: str) -> dict[str, tuple[int, ...]]:
-    """The variants of an experiment in their order, with the seeds of each."""
+    """Return the variants of an experiment, in order, with the seeds of each."""
     variants = variants_of(experiment, scale)
     return {v: resolve(experiment, v, scale).settings.seeds for v in variants}
 
 
 def recorded_for(scale: str, figure: FigureSettings) -> dict[Path, Run]:
-    """What a figure wants to be recorded, and of which runs."""
+    """Return the recordings that a figure needs, by path, with the run of each."""
     runs_of = {"attention": attention_runs, "recordings": recording_runs}
     if figure.inputs not in runs_of:
         return {}
-    found = runs_of[figure.inputs](scale, figure)
-    return {RECORDED[figure.inputs](scale, *vars(run).values()): run for run in found}
+    selected = runs_of[figure.inputs](scale, figure)
+    return {RECORDED[figure.inputs](scale, *vars(run).values()): run for run in selected}
 
 
 def attention_runs(scale: str, figure: FigureSettings) -> list[Run]:
-    """The run whose attention a figure shows: ``options.variant``, else the first, and one seed."""
+    """Return the one run whose attention a figure shows.
+
+    ``options.variant`` and ``options.seed`` select it; the default is the first run.
+    """
     candidates = [run for experiment in figure.experiments for run in runs(scale, experiment)]
-    asked = {key: figure.options.get(key) for key in ("variant", "seed")}
+    options = {key: figure.options.get(key) for key in ("variant", "seed")}
     for run in candidates:
-        if all(value in (None, getattr(run, key)) for key, value in asked.items()):
+        if all(value in (None, getattr(run, key)) for key, value in options.items()):
             return [run]
-    # A scale may have fewer seeds than the figure was made for: its first one serves.
-    return [run for run in candidates if asked["variant"] in (None, run.variant)][:1]
+    # A scale may have fewer seeds than the figure was designed for.
+    return [run for run in candidates if options["variant"] in (None, run.variant)][:1]
 
 
 def recording_runs(scale: str, figure: FigureSettings) -> list[Run]:
-    """The runs whose episodes a figure shows: ``options.variants``, else all, under all seeds.
+    """Return the runs whose episodes a figure shows.
 
-    With ``options.seed`` only under that seed, or, where a scale does not have it, the first one.
+    ``options.variants`` selects variants, and ``options.seed`` a seed; the default is all. If a
+    scale does not have the seed, its first one is used.
     """
     candidates = [run for experiment in figure.experiments for run in runs(scale, experiment)]
     variants, seed = (figure.options.get(key) for key in ("variants", "seed"))
-    found = [run for run in candidates if variants is None or run.variant in variants]
+    selected = [run for run in candidates if variants is None or run.variant in variants]
     if seed is None:
-        return found
-    asked = [run for run in found if run.seed == seed]
-    return asked or [run for run in found if run.seed == found[0].seed]
+        return selected
+    with_seed = [run for run in selected if run.seed == seed]
+    return with_seed or [run for run in selected if run.seed == selected[0].seed]

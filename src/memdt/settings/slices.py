@@ -1,11 +1,12 @@
-"""What shapes each step's output: the settings whose digest a rule watches, cut for each step.
+"""The settings that shape the output of each step. Rules watch their digests.
 
-Editing an evaluation setting must not retrain; a longer curriculum must not redo its first stages.
+Editing an evaluation setting must not retrain, and a longer curriculum must not repeat its first
+stages.
 
-Values that equal their default are left out, so a new setting whose default keeps the old behaviour
-makes no result stale. ``full=True`` puts them back in, for people who read a manifest; no digest is
-taken of that. Because a default stands in no digest, changing one would go unnoticed: `defaults.py`
-pins them all. What is added to a slice must be left out too where it has its default.
+Values that equal their default are left out, so that a new setting does not make results stale if
+its default keeps the old behaviour. New parts of a slice must follow this rule too. A digest cannot
+detect a changed default, so `defaults.py` pins them all. ``full=True`` includes the defaults, for
+the readers of manifests; digests never use it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from memdt.settings.schema import DatasetSettings, DemonstrationSettings, RunSet
 
 @dataclass(frozen=True)
 class Stage:
-    """One training stage: the episodes it trains on and its budget. Source: RATE section 4.2."""
+    """One training stage: its episodes and its budget. Source: RATE section 4.2."""
 
     number: int  # counts from 1
-    segments: int  # Q_k: episodes of at most so many segments
+    segments: int  # largest number of segments in an episode of Q_k
     updates: int | None
     epochs: int | None
     batch_size: int
@@ -30,7 +31,7 @@ class Stage:
 
 
 def stage(settings: RunSettings, number: int) -> Stage:
-    """Stage ``number`` of a run; with a curriculum stage k trains on up to k segments."""
+    """Return stage ``number`` of a run. Raises UserError if there is no such stage."""
     training = settings.training
     if not 1 <= number <= settings.stages:
         raise UserError(f"there is no stage {number}", "", f"stages are 1 to {settings.stages}")
@@ -43,12 +44,12 @@ def stage(settings: RunSettings, number: int) -> Stage:
 
 
 def _of_stage(values: tuple[int, ...] | None, number: int) -> int | None:
-    """The value of a stage; the last one serves the rest."""
+    """The value for a stage; later stages use the last value."""
     return None if values is None else values[min(number, len(values)) - 1]
 
 
 def dataset(settings: RunSettings | DatasetSettings, *, full: bool = False) -> dict[str, Any]:
-    """What shapes a dataset."""
+    """Return the settings that shape a dataset."""
     return {
         "module": settings.environment.module,
         "parameters": _parameters(settings, full),
@@ -59,7 +60,8 @@ def dataset(settings: RunSettings | DatasetSettings, *, full: bool = False) -> d
     }
 
 
-# A stage holds what these come to, so that a longer curriculum leaves the first stages as they are.
+# A stage contains the values that follow from these, so that a longer curriculum does not change
+# the slices of its first stages.
 _OF_STAGES = {
     "segments", "curriculum", "updates_per_stage", "epochs_per_stage", "batch_size",
     "batch_size_per_stage", "horizons",
@@ -67,47 +69,49 @@ _OF_STAGES = {
 
 
 def train(settings: RunSettings, number: int, *, full: bool = False) -> dict[str, Any]:
-    """What shapes the checkpoint of a stage, given its dataset and the stage before."""
+    """Return the settings that shape the checkpoint of a stage, those of earlier ones included."""
     stages = [vars(stage(settings, k)) for k in range(1, number + 1)]
     learner = _component(settings, "learner", settings.learner, full)
     return {
         "dataset": dataset(settings, full=full),
         "segment_length": settings.segment_length,
         "model": _model(settings, full),
+        **_inputs(settings, full),
         "training": settings.training.model_dump(
             mode="json", exclude=_OF_STAGES, exclude_defaults=not full
         ),
         **({"learner": learner} if learner else {}),
-        "stages": [{k: v for k, v in one.items() if full or v is not None} for one in stages],
+        "stages": [{k: v for k, v in values.items() if full or v is not None} for values in stages],
         **({} if settings.start is None else {"start": settings.start}),
     }
 
 
 def started(settings: RunSettings, number: int) -> dict[str, Any] | None:
-    """What shaped the checkpoint that a stage starts from; None where weights are drawn."""
+    """Return what shaped the checkpoint that a stage starts from; None for random weights."""
     return settings.start if number == 1 else train(settings, number - 1)
 
 
 def played(settings: RunSettings) -> dict[str, Any]:
-    """What shaped the checkpoint that a run is evaluated from."""
+    """Return what shaped the checkpoint that a run evaluates."""
     return settings.played or train(settings, settings.stages)
 
 
 def demonstration(settings: RunSettings) -> DemonstrationSettings | None:
-    """Which part of another episode the model is shown; None where it wants none."""
+    """Return the settings of the model's demonstrations; None if it uses none."""
     fields = DemonstrationSettings.model_fields
-    asked = {name: settings.model[name] for name in fields if name in settings.model}
-    wanted = DemonstrationSettings(**asked)
-    return wanted if wanted.demonstration_steps else None
+    values = {name: settings.model[name] for name in fields if name in settings.model}
+    demonstrations = DemonstrationSettings(**values)
+    return demonstrations if demonstrations.demonstration_steps else None
 
 
 def evaluate(settings: RunSettings, *, full: bool = False) -> dict[str, Any]:
-    """What shapes the evaluation of a checkpoint, given the checkpoint."""
+    """Return the settings that shape the evaluation of a given checkpoint."""
     content = {
         "module": settings.environment.module,
         "parameters": _parameters(settings, full),
         "segment_length": settings.segment_length,
         "model": _model(settings, full),
+        **_inputs(settings, full),
         "evaluation": settings.evaluation.model_dump(mode="json", exclude_defaults=not full),
         "trained_segments": settings.training.segments,
     }
@@ -117,7 +121,7 @@ def evaluate(settings: RunSettings, *, full: bool = False) -> dict[str, Any]:
 
 
 def everything(settings: RunSettings) -> dict[str, Any]:
-    """All settings of a run, of which a figure may show any."""
+    """Return all settings of a run, because a figure may show any of them."""
     content = settings.model_dump(mode="json", exclude={"non_default"}, exclude_defaults=True)
     content["model"] = _model(settings, full=False)
     content["environment"]["parameters"] = _parameters(settings, full=False)
@@ -128,9 +132,14 @@ def everything(settings: RunSettings) -> dict[str, Any]:
 
 
 def _model(settings: RunSettings, full: bool) -> dict[str, Any]:
-    """The model's settings; its name counts even where a module has a default for it."""
+    """The model's settings, which always include its name, even if that is a default."""
     name = {"name": settings.model["name"]}
     return {**name, **_component(settings, "model", settings.model, full)}
+
+
+def _inputs(settings: RunSettings, full: bool) -> dict[str, Any]:
+    content = settings.inputs.model_dump(mode="json", exclude_defaults=not full)
+    return {"inputs": content} if content else {}
 
 
 def _parameters(settings: RunSettings | DatasetSettings, full: bool) -> dict[str, Any]:
@@ -141,6 +150,6 @@ def _parameters(settings: RunSettings | DatasetSettings, full: bool) -> dict[str
 def _component(
     settings: RunSettings | DatasetSettings, key: str, values: dict[str, Any], full: bool
 ) -> dict[str, Any]:
-    """The part under a dotted key, which a module's own Settings have checked."""
-    known = {} if full or settings.non_default is None else settings.non_default
-    return known.get(key, values)
+    """The part under a dotted key that is checked by a module's Settings."""
+    non_default = {} if full or settings.non_default is None else settings.non_default
+    return non_default.get(key, values)

@@ -1,1 +1,1 @@
-"""Training: curriculum stages, one job each."""
+"""Training: one job for each curriculum stage."""

@@ -1,10 +1,10 @@
-"""The curve of a stage: figures of its updates, and a row of curve.csv every few of them.
+"""The learning curve of a stage: figures of its updates, and a row of curve.csv every few updates.
 
-A learner gives each figure of an update as a tensor, and nobody waits for its value until a row is
-written. Its shape says what the row shows:
+A learner returns each figure of an update as a tensor, whose value is only read when a row is
+written. The shape of the tensor decides what the row shows:
 
-    one number      the value at the row, such as a learning rate
-    [sum, count]    the mean since the row before, such as a loss over the real steps of a batch
+    one number      the latest value, such as a learning rate
+    [sum, count]    the mean since the last row, such as a loss over the real steps of a batch
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the report reads curves without torch
     from torch import Tensor
 
-FIXED_COLUMNS = ("stage", "update", "segments")  # of every curve, before those of its learner
+FIXED_COLUMNS = ("stage", "update", "segments")  # every curve begins with these
 
 
 def mean(total: Tensor, count: int | Tensor) -> Tensor:
-    """A figure that is averaged: a sum over ``count`` steps or rows, without its gradient."""
+    """Return a figure that is averaged: a sum over ``count`` steps or rows, without its gradient.
+
+    The result is a tensor [sum, count] on the device of ``total``.
+    """
     import torch
 
-    # Filled on the device: a number that is copied there from the host would be waited for.
+    # Filled on the device, because a copy from the host would make the host wait.
     number = total.new_full((), count) if isinstance(count, int) else count.to(total.dtype)
     return torch.stack([total.detach(), number])
 
@@ -36,25 +39,26 @@ class Curve:
     figures: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, figures: dict[str, Tensor]) -> None:
-        """The figures of one update."""
+        """Add the figures of one update."""
         for name, figure in figures.items():
-            before = self.figures.get(name)
-            if before is not None and figure.dim():
-                figure = before.to(figure.device) + figure
+            total = self.figures.get(name)
+            if total is not None and figure.dim():
+                figure = total.to(figure.device) + figure  # after a resume the sum is on the host
             self.figures[name] = figure
 
     def add_row(self, fixed: Sequence[int], columns: Sequence[str]) -> dict[str, float]:
         """Write a row; returns what it shows of ``columns``."""
-        values = {name: _value(self.figures[name]) for name in columns}
+        values = {name: figure_value(self.figures[name]) for name in columns}
         cells = [str(number) for number in fixed] + [f"{value:.6g}" for value in values.values()]
         self.rows.append(",".join(cells) + "\n")
         self.figures = {}
         return values
 
     def text(self, columns: Sequence[str]) -> str:
-        """The content of curve.csv."""
+        """Return the content of curve.csv."""
         return ",".join((*FIXED_COLUMNS, *columns)) + "\n" + "".join(self.rows)
 
 
-def _value(figure: Tensor) -> float:
+def figure_value(figure: Tensor) -> float:
+    """What a figure shows: itself, or its mean."""
     return float(figure[0] / figure[1]) if figure.dim() else float(figure)

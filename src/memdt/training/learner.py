@@ -1,4 +1,4 @@
-"""How a policy is trained: the interface between a learner and the course of a stage.
+"""The interface between a learner, which trains a policy, and the course of a stage.
 
 A learner is a module under ``training/learners``: its ``Settings`` are checked where a run's
 settings are resolved (key ``learner``), and ``build`` makes one for a stage. A model names its
@@ -7,9 +7,9 @@ in a constant ``REFUSES`` the training settings that it has no use for: other va
 defaults are refused before anything runs.
 
     sampler(episodes, stage)       batches as a pure function of the update's number
-    update(number, batch)          one update, and figures of it as tensors
+    update(number, batch)          one update; returns its figures as tensors
     effort(updates)                what so many updates have cost, for comparisons
-    state(), load(state)           all that changes in training, so that a stage can be resumed
+    state(), load(state)           everything that training changes, so that a stage can be resumed
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Sampler(Protocol[BatchOut]):
     """The batches of a stage."""
 
     def __call__(self, number: int) -> BatchOut:
-        """The batch of an update (counted from 0); the same one whenever it is asked for."""
+        """Return the batch of an update, counted from 0. Every call returns the same batch."""
 
     def updates(self, epochs: int) -> int:
-        """Updates that go through the data ``epochs`` times."""
+        """Return the number of updates that go through the data ``epochs`` times."""
 
 
 @dataclass(frozen=True)
@@ -58,33 +58,35 @@ class Effort:
 
 @runtime_checkable
 class Learner(Protocol[Batch]):
-    """Trains a policy, for one stage."""
+    """Trains a policy for one stage."""
 
     policy: Policy
-    columns: tuple[str, ...]  # of the curve; the first two are shown in the log
+    columns: tuple[str, ...]  # of the curve; the log shows the first two
 
     def sampler(self, episodes: EpisodeTensors, stage: slices.Stage) -> Sampler[Batch]:
-        """The batches of the stage; called once, before the first update."""
+        """Return the batches of the stage. Called once, before the first update."""
 
     def update(self, number: int, batch: Batch) -> dict[str, Tensor]:
-        """Train on a batch; returns a figure for each column (see ``curve``).
+        """Train on a batch, and return a figure for each column (see ``curve``).
 
-        Must not wait for the device: the course reads figures when it writes a row.
+        A column ``gradient_norm``, or whose name ends in ``loss``, ends the stage where its figure
+        is NaN or infinite. Must not wait for the device: the course reads figures when it writes a
+        row.
         """
 
     def effort(self, updates: int) -> Effort:
         """What so many updates of the stage cost; asked once they are made."""
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors that training changes, by names: these themselves, no copies."""
+        """Return all tensors that training changes, by name and without copying them."""
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Continue from what ``state`` gave, bit for bit."""
+        """Restore what ``state`` returned, so that training continues bit for bit."""
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a learner is built for."""
+    """The run, stage and device that a learner is built for."""
 
     settings: RunSettings
     stage: slices.Stage
@@ -93,13 +95,13 @@ class StageContext:
 
 
 def build_learner(policy: Policy, context: StageContext) -> Learner[Any]:
-    """The learner of the run's model, at the beginning of a stage."""
+    """Build the learner of the run's model, at the beginning of a stage."""
     module = discovery.load(PACKAGE, learner_of(context.settings.model["name"]))
     learner: Learner[Any] = module.build(policy, context)
     return learner
 
 
 def part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """What stands in a state under ``name.``, without that prefix."""
+    """Return the entries of a state under ``name.``, without that prefix."""
     prefix = f"{name}."
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -1,9 +1,9 @@
-"""AdamW with the library's arithmetic, and without the compiler that the library's class imports.
+"""AdamW with PyTorch's arithmetic, but without the compiler that PyTorch's class imports.
 
-The first ``torch.optim.AdamW`` of a process imports ``torch._dynamo``, a good part of the start of
-every training job, and a curriculum has many. This one calls the function behind it, in its fused
-form, which does all parameters at once. A test holds the two together bit for bit.
-Source: decoupled weight decay, Loshchilov & Hutter 2019.
+The first ``torch.optim.AdamW`` of a process imports ``torch._dynamo``, which takes a large part of
+the start-up time of a training job, and a curriculum has many jobs. This class calls the function
+behind it in its fused form, which updates all parameters at once. A test checks that both give the
+same bits. Source: decoupled weight decay, Loshchilov & Hutter 2019.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from memdt.settings.schema import TrainingSettings
 
 @runtime_checkable
 class Optimiser(Protocol):
-    """What training asks of an optimiser; those of ``torch.optim`` offer it too."""
+    """The methods that training uses of an optimiser; those of ``torch.optim`` have them too."""
 
     param_groups: list[dict[str, Any]]
 
@@ -42,7 +42,7 @@ class AdamW:
         weight_decay: float,
         eps: float = 1e-8,
     ) -> None:
-        """``lr`` may be changed later, in ``param_groups``."""
+        """Create an optimiser whose ``lr`` can be changed later, in ``param_groups``."""
         self.parameters = list(parameters)
         self.param_groups: list[dict[str, Any]] = [{"lr": lr}]
         self.betas, self.weight_decay, self.eps = betas, weight_decay, eps
@@ -51,7 +51,7 @@ class AdamW:
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
 
     def state(self) -> dict[str, Tensor]:
-        """What it remembers of the updates so far, by name; these tensors themselves, no copies."""
+        """Return the averages and step counts by name, without copying them."""
         kinds = {
             "average": self.averages,
             "square_average": self.square_averages,
@@ -64,7 +64,7 @@ class AdamW:
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what ``state`` gave, bit for bit."""
+        """Restore what ``state`` returned, bit for bit."""
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
 
@@ -76,22 +76,22 @@ class AdamW:
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        chosen = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        indices = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         gradients = [p.grad for p in self.parameters if p.grad is not None]
 
-        def of(values: list[Any]) -> list[Tensor]:
-            return [values[i] for i in chosen]
+        def select(values: list[Any]) -> list[Tensor]:
+            return [values[i] for i in indices]
 
         adamw(
-            of(self.parameters), gradients, of(self.averages), of(self.square_averages), [],
-            of(self.steps), fused=True, amsgrad=False, beta1=self.betas[0], beta2=self.betas[1],
-            lr=self.param_groups[0]["lr"], weight_decay=self.weight_decay, eps=self.eps,
-            maximize=False,
+            select(self.parameters), gradients, select(self.averages),
+            select(self.square_averages), [], select(self.steps), fused=True, amsgrad=False,
+            beta1=self.betas[0], beta2=self.betas[1], lr=self.param_groups[0]["lr"],
+            weight_decay=self.weight_decay, eps=self.eps, maximize=False,
         )  # fmt: skip
 
 
 def adamw_of(policy: nn.Module, training: TrainingSettings) -> AdamW | None:
-    """AdamW, anew in each stage (Deviation D17); None for a policy without weights."""
+    """Return a new AdamW for a stage (Deviation D17); None for a policy without weights."""
     parameters = [p for p in policy.parameters() if p.requires_grad]
     if not parameters:
         return None

@@ -14,9 +14,10 @@ from memdt.training.optimiser import Optimiser
 def learning_rate_factor(
     update: int, updates: int, warmup: int, schedule: str, final_fraction: float
 ) -> float:
-    """The factor on the learning rate at an update that counts from 0.
+    """Return the factor on the learning rate at an update, counted from 0.
 
-    Linear warm-up first; then constant, or down to ``final_fraction`` at the last update.
+    The factor rises linearly over ``warmup`` updates. Then it stays at 1, or falls to
+    ``final_fraction`` at the last of all ``updates``, in a line or a half cosine.
 
     >>> [learning_rate_factor(u, 4, 2, "constant", 0.1) for u in range(4)]
     [0.5, 1.0, 1.0, 1.0]
@@ -33,7 +34,7 @@ def learning_rate_factor(
 def set_learning_rate(
     optimiser: Optimiser | None, training: TrainingSettings, update: int, updates: int
 ) -> Tensor:
-    """Set the rate of an update out of ``updates``; returns it, for the curve."""
+    """Set the learning rate of an update out of ``updates``, and return it for the curve."""
     factor = learning_rate_factor(
         update, updates, training.warmup_updates, training.schedule,
         training.final_learning_rate_fraction,

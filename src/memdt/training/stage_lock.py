@@ -1,4 +1,4 @@
-"""One process trains a stage at a time: a lock on its folder that dies with its owner."""
+"""A lock on a stage's folder, so that only one process trains it; it ends with that process."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ from pathlib import Path
 
 from memdt.errors import UserError
 
-WAIT_SECONDS = 10.0  # for a job whose Snakemake was killed to notice
+WAIT_SECONDS = 10.0  # enough for a job to notice that its Snakemake was killed
 
-_folders: dict[
-    tuple[int, int], int
-] = {}  # file descriptors, open for as long as this process lives
+# File descriptors by device and inode. They stay open, as closing one would release its lock.
+_descriptors: dict[tuple[int, int], int] = {}
 
 
 def hold_stage(folder: Path) -> bool:
-    """Take a stage's folder for this process alone, until it ends; no file is made for it.
+    """Lock a stage's folder until this process ends, without creating a file.
 
-    Returns whether it is ours alone: some file systems have no locks. UserError where another
-    process holds it, and still does after some seconds.
+    Returns False on file systems that have no locks. Raises UserError if another process holds the
+    lock and does not release it within ``WAIT_SECONDS``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     status = folder.stat()
-    place = (status.st_dev, status.st_ino)
-    if place not in _folders:
-        handle = os.open(folder, os.O_RDONLY)
-        if not _lock(handle, folder):
+    inode = (status.st_dev, status.st_ino)
+    if inode not in _descriptors:
+        descriptor = os.open(folder, os.O_RDONLY)
+        if not _lock(descriptor, folder):
             return False
-        _folders[place] = handle
+        _descriptors[inode] = descriptor
     return True
 
 
-def _lock(handle: int, folder: Path) -> bool:
-    """Lock an open folder; False where its file system has no locks."""
+def _lock(descriptor: int, folder: Path) -> bool:
+    """Lock an open folder; False if its file system has no locks."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 what = "another process is training this stage"

@@ -1,14 +1,14 @@
-"""How long a job takes, and how long it may take and how much memory it may use on a cluster.
+"""Estimate how long a job takes, and the time and memory that a cluster should grant it.
 
-One estimate, made before anything runs, serves both: `memdt plan` shows it as it is, and what is
-asked of a cluster is that with a margin. A limit that is too short costs a second attempt with a
-longer one, and training goes on where it was.
+The estimate is made before anything runs. `memdt plan` shows it as it is; the limit asked of a
+cluster adds a margin. A limit that is too short costs a second attempt with a longer one, and
+training resumes where it stopped.
 
     seconds = start + steps of computation * floor + multiplications / rate + simulated
     minutes = 20 + MARGIN * seconds / 60, rounded up to 10
 
-Multiplications are those of transformers, and of the encoders of pictures, which have a rate of
-their own. Simulated steps take time where an environment's module says ``STEPS_PER_SECOND``.
+Multiplications are those of transformers and of image encoders, which have their own rate.
+Simulated steps take time where an environment's module defines ``STEPS_PER_SECOND``.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ from typing import Any
 from memdt import discovery
 from memdt.models.parts import convolutions
 from memdt.settings import slices
+from memdt.settings.files import scale_file
 from memdt.settings.remembered import resolve
-from memdt.settings.resolve import resolve_dataset, scale_file
+from memdt.settings.resolve import resolve_dataset
 from memdt.settings.schema import Condition, DatasetSettings, RunSettings
 from memdt.workflow import disk
 from memdt.workflow.observations import Observation, observation, size, size_of
 
 MARGIN = 3.0  # a node may be slower than what was measured, and shared
 MEGABYTES = {True: 2000, False: 8000}  # by `reduced`; two Snakemakes of 150 MB are in it
+AGENT_STEPS_PER_SECOND = 150.0  # `python -m benchmarks agent`: steps with an update each, one core
 BACKWARD = 3  # forward, and twice as much backward
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What one device does in a second."""
+    """How fast one device computes."""
 
     start: float  # seconds before the first update
-    floor: float  # seconds that a layer takes for one segment or step, however small
-    rate: float  # multiplications a second
-    pictures: float  # the same of the encoders of pictures
-    origin: str  # where these come from, for people
+    floor: float  # seconds that a layer needs for one segment or step, however small
+    rate: float  # multiplications per second
+    pictures: float  # multiplications per second of image encoders
+    origin: str  # where these figures come from, shown by `memdt plan`
 
     def at(self, peak: float) -> Speed:
         """That of a machine with another peak, whose products run so much faster or slower.
@@ -62,43 +64,43 @@ GPU = Speed(10.0, 1e-3, 2e12, 2e12, "estimated, no GPU has been measured")
 
 @dataclass(frozen=True)
 class Work:
-    """What a job computes: steps that wait for each other, and multiplications."""
+    """What a job computes: sequential steps, and multiplications."""
 
     steps: float
     products: float
-    pictures: float = 0.0  # products of the encoders of pictures
-    simulated: float = 0.0  # seconds of a simulator
+    pictures: float = 0.0  # multiplications of image encoders
+    simulated: float = 0.0  # seconds that the simulator takes
 
     def seconds(self, speed: Speed) -> float:
-        """How long one device needs."""
+        """Seconds that one device needs for this work."""
         computed = self.products / speed.rate + self.pictures / speed.pictures
         return speed.start + self.steps * speed.floor + computed + self.simulated
 
     def __add__(self, other: Work) -> Work:
-        """One after the other."""
+        """The work of doing both, one after the other."""
         return Work(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 def uses_gpu(scale: str) -> bool:
-    """Whether training and evaluation ask for a graphics card."""
+    """Whether training and evaluation request a GPU."""
     return not scale_file(scale).reduced
 
 
 def speed(scale: str) -> Speed:
-    """That of the device that a scale is made for."""
+    """The speed of the device that a scale is made for."""
     return GPU if uses_gpu(scale) else CPU
 
 
 def memory(scale: str) -> int:
-    """Megabytes of a job that plays, its Snakemakes included."""
+    """Megabytes of a job that plays episodes, including the Snakemakes around it."""
     return MEGABYTES[scale_file(scale).reduced]
 
 
 def training_memory(scale: str, experiment: str, variant: str) -> int:
-    """Megabytes of a job that trains: it holds all of its dataset, once.
+    """Megabytes of a training job, which holds one copy of its dataset.
 
-    To 100 MB, so that a small dataset adds nothing: nodes have round amounts, and twice what is
-    just above half of one would not fit on it.
+    The dataset's share is rounded to 100 MB. Nodes have round amounts of memory: a request just
+    above half a node's would keep a second job off it, so a small dataset must add nothing.
     """
     held = disk.dataset_bytes(
         size(experiment, variant, scale), observation(experiment, variant, scale)
@@ -107,8 +109,13 @@ def training_memory(scale: str, experiment: str, variant: str) -> int:
 
 
 def collection_minutes(scale: str, environment: str) -> int:
-    """Minutes that collecting a dataset may take; an hour at least, oracles are not counted."""
+    """Minutes that collecting a dataset may take: at least an hour, as oracles are not counted."""
     return max(60, _limit(collection_seconds(resolve_dataset(environment, scale))))
+
+
+def agent_minutes(scale: str, environment: str) -> int:
+    """Minutes that training an agent may take."""
+    return _limit(agent_seconds(resolve_dataset(environment, scale)))
 
 
 def training_minutes(scale: str, experiment: str, variant: str, number: int) -> int:
@@ -117,7 +124,7 @@ def training_minutes(scale: str, experiment: str, variant: str, number: int) -> 
 
 
 def evaluation_minutes(scale: str, experiment: str, variant: str) -> int:
-    """Minutes that all lengths and conditions of a checkpoint may take."""
+    """Minutes that evaluating a checkpoint may take, over all lengths and conditions."""
     return _limit(evaluation_seconds(scale, experiment, variant))
 
 
@@ -140,18 +147,24 @@ def evaluation_seconds(
 
 
 def collection_seconds(settings: DatasetSettings) -> float:
-    """Seconds of the simulator while a dataset is collected."""
+    """Seconds that the simulator takes to collect a dataset."""
     return _simulated(settings, size_of(settings.dataset).simulated_steps)
 
 
+def agent_seconds(settings: DatasetSettings) -> float:
+    """Seconds in which the agent of a dataset learns; none where there is no agent."""
+    asked = settings.dataset.get("agent") or {}
+    return float(asked.get("steps", 0)) / AGENT_STEPS_PER_SECOND
+
+
 def training_work(settings: RunSettings, number: int, seen: Observation) -> Work:
-    """All updates of a stage."""
+    """The work of all updates of a stage."""
     stage, training, model = slices.stage(settings, number), settings.training, settings.model
     segments = stage.segments + training.idle_segments
     if stage.horizon is not None:
         segments = min(segments, math.ceil(stage.horizon / settings.segment_length))
     updates = stage.updates or _updates(settings, stage)
-    if _window(model):  # whole episodes at once
+    if _window(model):  # it trains on whole episodes, so their tokens form one sequence
         parts, products = 1, _products(model, segments * _tokens(settings))
     else:
         parts, products = segments, segments * _products(model, _tokens(settings))
@@ -161,24 +174,24 @@ def training_work(settings: RunSettings, number: int, seen: Observation) -> Work
 
 
 def evaluation_work(settings: RunSettings, seen: Observation) -> Work:
-    """All steps of all lengths and conditions."""
-    found = [
+    """The work of playing all lengths and conditions."""
+    plays = [
         _play(settings, one, length, seen)
         for one in settings.evaluation.conditions.values()
         for length in one.segments or settings.evaluation.segments
     ]
-    return sum(found, Work(0.0, 0.0))
+    return sum(plays, Work(0.0, 0.0))
 
 
 def _play(settings: RunSettings, condition: Condition, length: int, seen: Observation) -> Work:
-    """All episodes of a length, side by side, one step after the other."""
+    """The work of playing all episodes of one length in parallel, step by step."""
     model, tokens = settings.model, _tokens(settings)
     window = (
         settings.training.segments if condition.full_context else condition.context_segments or 1
     )
     steps = length * settings.segment_length
     products = length * _products(model, tokens)
-    if _window(model) and length > window:  # a window that slides is computed anew at each step
+    if _window(model) and length > window:  # a sliding window is recomputed at each step
         slid = (length - window) * settings.segment_length
         products = (1 + slid) * _products(model, window * tokens)
     episodes = settings.evaluation.episodes
@@ -191,13 +204,13 @@ def _play(settings: RunSettings, condition: Condition, length: int, seen: Observ
 
 
 def _simulated(settings: RunSettings | DatasetSettings, steps: int) -> float:
-    """Seconds that the environment's simulator takes for so many steps of all rows together."""
+    """Seconds that the simulator takes for ``steps``, counted over all parallel episodes."""
     module = settings.environment.module
     return steps / (discovery.number("memdt.environments", module, "STEPS_PER_SECOND") or math.inf)
 
 
 def _picture(model: dict[str, Any], seen: Observation) -> int:
-    """Multiplications that encode one observation; none are counted where it is no picture."""
+    """Multiplications that encode one observation; 0 unless it is an image."""
     return convolutions.products(seen.shape, _width(model)) if len(seen.shape) == 3 else 0
 
 
@@ -206,19 +219,19 @@ def _limit(seconds: float) -> int:
 
 
 def _updates(settings: RunSettings, stage: slices.Stage) -> int:
-    """Updates of a budget in epochs; the dataset need not be there yet."""
+    """Updates of a budget in epochs; the dataset need not exist yet."""
     longest = stage.segments * settings.segment_length
     episodes = sum(count for steps, count in size_of(settings.dataset).lengths if steps <= longest)
     return math.ceil((stage.epochs or 1) * episodes / stage.batch_size)
 
 
 def _tokens(settings: RunSettings) -> int:
-    """Tokens of a segment: return, observation and action a step, memory at both ends."""
+    """Tokens of a segment: return, observation and action per step, memory at both ends."""
     return 3 * settings.segment_length + 2 * int(settings.model.get("memory_tokens") or 0)
 
 
 def _window(model: dict[str, Any]) -> bool:
-    """Whether a model looks at a window of steps instead of segments with a memory."""
+    """Whether a model attends to a window of steps instead of segments with a memory."""
     return model.get("training_window") == "episode"
 
 
@@ -231,12 +244,14 @@ def _width(model: dict[str, Any]) -> int:
 
 
 def _products(model: dict[str, Any], tokens: int) -> float:
-    """Multiplications of a forward pass over so many tokens, all pairs of them counted.
+    """Multiplications of a forward pass over ``tokens``, counting all pairs of them.
 
-    Queries, keys, values and output; scores by content and by position, and values; a hidden layer.
+    Counts queries, keys, values and output; scores by content and by position, and the weighted
+    values; and the hidden layer.
     """
-    # `torch.utils.flop_counter` counts a model that is built and run, and importing torch takes two
-    # seconds. A plan has neither: it asks for thousands of jobs at once. A test compares the two.
+    # `torch.utils.flop_counter` needs a model that is built and run, and importing torch takes two
+    # seconds. A plan estimates thousands of jobs at once, so it can afford neither. A test compares
+    # the two counts.
     width = _width(model)
     inner = int(model.get("heads") or 0) * int(model.get("head_width") or 0)
     hidden = int(model.get("feed_forward_width", 4 * width))

@@ -1,19 +1,19 @@
 """Source digests: sixteen digits that stand for the code behind a result.
 
-Snakemake and DVC notice changed settings and files, not a changed line in a module that a command
-imports. So every rule carries two digests, and its output is stale when one of them changes: that
-of the settings (`settings/slices.py`), and that of the modules that its step really reaches.
+Snakemake and DVC notice changed settings and files, but not a changed line in a module that a
+command imports. So every rule carries two digests, and its output is stale when either changes:
+that of the settings (`settings/slices.py`), and that of the modules that its step reaches.
 
-In the source digest are
+The source digest covers
 
-- the step's entry module (ENTRIES) and the components that are named for it (KINDS): the one model,
+- the step's entry module (ENTRIES) and the components named for it (KINDS): the one model,
   environment, source, learner or figure of this result;
-- all that these import from memdt, at any depth and also inside functions;
-- files beside the code that the output shows (ASSETS).
+- everything that these import from memdt, at any depth and also inside functions;
+- files beside the code that shape the output (ASSETS).
 
-Not in it are
+It leaves out
 
-- other components: they are found by name, and no entry module may import them;
+- other components: they are loaded by name, and no entry module may import them;
 - modules that cannot change a result, each with its reason (EXEMPT);
 - comments, docstrings, descriptions of settings and layout;
 - other packages: manifests name their versions, and requirements.lock pins them.
@@ -45,9 +45,10 @@ KINDS = {
     "figure": "memdt.figures",
 }
 
-# Where each step begins; with components that it is given it begins there too. So no entry imports
-# what is found by name.
+# The module in which each step begins. The components that a step is given are entries as well, so
+# no module here may import what is loaded by name.
 ENTRIES = {
+    "agent": "memdt.training.online.agent",
     "dataset": "memdt.data.make",
     "train": "memdt.training.train",
     "evaluate": "memdt.evaluation.evaluate",
@@ -61,10 +62,10 @@ ENTRIES = {
     "report": "memdt.report.render",
 }
 
-# Files that are not Python and shape a step's output: the folders whose others count as bytes.
+# Folders whose files shape a step's output although they are not Python; they count as bytes.
 ASSETS = {"report": "report"}
 
-# Modules that cannot change a result, however they change, and why. Their imports do not count.
+# Modules that cannot change a result, and why. Their imports do not count either.
 EXEMPT = {
     "memdt.__main__": "parses the command line and passes it on",
     "memdt.cli": "passes settings and paths on, and prints",
@@ -105,9 +106,10 @@ def components_of(step: str, settings: RunSettings) -> dict[str, str]:
 
 
 def explain(step: str, **components: str | None) -> dict[str, str]:
-    """The digest of every module and file behind ``step``: compare two to see what has changed."""
+    """The digest of every module and file behind ``step``; compare two to see what changed."""
     modules = {name: _read(name).digest for name in reached_modules(step, **components)}
-    return modules | {path.name: _bytes_digest(path) for path in _assets(step)}
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in _assets(step)}
+    return modules | files
 
 
 def reached_modules(step: str, **components: str | None) -> tuple[str, ...]:
@@ -123,7 +125,7 @@ def reached_modules(step: str, **components: str | None) -> tuple[str, ...]:
 
 
 def closure(names: Iterable[str], exempt: Iterable[str]) -> set[str]:
-    """Modules with all that they import of this package; exempt ones are not followed."""
+    """Modules and all that they import from this package, without exempt ones."""
     reached: set[str] = set()
     open_modules = list(names)
     while open_modules:
@@ -132,6 +134,7 @@ def closure(names: Iterable[str], exempt: Iterable[str]) -> set[str]:
             continue
         reached.add(name)
         open_modules += [imported for imported in _read(name).imports if _exists(imported)]
+        # Python runs a package's `__init__` before any module in it.
         open_modules += [name.rpartition(".")[0]] if "." in name else []
     return reached
 
@@ -157,10 +160,6 @@ def _assets(step: str) -> list[Path]:
     return sorted(path for path in files if path.suffix not in (".py", ".pyc"))
 
 
-def _bytes_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 class _Source:
     """What a digest needs to know of one file."""
 
@@ -184,7 +183,7 @@ def _read_version(path: Path, name: str, modified: int, size: int) -> _Source:
 
 
 def _imports(tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:
-    """Everything that may be a module: ``from memdt.models import rate`` names two candidates."""
+    """Names that may be modules: ``from memdt.models import rate`` yields two candidates."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -196,10 +195,10 @@ def _imports(tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:
 
 
 def _canonical(node: object) -> str:
-    """A syntax tree as text, without positions, comments and texts for people.
+    """A syntax tree as text, without positions, comments and docstrings.
 
-    ``ast.dump`` will not do: Python 3.12 and 3.13 added fields and left out empty ones, which would
-    make every result stale under another Python.
+    ``ast.dump`` depends on the version: Python 3.12 added fields and 3.13 leaves out empty ones,
+    which would make every result stale under another Python.
     """
     if isinstance(node, list):
         return f"[{' '.join(_canonical(item) for item in node if not _is_talk(item))}]"
@@ -214,7 +213,7 @@ def _canonical(node: object) -> str:
 
 
 def _is_talk(node: object) -> bool:
-    """Docstrings and other bare strings, descriptions of settings, lists of infrastructure."""
+    """Whether a node is a bare string, a setting's description or a list of infrastructure."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     if isinstance(node, ast.keyword):

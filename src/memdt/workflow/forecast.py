@@ -1,8 +1,8 @@
-"""What a scale takes before it runs: jobs, hours and disk of each experiment (``memdt plan``).
+"""Forecast a scale before it runs: jobs, hours and disk of each experiment (``memdt plan``).
 
-Jobs follow from the settings (`plan.py`), hours from what finished jobs have taken or else from an
-estimate (`costs.py`), bytes from files that are there or else from the settings (`disk.py`). A job
-counts as done where its file is there; whether the file still fits is for Snakemake to say.
+Jobs follow from the settings (`plan.py`). Hours are those that finished jobs took, or else an
+estimate (`costs.py`). Bytes are those of existing files, or else follow from the settings
+(`disk.py`). A job counts as done if its file exists; Snakemake decides whether it is up to date.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 
 from memdt import paths
 from memdt.provenance import read_manifest, read_measured
+from memdt.settings.pages import figures
 from memdt.settings.remembered import resolve
-from memdt.settings.resolve import figures, resolve_dataset
+from memdt.settings.resolve import resolve_dataset
 from memdt.settings.runs import Run, recorded_for, runs
 from memdt.workflow import costs, disk, plan
 from memdt.workflow.costs import Speed
@@ -29,7 +30,7 @@ SHORT = 5.0  # seconds of a table, a figure or a report
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job that Snakemake plans where nothing is there yet."""
+    """One job that Snakemake plans when nothing exists yet."""
 
     row: str  # the experiment, DATASETS or REPORT
     kind: str  # dataset, training, evaluation or other
@@ -37,14 +38,14 @@ class PlannedJob:
     seconds: float
     bytes: int
     gpu: bool = False
-    resume_bytes: int = 0  # kept while it runs
+    resume_bytes: int = 0  # kept only while it runs
     run: tuple[str, str, int] | None = None  # experiment, variant and seed that are trained
-    measured: bool = False  # its seconds were
+    measured: bool = False  # whether `seconds` was measured
     done: bool = False
 
     @property
     def like(self) -> tuple[str, str, str] | None:
-        """Jobs with the same name take as long as the estimate says, times the same factor."""
+        """A key of jobs whose estimates are off by the same factor."""
         return None if self.run is None else (self.kind, *self.run[:2])
 
 
@@ -73,12 +74,12 @@ def _stages(scale: str, runs: Sequence[Run], device: Speed | None) -> Iterator[P
     for run in dict.fromkeys(one for asked in runs for one in plan.trained(scale, asked)):
         settings = resolve(run.experiment, run.variant, scale).settings
         size, state = disk.checkpoint_bytes(settings), disk.resume_bytes(settings)
-        place = (run.experiment, run.variant, run.seed)
+        key = (run.experiment, run.variant, run.seed)
         for number in range(1, settings.stages + 1):
-            seconds = costs.training_seconds(scale, *place[:2], number, device)
-            output = paths.stage(scale, *place, number) / "manifest.json"
+            seconds = costs.training_seconds(scale, *key[:2], number, device)
+            output = paths.stage(scale, *key, number) / "manifest.json"
             gpu = costs.uses_gpu(scale)
-            yield PlannedJob(run.experiment, "training", output, seconds, size, gpu, state, place)
+            yield PlannedJob(run.experiment, "training", output, seconds, size, gpu, state, key)
 
 
 def _evaluations(scale: str, runs: Sequence[Run], device: Speed | None) -> Iterator[PlannedJob]:
@@ -88,8 +89,8 @@ def _evaluations(scale: str, runs: Sequence[Run], device: Speed | None) -> Itera
         folder = paths.run(scale, run.experiment, run.variant, run.seed)
         output, gpu = folder / "evaluation_manifest.json", costs.uses_gpu(scale)
         trained = plan.trained(scale, run)[0]
-        place = (trained.experiment, trained.variant, trained.seed)
-        yield PlannedJob(run.experiment, "evaluation", output, seconds, size, gpu, 0, place)
+        key = (trained.experiment, trained.variant, trained.seed)
+        yield PlannedJob(run.experiment, "evaluation", output, seconds, size, gpu, 0, key)
 
 
 def _tables(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
@@ -115,7 +116,7 @@ def _report(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
 
 
 def _as_it_was(job: PlannedJob) -> PlannedJob:
-    """A finished job with the seconds that it has taken, where these were measured here."""
+    """A finished job with the seconds that it took, if they were measured on this machine."""
     if not job.output.is_file():
         return job
     done = replace(job, done=True, resume_bytes=0)
@@ -129,7 +130,7 @@ def _as_it_was(job: PlannedJob) -> PlannedJob:
 
 
 def _timed(job: PlannedJob) -> float:
-    """Seconds as Snakemake has noted them for a dataset; those of other jobs are not looked at."""
+    """The seconds that Snakemake noted for a dataset; other jobs keep their estimate."""
     if job.kind != "dataset":
         return job.seconds
     timing = Path("data/benchmarks/dataset", job.output.parent.name, f"{job.output.stem}.tsv")
@@ -140,20 +141,20 @@ def _timed(job: PlannedJob) -> float:
         return job.seconds
 
 
-def _corrected(found: list[PlannedJob], expected: list[PlannedJob]) -> list[PlannedJob]:
-    """Estimates of a variant's other jobs, by what the finished ones have taken.
+def _corrected(planned: list[PlannedJob], expected: list[PlannedJob]) -> list[PlannedJob]:
+    """Scale the estimates of a variant's open jobs by how long its finished ones took.
 
-    Where some of them are measured, the others take as much longer than was expected as these did.
+    If the measured jobs took twice as long as expected, so will the others.
     """
     took: dict[Any, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for job, before in zip(found, expected, strict=True):
+    for job, before in zip(planned, expected, strict=True):
         if job.measured:
             took[job.like][0] += job.seconds
             took[job.like][1] += before.seconds
     factors = {like: seconds / before for like, (seconds, before) in took.items()}
     return [
         job if job.done else replace(job, seconds=job.seconds * factors.get(job.like, 1.0))
-        for job in found
+        for job in planned
     ]
 
 
@@ -162,50 +163,50 @@ def _corrected(found: list[PlannedJob], expected: list[PlannedJob]) -> list[Plan
 
 @dataclass(frozen=True)
 class Sum:
-    """What some jobs take together."""
+    """The jobs, hours and disk of several jobs together."""
 
     name: str
     counts: Counter[str]  # by kind
     done: int
-    seconds: float  # of a core each; those of a card hold a core too
+    seconds: float  # of one core; a job on a GPU also holds a core
     gpu_seconds: float
     bytes: int
-    resume_bytes: int  # more, if all of them ran at once
+    resume_bytes: int  # needed on top if all of them ran at once
     files: int
     hours_from: str
 
 
-def summed(name: str, found: Sequence[PlannedJob]) -> Sum:
-    """The sum over jobs."""
-    runs = {job.run: job.resume_bytes for job in found if job.resume_bytes}
-    files = sum(disk.FILES[job.kind] for job in found)
+def summed(name: str, planned: Sequence[PlannedJob]) -> Sum:
+    """The sum over planned jobs."""
+    runs = {job.run: job.resume_bytes for job in planned if job.resume_bytes}
+    files = sum(disk.FILES[job.kind] for job in planned)
     return Sum(
         name=name,
-        counts=Counter(job.kind for job in found),
-        done=sum(job.done for job in found),
-        seconds=sum(job.seconds for job in found),
-        gpu_seconds=sum(job.seconds for job in found if job.gpu),
-        bytes=sum(job.bytes for job in found) + disk.BLOCK * files,
+        counts=Counter(job.kind for job in planned),
+        done=sum(job.done for job in planned),
+        seconds=sum(job.seconds for job in planned),
+        gpu_seconds=sum(job.seconds for job in planned if job.gpu),
+        bytes=sum(job.bytes for job in planned) + disk.BLOCK * files,
         resume_bytes=sum(runs.values()),
         files=files,
-        hours_from=_hours_from([job for job in found if job.run is not None]),
+        hours_from=_hours_from([job for job in planned if job.run is not None]),
     )
 
 
-def _hours_from(found: Sequence[PlannedJob]) -> str:
-    measured = sum(job.measured for job in found)
-    if not found:
+def _hours_from(planned: Sequence[PlannedJob]) -> str:
+    measured = sum(job.measured for job in planned)
+    if not planned:
         return ""
-    if measured == len(found):
+    if measured == len(planned):
         return "measured"
-    return f"{measured:,} of {len(found):,} measured" if measured else "estimated"
+    return f"{measured:,} of {len(planned):,} measured" if measured else "estimated"
 
 
-def longest_chain(found: Sequence[PlannedJob]) -> tuple[float, str]:
-    """The most seconds that jobs of one run need one after the other, and which run that is."""
+def longest_chain(planned: Sequence[PlannedJob]) -> tuple[float, str]:
+    """The run whose remaining jobs take longest one after the other: its seconds, and its name."""
     stages: dict[Any, float] = defaultdict(float)
     plays: dict[Any, float] = defaultdict(float)
-    for job in found:
+    for job in planned:
         if job.kind == "training" and not job.done:
             stages[job.run] += job.seconds
         elif job.kind == "evaluation" and not job.done:

@@ -1,10 +1,9 @@
 """Continue after a crash without asking: a lock that dies with its owner, and jobs that do too.
 
-Snakemake's own lock outlives a killed Snakemake, and so do the jobs that it had started. Here the
-Snakefile takes a lock that the kernel drops when its process ends, however it ends. Whoever gets it
-alone knows that Snakemake's lock in this folder belongs to nobody, and may remove it together with
-the outputs that were being made. Jobs look once a second whether the Snakemake that started them is
-still there.
+Snakemake's own lock outlives a killed Snakemake, and so do the jobs that it started. The Snakefile
+therefore takes a lock that the kernel drops when its process ends, however it ends. A process that
+holds it alone knows that Snakemake's lock in this folder is stale, and may remove it together with
+the unfinished outputs. Jobs check once a second that the Snakemake that started them still runs.
 """
 
 from __future__ import annotations
@@ -20,37 +19,53 @@ from pathlib import Path
 from typing import IO
 
 from memdt import stopping
+from memdt.errors import UserError
 from memdt.workflow import slurm, upstream
 
 STARTED_BY = "MEMDT_STARTED_BY"  # the process id of the Snakemake that a job belongs to
-PATIENCE_SECONDS = 30.0  # for an interrupted job to tidy up
+PATIENCE_SECONDS = 30.0  # that an interrupted job gets to tidy up
 
-_held: list[IO[str]] = []  # open for as long as this process lives
+_held: list[IO[str]] = []  # lock files; the lock lasts as long as its file stays open
+cleared: set[Path] = set()  # outputs that a stopped run was making
 
 
-def enter(folder: Path = upstream.FOLDER) -> list[str]:
-    """Take the lock of this project's folder, clearing up after a run that was killed.
+def enter(folder: Path = upstream.FOLDER, dry: bool = False) -> list[str]:
+    """Take the lock of this project's folder, and clear up after a run that was killed.
 
-    Returns what was cleared up, in words. Several Snakemakes may be in the folder at once; which
-    files each may touch is Snakemake's own business. Whoever is alone holds the lock alone until
-    `let_others_in`. UserError where jobs on a cluster have lost their Snakemake and still run.
+    Several Snakemakes may work in the folder at once; Snakemake itself decides which files each may
+    touch. A process that is alone keeps the lock to itself until `let_others_in`. A ``dry`` run
+    clears nothing up.
+
+    Returns:
+        Notes for the user about what was cleared up.
+
+    Raises:
+        UserError: if jobs on a cluster have lost their Snakemake and still run, or if a run that
+            is not dry cannot write to the folder.
     """
     enter_as_job()
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / "memdt.lock").open("a", encoding="utf-8")
-    _held.append(file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _held.append((folder / "memdt.lock").open("a", encoding="utf-8"))
+    except OSError as error:
+        if dry:  # a plan only needs read access to the project
+            return []
+        remedy = "whoever owns the folder may run here, or copy the project"
+        raise UserError(f"cannot be written ({error.strerror})", str(folder), remedy) from None
     if not is_alone():
         return []
     left = slurm.jobs()
     if not left:
-        return clear_up(folder, whatever_is_marked=left is not None)
-    told = slurm.settle(left)
-    gone = slurm.jobs() == []
-    return [told, *(clear_up(folder, whatever_is_marked=True) if gone else [])]
+        return [] if dry else clear_up(folder, whatever_is_marked=left is not None)
+    note = slurm.settle(left, dry)
+    gone = not dry and slurm.jobs() == []
+    return [note, *(clear_up(folder, whatever_is_marked=True) if gone else [])]
 
 
 def is_alone() -> bool:
-    """Whether no other Snakemake is at work in this folder; until `let_others_in`, none begins."""
+    """Whether no other Snakemake works in this folder; none starts until `let_others_in`."""
+    if not _held:
+        return False
     try:
         fcntl.flock(_held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # somebody is at work here, or the file system has no locks
@@ -59,7 +74,7 @@ def is_alone() -> bool:
 
 
 def is_anyone_here(folder: Path = upstream.FOLDER) -> bool:
-    """Whether a Snakemake is at work in this folder, seen from another process."""
+    """Whether a Snakemake works in this folder; for other processes."""
     try:
         with (folder / "memdt.lock").open("a", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,15 +86,15 @@ def is_anyone_here(folder: Path = upstream.FOLDER) -> bool:
 
 
 def let_others_in() -> None:
-    """Share the lock: what only one may do is done."""
-    with contextlib.suppress(OSError):
+    """Share the lock, once the work that needs the folder alone is done."""
+    with contextlib.suppress(OSError, IndexError):
         fcntl.flock(_held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def enter_as_job() -> None:
-    """What jobs inherit: whom they belong to, and the Python and code that Snakemake runs with.
+    """Set what jobs inherit: their Snakemake's process id, and its Python and code.
 
-    This alone is what the inner Snakemake does that a cluster starts for one job.
+    The inner Snakemake that a cluster starts for one job does only this.
     """
     os.environ[STARTED_BY] = str(os.getpid())
     _put_first("PATH", Path(sys.executable).parent)  # .venv need not be activated
@@ -92,11 +107,11 @@ def _put_first(variable: str, folder: Path) -> None:
 
 
 def clear_up(folder: Path, whatever_is_marked: bool = False) -> list[str]:
-    """Remove what is left of a run that was stopped: its lock, and the outputs it was at.
+    """Remove what a stopped run left: its lock, and its unfinished outputs.
 
-    Outputs are written whole or not at all, but Snakemake has no record of what made these. A
-    cluster's jobs go on without their Snakemake: where an output is marked as such a job's, nothing
-    is touched, unless ``whatever_is_marked``: somebody has asked the cluster, and they are gone.
+    Outputs are written atomically, but Snakemake has no record of what made the unfinished ones. A
+    cluster's jobs continue without their Snakemake. So nothing is touched if an output is marked as
+    made by such a job, unless ``whatever_is_marked`` says that the cluster has none left.
     """
     unfinished = upstream.unfinished(folder)
     if not (unfinished or upstream.is_locked(folder)):
@@ -104,6 +119,7 @@ def clear_up(folder: Path, whatever_is_marked: bool = False) -> list[str]:
     if not whatever_is_marked and any(map(upstream.cluster_job, unfinished.values())):
         return []
     removed = sum(output.is_file() for output in unfinished)
+    cleared.update(unfinished)
     for output, marker in unfinished.items():
         output.unlink(missing_ok=True)
         marker.unlink()
@@ -113,10 +129,10 @@ def clear_up(folder: Path, whatever_is_marked: bool = False) -> list[str]:
 
 
 def die_with_snakemake(every_seconds: float = 1.0) -> None:
-    """Interrupt this process once the Snakemake that started it is gone; no effect without one."""
+    """Interrupt this process once the Snakemake that started it is gone, if one did."""
     starter = os.environ.get(STARTED_BY, "")
     if starter.isdecimal():
-        # What a shell starts in the background ignores Ctrl-C; a job must be able to end by it.
+        # A shell makes background processes ignore SIGINT, but jobs are stopped by it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=_watch, args=(int(starter), every_seconds), daemon=True).start()
 

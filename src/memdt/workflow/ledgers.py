@@ -1,24 +1,24 @@
-"""Snakemake's records travel with the files: a ledger beside them, checked by content.
+"""Ledgers: Snakemake's records, kept beside the files and checked by content.
 
-Snakemake keeps in `.snakemake/metadata` what made each file, and notices by it that parameters have
-changed. A clone that pulls the files lacks these records, and Snakemake then takes any file that is
-there for good, whatever made it. So every start and end of Snakemake writes what it knows into
-ledgers, which lie beside the files and are kept by DVC with them:
+Snakemake keeps in `.snakemake/metadata` what made each file, and detects changed parameters by it.
+A clone that pulls the files lacks these records, and Snakemake then accepts any existing file,
+whatever made it. So every start and end of Snakemake copies its records into ledgers, which lie
+beside the files and are kept by DVC with them:
 
     data/datasets/{scale}/{environment}.records.jsonl
     data/runs/{scale}/{experiment}/records.jsonl
     reports/{scale}/{tables,figures}/{name}.records.jsonl
 
-and every start gives Snakemake the record of each file whose content is what the ledger says. A
-file that nothing vouches for gets a record that says just this, so that Snakemake makes it anew.
-File times are put in order where contents show that nothing has changed.
+Every start gives Snakemake the record of each file whose content matches the ledger. A file that
+matches none gets a record that says so, and Snakemake makes it anew. File times are corrected
+where contents show that nothing has changed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from graphlib import TopologicalSorter
@@ -29,83 +29,128 @@ from memdt import paths
 from memdt.files import sha256, write_text
 from memdt.workflow import upstream
 
-# What decides whether a file is out of date, and is the same whoever makes it, wherever.
+# The keys of a record that decide whether a file is out of date, and do not depend on the machine.
 KEPT = (
     "rule", "input", "log", "params", "code", "record_format_version", "container_img_url",
     "software_stack_hash", "input_checksums",
 )  # fmt: skip
 CHANGED = "(nothing vouches for this file: its content is not what was recorded)"
+_NONE: frozenset[Path] = frozenset()
 UNKNOWN = "(nothing vouches for this file: it was not made by this workflow)"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the ledger says of one file."""
+    """A ledger's entry for one file."""
 
     sha256: str
     inputs: dict[str, str]  # the digest of each input when the file was made
-    record: dict[str, Any]  # Snakemake's, without what differs from run to run
+    record: dict[str, Any]  # Snakemake's, without the keys that differ from run to run
 
 
 @dataclass
 class Summary:
-    """What a look at all files has found."""
+    """What `synchronise` changed."""
 
     restored: list[Path] = field(default_factory=list)
-    doubted: list[Path] = field(default_factory=list)  # newly, since the last look
+    doubted: list[Path] = field(default_factory=list)  # since the last time
+    gone: list[Path] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """In words, for people."""
-        told = []
+        """The changes as sentences for the user."""
+        lines = []
         if self.restored:
-            told.append(f"{_files(self.restored)} found as recorded, and taken over")
+            lines.append(f"{_files(self.restored)} found as recorded, and taken over")
         if self.doubted:
-            first = ", ".join(map(str, self.doubted[:3]))
-            more = ", ..." if len(self.doubted) > 3 else ""
-            told.append(f"{_files(self.doubted)} not as recorded, to be made anew: {first}{more}")
-        return told
+            which = _some(self.doubted)
+            lines.append(f"{_files(self.doubted)} not as recorded, to be made anew: {which}")
+        if self.gone:
+            remedy = "what is needed is made anew, and each of them by its name"
+            lines.append(f"{_files(self.gone)} recorded, but gone: {_some(self.gone)} -> {remedy}")
+        return lines
 
 
-def synchronise(outputs: Iterable[Path], mend: bool) -> Summary:
-    """Bring ledgers up to date and, where ``mend`` is true, Snakemake's records and file times.
+def synchronise(
+    files: Files, starts: bool, alone: bool = False, dry: bool = False, cleared: Set[Path] = _NONE
+) -> Summary:
+    """Bring ledgers up to date and, if a run starts, Snakemake's records and file times.
 
     Args:
-        outputs: the files that Snakemake's rules make and that are there.
-        mend: only for whoever is alone in the folder; somebody else's job may just have written a
-            file that Snakemake has yet to record.
+        files: the files in the folders that Snakemake's rules write to.
+        starts: whether a run is about to start; only then is a file doubted.
+        alone: whether no other Snakemake works here; only then are file times changed.
+        dry: whether this is only a plan, which changes no file, record or time.
+        cleared: files that were just removed, because the last run was stopped while making them.
     """
-    digests, summary = Digests(), Summary()
-    ledgers: dict[Path, dict[str, Entry]] = {}
-    found = sorted(outputs)
-    for path in found:
+    look = _Look(upstream.Records(dry), Digests(), starts)
+    ledgers: dict[Path, dict[str, Entry]] = {file: {} for file in files.ledgers}
+    for path in sorted(files.outputs):
         ledger = ledgers.setdefault(paths.ledger(path), {})
-        entry = _settle(path, digests, mend, summary)
+        entry = look.settle(path)
         if entry is not None:
             ledger[path.as_posix()] = entry
-    if mend:
-        _put_times_in_order([e for ledger in ledgers.values() for e in ledger.items()], digests)
-    for file, entries in ledgers.items():
-        write_ledger(file, entries)
-    digests.save()
-    return summary
+    if starts:
+        look.summary.gone = sorted(_gone(ledgers, cleared))
+    if starts and alone:
+        entries = [entry for ledger in ledgers.values() for entry in ledger.items()]
+        _put_times_in_order(entries, look)
+    if dry:
+        look.records.show_snakemake()
+        return look.summary
+    for file, entries_of_file in ledgers.items():
+        write_ledger(file, entries_of_file)
+    look.digests.save()
+    return look.summary
 
 
-def _settle(path: Path, digests: Digests, mend: bool, summary: Summary) -> Entry | None:
-    """Decide about one file; its entry in the ledger, None where nothing is known of it."""
-    entry = read_ledger(paths.ledger(path)).get(path.as_posix())
-    record = upstream.read_record(path)
-    if record is not None and record["endtime"] == path.stat().st_mtime:  # as Snakemake left it
-        doubted = record["params"] in ([CHANGED], [UNKNOWN])
-        return entry if doubted else _noted(path, record, entry, digests)
-    if not mend or upstream.is_unfinished(path):
+@dataclass
+class _Look:
+    """The state of one synchronisation."""
+
+    records: upstream.Records
+    digests: Digests
+    starts: bool
+    summary: Summary = field(default_factory=Summary)
+
+    def settle(self, path: Path) -> Entry | None:
+        """Check one file against record and ledger; its new entry, None if it has none."""
+        entry = read_ledger(paths.ledger(path)).get(path.as_posix())
+        # The mark lasts from before a job begins until its outputs are recorded.
+        if upstream.is_unfinished(path):
+            return entry
+        record = self.records.read(path)
+        as_left = record is not None and record["endtime"] == self.records.time(path)
+        doubted = record is not None and record["params"] in ([CHANGED], [UNKNOWN])
+        if record is not None and as_left and not doubted and not self._is_damaged(path, entry):
+            return _noted(path, record, entry, self.digests)
+        if not self.starts or upstream.is_unfinished(path):  # a job may have begun meanwhile
+            return entry
+        if entry is not None and self.digests.of(path) == entry.sha256:
+            self.records.write(path, entry.record)
+            self.summary.restored.append(path)
+        elif not (as_left and doubted):
+            self.records.write(path, {"params": [CHANGED if record or entry else UNKNOWN]})
+            self.summary.doubted.append(path)
         return entry
-    if entry is not None and digests.of(path) == entry.sha256:
-        upstream.write_record(path, entry.record)
-        summary.restored.append(path)
-        return entry
-    upstream.write_record(path, {"params": [CHANGED if record or entry else UNKNOWN]})
-    summary.doubted.append(path)
-    return entry
+
+    def _is_damaged(self, path: Path, entry: Entry | None) -> bool:
+        """Whether the content has changed although no job has made the file anew.
+
+        Its time is the recorded one, so it was copied with its time, or damaged on the disk.
+        """
+        if entry is None or self.digests.of(path) == entry.sha256:
+            return False
+        record = self.records.read(path) or {}
+        same_record = entry.record == {key: record.get(key) for key in KEPT}
+        return same_record and not self.digests.seen_at_another_time(path)
+
+
+def _gone(ledgers: dict[Path, dict[str, Entry]], cleared: Set[Path]) -> Iterator[Path]:
+    """Files of a ledger that no longer exist, unless a stopped job removed them."""
+    for file in ledgers:
+        for path in map(Path, read_ledger(file)):
+            if not (path.exists() or path in cleared or upstream.is_unfinished(path)):
+                yield path
 
 
 def _noted(path: Path, record: dict[str, Any], old: Entry | None, digests: Digests) -> Entry:
@@ -122,34 +167,32 @@ def _noted(path: Path, record: dict[str, Any], old: Entry | None, digests: Diges
     return Entry(digest, inputs, kept)
 
 
-def _put_times_in_order(entries: list[tuple[str, Entry]], digests: Digests) -> None:
-    """Let file times say what contents say: Snakemake goes by them alone for big files.
+def _put_times_in_order(entries: list[tuple[str, Entry]], look: _Look) -> None:
+    """Make file times agree with contents, because Snakemake goes by times alone for big files.
 
-    A file made from inputs that are still the same must not be older than they, and one whose input
-    is another now must be.
+    A file whose inputs are unchanged must not be older than they are. A file with a changed input
+    must be older than that input.
     """
-    known = dict(entries)
+    known, digests, time = dict(entries), look.digests, look.records.time
     graph = {name: set(entry.inputs) for name, entry in entries}
     for name in TopologicalSorter(graph).static_order():
         if name not in known:
             continue
         used = {i: digest for i, digest in known[name].inputs.items() if Path(i).is_file()}
         same = {i: digests.of(Path(i)) == digest for i, digest in used.items()}
-        newest = max((_time(i) for i in used), default=0.0)
+        newest = max((time(i) for i in used), default=0.0)
         if not all(same.values()):
-            oldest_change = min(_time(i) for i in used if not same[i])
-            if _time(name) >= oldest_change:
-                _set_time(Path(name), oldest_change - 1, digests)
-        elif newest > _time(name):
-            _set_time(Path(name), newest + 0.001, digests)
+            oldest_change = min(time(i) for i in used if not same[i])
+            if time(name) >= oldest_change:
+                _set_time(Path(name), oldest_change - 1, look)
+        elif newest > time(name):
+            _set_time(Path(name), newest + 0.001, look)
 
 
-def _set_time(path: Path, seconds: float, digests: Digests) -> None:
-    record, digest = upstream.read_record(path), digests.of(path)
-    os.utime(path, (seconds, seconds))
-    digests.note(path, digest)
-    if record is not None:
-        upstream.write_record(path, record)
+def _set_time(path: Path, seconds: float, look: _Look) -> None:
+    digest = look.digests.of(path)
+    look.records.set_time(path, seconds)
+    look.digests.note(path, digest)
 
 
 def _time(path: Path | str) -> float:
@@ -163,7 +206,7 @@ def _time(path: Path | str) -> float:
 
 
 def read_ledger(file: Path) -> dict[str, Entry]:
-    """The entries of a ledger by path; nothing where there is none or it is no ledger."""
+    """The entries of a ledger by path; empty if the file is missing or not a ledger."""
     try:
         status = file.stat()
     except OSError:
@@ -179,12 +222,15 @@ def _read_version(file: Path, modified: int, size: int) -> dict[str, Entry]:
             line["path"]: Entry(line["sha256"], line["inputs"], line["record"]) for line in lines
         }
     except (OSError, ValueError, KeyError, TypeError):
-        return {}  # then nothing vouches for the files, which is what a reader has to know
+        return {}  # files without an entry are made anew, which is the safe side
 
 
 def write_ledger(file: Path, entries: dict[str, Entry]) -> None:
-    """Write a ledger, sorted, unless it says the same already."""
+    """Write a ledger, sorted by path, unless it is up to date; remove it if it has no entries."""
     if read_ledger(file) == entries:
+        return
+    if not entries:
+        file.unlink(missing_ok=True)
         return
     lines = [
         json.dumps({"path": path, **vars(entries[path])}, sort_keys=True)
@@ -194,12 +240,12 @@ def write_ledger(file: Path, entries: dict[str, Entry]) -> None:
 
 
 class Digests:
-    """SHA-256 of files, remembered for as long as size and time of a file stay as they are."""
+    """SHA-256 of files, remembered as long as a file's size, times and inode stay the same."""
 
     FILE = upstream.FOLDER / "memdt_digests.json"
 
     def __init__(self) -> None:
-        """Read what earlier processes have remembered."""
+        """Read the digests that earlier processes saved."""
         try:
             self._known: dict[str, list[Any]] = json.loads(self.FILE.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -207,49 +253,75 @@ class Digests:
         self._used: dict[str, list[Any]] = {}
 
     def of(self, path: Path) -> str:
-        """The digest of a file that is there."""
-        name, status = path.as_posix(), path.stat()
-        state = [status.st_size, status.st_mtime_ns, status.st_ino]
+        """The digest of an existing file."""
+        name, state = path.as_posix(), _state(path)
         known = self._used.get(name) or self._known.get(name)
-        if known is None or known[:3] != state:
+        if known is None or known[:-1] != state:
             known = [*state, sha256(path)]
         self._used[name] = known
-        return str(known[3])
+        return str(known[-1])
+
+    def seen_at_another_time(self, path: Path) -> bool:
+        """Whether the file's time has changed since the last run, so that it was written anew."""
+        known = self._known.get(path.as_posix())
+        return known is not None and known[1] != path.stat().st_mtime_ns
 
     def note(self, path: Path, digest: str) -> None:
-        """Take over a digest after a file's time was changed and nothing else."""
-        status = path.stat()
-        state = [status.st_size, status.st_mtime_ns, status.st_ino]
-        self._used[path.as_posix()] = [*state, digest]
+        """Keep a file's digest after only its time has changed."""
+        self._used[path.as_posix()] = [*_state(path), digest]
 
     def save(self) -> None:
-        """Keep what was asked for, and forget the rest."""
+        """Save the digests that were asked for, and forget the others."""
         if self._used != self._known:
             write_text(self.FILE, json.dumps(self._used))
 
 
-# ---- which files there are -------------------------------------------------------------------
+def _state(path: Path) -> list[int]:
+    """Size, time, inode and the time of the last change of any kind, which cannot be set."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
 
 
-def outputs_of(rules: Iterable[Any]) -> Iterator[Path]:
-    """The files that are there and that one of Snakemake's rules makes."""
+# ---- files on disk ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files in the folders that Snakemake's rules write to."""
+
+    outputs: tuple[Path, ...]  # files that a rule makes
+    ledgers: tuple[Path, ...]
+
+
+def files_of(rules: Iterable[Any]) -> Files:
+    """The existing files that one of Snakemake's rules makes, and all ledgers."""
     patterns = [output for rule in rules for output in rule.output]
-    roots = {Path(pattern.constant_prefix()) for pattern in patterns}
-    for root in _outermost(roots):
-        for folder, _, names in os.walk(root):
-            for name in names:
-                path = os.path.join(folder, name)
-                if any(pattern.match(path) for pattern in patterns):
-                    yield Path(path)
+    roots: list[Path] = []  # none inside another, so that no file comes twice
+    for prefix in sorted({Path(pattern.constant_prefix()) for pattern in patterns}):
+        if not any(prefix.is_relative_to(root) for root in roots):
+            roots.append(prefix)
+    names = [name for root in roots for name in _files_below(root)]
+    return Files(
+        tuple(Path(name) for name in names if any(p.match(name) for p in patterns)),
+        tuple(Path(name) for name in names if name.endswith(paths.LEDGER)),
+    )
 
 
-def _outermost(folders: Iterable[Path]) -> list[Path]:
-    found: list[Path] = []
-    for folder in sorted(folders):
-        if not any(folder.is_relative_to(one) for one in found):
-            found.append(folder)
-    return found
+def _files_below(root: Path) -> Iterator[str]:
+    """All files, also below links to folders elsewhere; each folder once, however many links."""
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (os.path.join(folder, name) for name in names)
 
 
-def _files(found: Sequence[Path]) -> str:
-    return f"{len(found):,} file{'' if len(found) == 1 else 's'}"
+def _files(files: Sequence[Path]) -> str:
+    return f"{len(files):,} file{'' if len(files) == 1 else 's'}"
+
+
+def _some(files: Sequence[Path]) -> str:
+    return ", ".join(map(str, files[:3])) + (", ..." if len(files) > 3 else "")

@@ -1,7 +1,7 @@
-"""What environments show and datasets hold, so that a plan can count bytes and multiplications.
+"""Sizes of observations and datasets, from which a plan counts bytes and multiplications.
 
-The modules are asked once, and what they said is kept beside the checked settings
-(`settings/remembered.py`): planning then imports neither torch nor a simulator.
+The components are asked once, and their answers are kept beside the checked settings
+(`settings/remembered.py`), so that planning imports neither torch nor a simulator.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Observation:
 
 @cache
 def observation(experiment: str, variant: str, scale: str) -> Observation:
-    """What the run's environment shows, from memory where there is one."""
+    """The observation of a run's environment, from the remembered answer if there is one."""
     note = remembered.note_of(experiment, variant, scale)
     if note is None:
         return _of(remembered.resolve(experiment, variant, scale).settings)
@@ -34,7 +34,7 @@ def observation(experiment: str, variant: str, scale: str) -> Observation:
 
 @cache
 def size(experiment: str, variant: str, scale: str) -> Size:
-    """What the run's dataset will hold, from memory where there is one."""
+    """The expected size of a run's dataset, from the remembered answer if there is one."""
     note = remembered.note_of(experiment, variant, scale)
     if note is None:
         return size_of(remembered.resolve(experiment, variant, scale).settings.dataset)
@@ -43,7 +43,7 @@ def size(experiment: str, variant: str, scale: str) -> Size:
 
 
 def size_of(dataset: dict[str, Any]) -> Size:
-    """What a dataset will hold, as its source foresees it."""
+    """The size that a dataset's source expects it to have."""
     from memdt.data.sources import interface
 
     source, settings = interface.settings_of(dataset)
@@ -52,7 +52,7 @@ def size_of(dataset: dict[str, Any]) -> Size:
 
 @cache
 def observation_of(environment: str) -> Observation:
-    """What an environment shows, given its settings as JSON; nothing without its simulator."""
+    """An environment's observation, given its settings as JSON; 0 bytes without its simulator."""
     import numpy as np
 
     from memdt.environments.task import Task
@@ -66,7 +66,7 @@ def observation_of(environment: str) -> Observation:
 
 
 def note(settings: RunSettings) -> dict[str, Any]:
-    """What is kept beside the settings of a run."""
+    """The answers to remember beside the settings of a run."""
     return {"observation": asdict(_of(settings)), "size": asdict(size_of(settings.dataset))}
 
 

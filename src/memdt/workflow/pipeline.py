@@ -1,8 +1,8 @@
-"""Write dvc.yaml: what DVC keeps, in coarse stages whose commands are Snakemake targets.
+"""Write dvc.yaml: coarse DVC stages whose commands are Snakemake targets.
 
-One stage for the datasets, one for the runs of each experiment of config.yaml, one for the report.
-What each depends on follows from the settings and the imports, so it is computed and not typed; a
-test holds the file to it. Every output persists: DVC must not delete what Snakemake may keep.
+There is one stage for the datasets, one for the runs of each experiment in config.yaml, and one for
+the report. Dependencies follow from the settings and the imports, so they are computed, and a test
+keeps the file in step. Every output persists: DVC must not delete what Snakemake may keep.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from memdt import paths
 from memdt.errors import UserError
 from memdt.files import write_text
 from memdt.settings.composition import components
+from memdt.settings.files import selection
 from memdt.settings.layers import available
 from memdt.settings.learners import learner_of
-from memdt.settings.resolve import figures, selection
+from memdt.settings.pages import figures
 from memdt.workflow import digests, plan
 
 FILE = Path("dvc.yaml")
@@ -33,12 +34,13 @@ HEADER = """\
 # On a cluster: SNAKEMAKE_PROFILE=workflow/profiles/slurm dvc repro
 """
 RUN_STEPS = ("train", "evaluate")
-# What a figure is drawn from -> the step of a run that makes it.
+# A figure's kind of input -> the step that makes it.
 RECORDING_STEPS = {"attention": "attention", "recordings": "record"}
-# Read by Snakemake to decide what to do, so they count for every stage.
+# Snakemake reads these to decide what to do, so every stage depends on them.
 WORKFLOW = ("Snakefile", "workflow/rules")
 PLANNING = (
     "memdt.workflow.plan",
+    "memdt.workflow.inputs",
     "memdt.workflow.digests",
     "memdt.workflow.guard",
     "memdt.workflow.ledgers",
@@ -50,30 +52,30 @@ VERBS = (
     "memdt.cli.report_steps",
     "memdt.provenance",
 )
-# What `dvc plots` draws: the columns of a file, and a template of .dvc/plots.
+# What `dvc plots` draws: columns of a file, and a template from .dvc/plots.
 TABLE = {"x": "segments", "y": "reproduced_mean", "template": "success_against_segments"}
 CURVES = {"x": "update", "y": "loss", "template": "training_curves"}
 
 
 def write() -> None:
-    """Write dvc.yaml as the settings and imports are now."""
+    """Write dvc.yaml from the current settings and imports."""
     write_text(FILE, text())
 
 
 def check() -> None:
-    """UserError where dvc.yaml is not what `write` would write."""
+    """Raise UserError if dvc.yaml differs from what `write` would write."""
     if not FILE.is_file() or FILE.read_text(encoding="utf-8") != text():
         raise UserError("out of step with settings or imports", str(FILE), "memdt pipeline")
 
 
 def text() -> str:
-    """The whole file."""
+    """The content of dvc.yaml as text."""
     content = yaml.safe_dump(pipeline(), sort_keys=False, width=100, allow_unicode=True)
     return HEADER + content
 
 
 def pipeline() -> dict[str, Any]:
-    """What dvc.yaml says."""
+    """The content of dvc.yaml as data."""
     experiments = selection().experiments
     if not experiments:
         raise UserError("there is nothing to keep", str(paths.CONFIG / "config.yaml"), "name one")
@@ -122,12 +124,13 @@ def _runs(experiment: str) -> dict[str, Any]:
 
 def _report(experiments: Sequence[str]) -> dict[str, Any]:
     drawn = plan.figures_of(experiments)
-    of_runs = ("dataset", *RUN_STEPS, *RECORDING_STEPS.values())
+    of_runs = ("agent", "dataset", *RUN_STEPS, *RECORDING_STEPS.values())
     steps = [step for step in digests.ENTRIES if step not in of_runs]
     named = {"figure": tuple(plan.figure_module(name) for name in drawn)}
     data = [_of(paths.experiment_folder(SCALE, name)) for name in experiments]
     data += [_dataset(name) for name in _environments(experiments)]
-    assets = _assets()
+    # Templates and styles of the report: their folders count whole, and hold some of its code too.
+    assets = [_of(_relative(digests.ROOT / folder)) for folder in digests.ASSETS.values()]
     code = _code(_reached(steps, named))
     files = [paths.table(SCALE, name) for name in experiments]
     files += [paths.figure(SCALE, name) for name in drawn]
@@ -139,11 +142,11 @@ def _report(experiments: Sequence[str]) -> dict[str, Any]:
         "cmd": _snakemake("all", experiments),
         "deps": [
             *data,
-            *_published(),
+            *(_of(path) for path in (paths.PUBLISHED, Path("docs/deviations.md"))),
             *(file for file in code if _of(Path(file).parent) not in assets),
             *assets,
         ],
-        # Files and not their folders: DVC compares values, so a comment makes nothing stale.
+        # Files instead of folders: DVC compares their values, so a comment makes nothing stale.
         "params": _run_settings(available("experiments")) + _figure_settings(),
         "outs": _kept(outs),
     }
@@ -155,7 +158,7 @@ def _snakemake(target: str, experiments: Sequence[str]) -> str:
 
 
 def _plots(experiments: Sequence[str]) -> list[dict[str, Any]]:
-    """Success against segments as in each table, and the training curves that a figure shows."""
+    """Success against segments of each table, and the training curves that a figure shows."""
     tables = {_of(paths.table("${scale}", name)): {**TABLE, "title": name} for name in experiments}
     curves = {
         _of(paths.figure("${scale}", name).with_suffix(".csv")): {**CURVES, "title": name}
@@ -165,7 +168,7 @@ def _plots(experiments: Sequence[str]) -> list[dict[str, Any]]:
     return [{file: plot} for file, plot in (tables | curves).items()]
 
 
-# ---- what a stage depends on -----------------------------------------------------------------
+# ---- dependencies of a stage -----------------------------------------------------------------
 
 
 def _code(modules: Iterable[str]) -> list[str]:
@@ -174,25 +177,20 @@ def _code(modules: Iterable[str]) -> list[str]:
 
 
 def _reached(steps: Iterable[str], named: dict[str, tuple[str, ...]]) -> list[str]:
-    """The import closure of some steps and the components that they are given, nothing left out."""
+    """All modules that some steps and their components import, exempt ones included."""
     entries = [digests.ENTRIES[step] for step in steps]
     entries += [f"{digests.KINDS[kind]}.{name}" for kind, names in named.items() for name in names]
     return sorted(digests.closure([*entries, *PLANNING], exempt=()))
 
 
 def _modules(experiment: str) -> dict[str, tuple[str, ...]]:
-    found = components(experiment)
+    used = components(experiment)
     return {
-        "model": found.model_modules,
-        "environment": found.environment_modules,
-        "source": found.source_modules,
-        "learner": tuple(sorted({learner_of(name) for name in found.model_modules})),
+        "model": used.model_modules,
+        "environment": used.environment_modules,
+        "source": used.source_modules,
+        "learner": tuple(sorted({learner_of(name) for name in used.model_modules})),
     }
-
-
-def _assets() -> list[str]:
-    """Templates and styles; their folder holds code of the report as well."""
-    return [_of(_relative(digests.ROOT / folder)) for folder in digests.ASSETS.values()]
 
 
 def _relative(file: Path) -> Path:
@@ -218,11 +216,7 @@ def _figure_settings() -> list[dict[str, None]]:
     return [{f"{paths.CONFIG}/figures.yaml": None}]
 
 
-def _published() -> list[str]:
-    return [_of(path) for path in (paths.PUBLISHED, Path("docs/deviations.md"))]
-
-
-# ---- what a stage makes ----------------------------------------------------------------------
+# ---- outputs of a stage ----------------------------------------------------------------------
 
 
 def _dataset(environment: str) -> str:

@@ -1,6 +1,6 @@
-"""Which runs, stages and files an experiment needs: what the Snakefile and ``memdt status`` ask.
+"""List the runs, stages and files that an experiment needs, for the Snakefile and the commands.
 
-Everything here follows from the settings; nothing looks at what has been made already.
+Everything here follows from the settings; nothing looks at which files exist already.
 """
 
 from __future__ import annotations
@@ -15,32 +15,23 @@ from memdt.errors import UserError, closest
 from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.composition import components
-from memdt.settings.layers import available, environment_place
+from memdt.settings.files import Selection, experiment_file, scale_file, selection, variants_of
+from memdt.settings.layers import available, environment_path
+from memdt.settings.pages import FigureSettings, figures
 from memdt.settings.remembered import keep, resolve
-from memdt.settings.resolve import (
-    SOURCES,
-    Resolved,
-    environment_of,
-    experiment_file,
-    figures,
-    lineage,
-    resolve_dataset,
-    scale_file,
-    selection,
-    variants_of,
-)
+from memdt.settings.resolve import SOURCES, Resolved, environment_of, lineage, resolve_dataset
 from memdt.settings.runs import RECORDED, Run, recorded_for, runs
-from memdt.settings.schema import DatasetSettings, FigureSettings, Selection
-from memdt.workflow import observations
+from memdt.settings.schema import DatasetSettings
+from memdt.workflow import inputs, observations
 
 
 def trains_itself(resolved: Resolved, experiment: str, variant: str) -> bool:
-    """False for a variant that is evaluated from another one's checkpoints."""
+    """Whether a variant is trained; False if it is evaluated from another one's checkpoints."""
     return (resolved.experiment, resolved.variant) == (experiment, variant)
 
 
 def stages(scale: str, run: Run) -> int:
-    """How many training jobs a run has; 0 where it takes another run's checkpoints."""
+    """How many training jobs a run has; 0 if it uses another run's checkpoints."""
     resolved = resolve(run.experiment, run.variant, scale)
     itself = trains_itself(resolved, run.experiment, run.variant)
     return resolved.settings.stages if itself else 0
@@ -54,7 +45,7 @@ def last_checkpoint(scale: str, run: Run) -> Path:
 
 
 def start(scale: str, run: Run, number: int) -> Path | None:
-    """The checkpoint that a stage starts from; None where weights are drawn."""
+    """The checkpoint that a stage starts from; None if its weights are drawn at random."""
     if number > 1:
         return paths.checkpoint(scale, run.experiment, run.variant, run.seed, number - 1)
     source = resolve(run.experiment, run.variant, scale).start
@@ -62,7 +53,10 @@ def start(scale: str, run: Run, number: int) -> Path | None:
 
 
 def trained(scale: str, run: Run) -> tuple[Run, ...]:
-    """The runs that are trained for this one: itself or that whose checkpoints it plays, first."""
+    """The runs trained for this one: first the run whose checkpoints it plays, then its ancestors.
+
+    The first one is the run itself, unless it plays another run's checkpoints.
+    """
     resolved = resolve(run.experiment, run.variant, scale)
     mine = Run(resolved.experiment, resolved.variant, run.seed)
     before = () if resolved.start is None else trained(scale, Run(*resolved.start, run.seed))
@@ -78,24 +72,15 @@ def stages_behind(scale: str, run: Run) -> list[Path]:
     ]
 
 
-def raw_files(settings: DatasetSettings) -> list[Path]:
-    """The files that a dataset is made from; UserError where people have yet to put one there."""
-    if not discovery.defines(SOURCES, settings.dataset["source"], "raw_files"):
-        return []  # without importing it: every plan asks
-    from memdt.data.sources import interface
-
-    return [file.path for file in interface.raw_files(settings.dataset)]
-
-
 def dataset(scale: str, experiment: str, variant: str) -> Path:
-    """The dataset of a variant's environment, on which it is trained."""
+    """The dataset that a variant is trained on."""
     return paths.dataset(scale, environment_of(experiment, variant))
 
 
 def demonstrations(scale: str, experiment: str, variant: str) -> Path | None:
-    """The dataset that an evaluation shows demonstrations of; None where the model wants none."""
-    wanted = slices.demonstration(resolve(experiment, variant, scale).settings)
-    return None if wanted is None else dataset(scale, experiment, variant)
+    """The dataset that an evaluation takes demonstrations from; None if the model uses none."""
+    demonstration = slices.demonstration(resolve(experiment, variant, scale).settings)
+    return None if demonstration is None else dataset(scale, experiment, variant)
 
 
 def episodes(scale: str, experiments: Iterable[str]) -> list[Path]:
@@ -108,7 +93,7 @@ def episodes(scale: str, experiments: Iterable[str]) -> list[Path]:
 
 
 def manifests(scale: str, experiments: Iterable[str], name: str = "manifest.json") -> list[Path]:
-    """A file of every training stage of some experiments."""
+    """The file ``name`` of every training stage of some experiments."""
     return [
         paths.stage(scale, run.experiment, run.variant, run.seed, number) / name
         for experiment in experiments
@@ -118,28 +103,28 @@ def manifests(scale: str, experiments: Iterable[str], name: str = "manifest.json
 
 
 def datasets(scale: str, experiments: Iterable[str]) -> list[Path]:
-    """The datasets of some experiments' environments, and of those they start on, each once."""
-    found = [
-        dataset(scale, *one)
+    """The datasets of some experiments, and of the runs that they start from, each once."""
+    used = [
+        dataset(scale, *ancestor)
         for experiment in experiments
         for variant in variants_of(experiment, scale)
-        for one in lineage(experiment, variant)
+        for ancestor in lineage(experiment, variant)
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(used))
 
 
 def recorded(scale: str, experiments: Iterable[str]) -> list[Path]:
-    """What is to be recorded of some experiments' runs, for figures and tables."""
+    """The recordings of some experiments' runs that figures and tables need."""
     names = list(experiments)
-    found = [
+    recordings = [
         recorded_for(scale, one) for one in figures().values() if set(names) & set(one.experiments)
     ]
-    drawn = [path for one in found for path in one if one[path].experiment in names]
+    drawn = [path for one in recordings for path in one if one[path].experiment in names]
     return list(dict.fromkeys([*drawn, *(path for e in names for path in counted(scale, e))]))
 
 
 def counted(scale: str, experiment: str) -> list[Path]:
-    """The recordings that a table counts in: those of all runs, if it shows what only they tell."""
+    """The recordings that a table reads: those of all runs, if it has a metric of recordings."""
     if not late(experiment_file(experiment).table.metrics):
         return []
     return [paths.recording(scale, *vars(run).values()) for run in runs(scale, experiment)]
@@ -153,15 +138,15 @@ def figures_of(experiments: Sequence[str]) -> list[str]:
 
 
 def figure_module(name: str) -> str:
-    """The module that draws a figure; an unknown name is a UserError with the closest match."""
+    """The module that draws a figure; UserError with the closest name for an unknown one."""
     if name not in figures():
-        place = str(paths.CONFIG / "figures.yaml")
-        raise UserError(f"unknown figure {name!r}", place, closest(name, figures()))
+        file = str(paths.CONFIG / "figures.yaml")
+        raise UserError(f"unknown figure {name!r}", file, closest(name, figures()))
     return figures()[name].module
 
 
 def figure_inputs(scale: str, name: str) -> list[Path]:
-    """What a figure is drawn from."""
+    """The files that a figure is drawn from."""
     figure = figures()[name]
     if figure.inputs == "curves":
         return manifests(scale, figure.experiments, "curve.csv")
@@ -171,12 +156,12 @@ def figure_inputs(scale: str, name: str) -> list[Path]:
 
 
 def clips_of(experiments: Sequence[str]) -> list[str]:
-    """The figures of some experiments that also come as an animated picture."""
+    """The figures of some experiments that also have an animated version."""
     return [name for name in figures_of(experiments) if figures()[name].clip]
 
 
 def figure_content(scale: str, name: str) -> list[Any]:
-    """What shapes a figure beside its results: its entry, and the settings it may show."""
+    """The settings that shape a figure: its own, and those of runs that it may show."""
     figure = figures()[name]
     shown = [
         [experiment, variant, slices.everything(resolve(experiment, variant, scale).settings)]
@@ -187,7 +172,7 @@ def figure_content(scale: str, name: str) -> list[Any]:
 
 
 def report_content(scale: str, experiments: Sequence[str]) -> list[Any]:
-    """What shapes the report beside its inputs; it also lists what has not been run."""
+    """The settings that shape the report, which also lists experiments that have not been run."""
     files = {name: experiment_file(name) for name in available("experiments")}
     return [
         scale_file(scale).model_dump(mode="json", exclude_defaults=True),
@@ -200,10 +185,10 @@ def report_content(scale: str, experiments: Sequence[str]) -> list[Any]:
 
 
 def critical_path(scale: str, run: Run, number: int) -> int:
-    """How much is left from stage ``number`` on, in thousands of segments: the longest goes first.
+    """Priority of a stage: the training left from it on, in thousands of segments.
 
-    Stages of one run wait for each other, so on few cores the longest chain decides how long all
-    takes. Only the order matters, so an epoch counts as ten updates.
+    Stages of one run wait for each other, so on few cores the longest chain decides when everything
+    is done. Only the order matters, so an epoch counts as ten updates.
     """
     settings = resolve(run.experiment, run.variant, scale).settings
     left = [slices.stage(settings, k) for k in range(number, settings.stages + 1)]
@@ -212,7 +197,7 @@ def critical_path(scale: str, run: Run, number: int) -> int:
 
 
 def evaluation_share(scale: str, experiment: str, variant: str) -> float:
-    """How long an evaluation is, between 0 and 1: longer ones go first, but after all training."""
+    """Priority of an evaluation, in [0, 1): longer ones go first, but after all training."""
     evaluation = resolve(experiment, variant, scale).settings.evaluation
     lengths = (one.segments or evaluation.segments for one in evaluation.conditions.values())
     segments = evaluation.episodes * sum(map(sum, lengths))
@@ -222,7 +207,7 @@ def evaluation_share(scale: str, experiment: str, variant: str) -> float:
 def selected(asked: Selection, explicit: bool, scale: str) -> tuple[str, ...]:
     """The experiments of a scale's report.
 
-    A scale that only checks the layout takes all of them, unless somebody asked for some.
+    A scale that only checks the layout takes all of them, unless the user names some.
     """
     if scale_file(scale).meaningless and not explicit:
         return tuple(available("experiments"))
@@ -230,49 +215,50 @@ def selected(asked: Selection, explicit: bool, scale: str) -> tuple[str, ...]:
 
 
 def default_experiments(scale: str) -> tuple[str, ...]:
-    """The experiments of a scale's report as config.yaml has them, if they can run."""
+    """The experiments of a scale's report by config.yaml, without those that cannot run here."""
     names = selected(selection(), False, scale)
     return tuple(name for name in names if not missing_simulators(name))
 
 
 def missing_simulators(experiment: str) -> list[str]:
-    """What an experiment's environments need and this installation lacks; nothing is imported."""
+    """Packages that an experiment's environments need and that are not installed."""
     modules = components(experiment).environment_modules
     needed = dict.fromkeys(name for module in modules for name in required_simulators(module))
     return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
 def required_simulators(module: str) -> tuple[str, ...]:
-    """``REQUIRES`` of an environment's module, read and not imported: it may not be importable."""
+    """``REQUIRES`` of an environment's module, parsed because it may not be importable."""
     return discovery.constant("memdt.environments", module, "REQUIRES")
 
 
 def check(scale: str, experiments: Iterable[str]) -> None:
-    """Resolve all that will be needed, so that bad input is told before any job starts.
+    """Resolve all settings, so that bad input is reported before any job starts.
 
-    Files that nobody asked for are read too: a slip in them would be told much later otherwise.
+    Files of other experiments are read too: a mistake in them would otherwise show much later.
     """
     for experiment in available("experiments"):
         _check_table(experiment)
+        inputs.check_origins(experiment)
     for name in available("scales"):
         scale_file(name)
-    wanted = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
-    for name in {resolve(*one).settings.environment.name for one in wanted}:
+    variants = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
+    for name in {resolve(*variant).settings.environment.name for variant in variants}:
         _check_dataset(resolve_dataset(name, scale))
-    keep(wanted, observations.note)
+    keep(variants, observations.note)
     for name, figure in figures().items():
         _check_figure(name, figure)
 
 
 def _check_dataset(settings: DatasetSettings) -> None:
-    """UserError where a dataset cannot be made from its source, as far as a plan can tell."""
+    """Raise UserError if a plan can tell that a dataset cannot be made from its source."""
     source, module = settings.dataset["source"], settings.environment.module
     for name in discovery.constant(SOURCES, source, "NEEDS"):
         if not discovery.defines("memdt.environments", module, name):
             what = f"the source {source!r} needs {name} in the environment {module!r}"
-            where = f"{environment_place(settings.environment.name)}: dataset.source"
+            where = f"{environment_path(settings.environment.name)}: dataset.source"
             raise UserError(what, where, f"name another source, or define {name} there")
-    raw_files(settings)
+    inputs.raw_files(settings)
     if discovery.defines(SOURCES, source, "check"):
         from memdt.data.sources import interface
         from memdt.environments.task import Task
@@ -281,7 +267,7 @@ def _check_dataset(settings: DatasetSettings) -> None:
 
 
 def _check_table(experiment: str) -> None:
-    """UserError where a table shows what nobody measures in its environment."""
+    """Raise UserError if a table shows a metric that its environments do not measure."""
     known = [columns_of(module) for module in components(experiment).environment_modules]
     columns = tuple(name for name in known[0] if all(name in one for one in known))
     try:
@@ -301,14 +287,13 @@ def _check_figure(name: str, figure: FigureSettings) -> None:
                 where = f"{paths.CONFIG / 'figures.yaml'}: {name}"
                 raise UserError(f"unknown {kind} {asked!r}", where, closest(asked, known[kind]))
     if figure.inputs in RECORDED:
-        _check_recorded(name, figure)
+        _check_recorded_variants(name, figure)
 
 
-def _check_recorded(name: str, figure: FigureSettings) -> None:
-    """UserError for a variant that nobody has: nothing would be recorded of it."""
+def _check_recorded_variants(name: str, figure: FigureSettings) -> None:
+    """Raise UserError for an unknown variant, of which nothing would be recorded."""
     known = [variant for one in figure.experiments for variant in experiment_file(one).variants]
-    variants = figure.options.get("variants") or (figure.options.get("variant"),)
-    for asked in variants:
+    for asked in figure.options.get("variants") or (figure.options.get("variant"),):
         if asked not in (None, *known):
             where = f"{paths.CONFIG / 'figures.yaml'}: {name}.options"
             raise UserError(f"unknown variant {asked!r}", where, closest(str(asked), known))

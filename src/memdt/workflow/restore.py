@@ -1,8 +1,8 @@
-"""DVC's side of the workflow: take pulled files over, and set aside what no longer belongs.
+"""DVC's side of the workflow: take over pulled files, and set aside those that no longer belong.
 
-Snakemake itself takes over every file whose content is what the ledger beside it says
-(`ledgers.py`). ``memdt restore`` first holds files and ledgers against dvc.lock, so that nothing is
-taken over that DVC does not know.
+Snakemake takes over every file whose content matches the ledger beside it (`ledgers.py`).
+``memdt restore`` first compares files and ledgers with dvc.lock, so that only files that DVC knows
+are taken over.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from typing import Any
 from memdt import paths
 from memdt.errors import UserError
 from memdt.set_aside import FOLDER, set_aside
-from memdt.workflow import ledgers, plan
+from memdt.workflow import ledgers, plan, upstream
 
 SHOWN = 10  # files that are named one by one
 
 
 def restore() -> None:
-    """Check the work tree against dvc.lock, let Snakemake take it over, and tell what is left.
+    """Check the work tree against dvc.lock, let Snakemake take it over, and print what is left.
 
-    Raises UserError, and takes nothing over, where a file is missing or is not what dvc.lock says.
+    Raises:
+        UserError: if a file is missing or differs from dvc.lock; nothing is taken over then.
     """
-    print("memdt: holding the files against dvc.lock", file=sys.stderr)
+    print("memdt: comparing the files with dvc.lock", file=sys.stderr)
     differing = differences()
     for kind, name in differing[:SHOWN]:
         print(f"memdt: {kind}: {name}", file=sys.stderr)
@@ -36,34 +37,35 @@ def restore() -> None:
         remedy = "dvc pull, or dvc checkout --force for what dvc.lock says, or dvc repro to go on"
         count = f"{len(differing)} difference{'' if len(differing) == 1 else 's'} from dvc.lock"
         raise UserError(count, "the work tree", remedy)
-    done = run("snakemake", "--dry-run", "--quiet", "rules")
-    told = [line for line in done.stderr.splitlines() if line.startswith("memdt:")]
-    print(*told, _left(done.stdout + done.stderr), sep="\n", file=sys.stderr)
+    os.environ[upstream.TAKE_OVER] = "1"
+    try:
+        done = run("snakemake", "--dry-run", "--quiet", "rules")
+    finally:
+        del os.environ[upstream.TAKE_OVER]
+    notes = [line for line in done.stderr.splitlines() if line.startswith("memdt:")]
+    jobs = re.search(r"^total\s+(\d+)", done.stdout + done.stderr, re.MULTILINE)
+    left = "nothing is left to do"
+    if jobs is not None:
+        left = f"{jobs[1]} jobs are left to do: snakemake -n lists them with their reasons"
+    print(*notes, f"memdt: {left}", sep="\n", file=sys.stderr)
 
 
 def differences() -> list[tuple[str, str]]:
-    """What kind of difference, and which file, between the work tree and dvc.lock."""
+    """Differences between the work tree and dvc.lock, each as its kind and its file."""
     status: dict[str, Any] = json.loads(run("dvc", "data", "status", "--granular", "--json").stdout)
     kinds = ("added", "deleted", "modified", "renamed")
-    found = [(k, str(n)) for k in kinds for n in status.get("uncommitted", {}).get(k, [])]
-    files = [name for _, name in found if not name.endswith(os.sep)]
-    # A folder stands for its files, but where DVC knows its digest alone and not what is in it.
+    entries = [(k, str(n)) for k in kinds for n in status.get("uncommitted", {}).get(k, [])]
+    files = [name for _, name in entries if not name.endswith(os.sep)]
+    # DVC lists a folder beside its files. It counts only if DVC knows its digest but not its files.
     return sorted(
         (kind, name)
-        for kind, name in found
+        for kind, name in entries
         if name in files or not any(file.startswith(name) for file in files)
     )
 
 
-def _left(output: str) -> str:
-    jobs = re.search(r"^total\s+(\d+)", output, re.MULTILINE)
-    if jobs is None:
-        return "memdt: nothing is left to do"
-    return f"memdt: {jobs[1]} jobs are left to do: snakemake -n tells which, and why"
-
-
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of this Python's environment; UserError with its last words where it fails."""
+    """Run a program of this Python's environment; UserError with its last line if it fails."""
     command = [sys.executable, "-m", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -73,18 +75,20 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def tidy(scale: str, experiment: str) -> None:
-    """Set aside the runs of an experiment that nobody asks for any more.
+    """Set aside the runs of an experiment that the settings no longer ask for.
 
-    DVC hashes the whole folder, so a variant or a seed that was taken out of the settings would
-    stay in it. Files that nobody has recorded are left where they are.
+    DVC hashes the whole folder, so a variant or a seed that was removed from the settings would
+    stay in it. Files that no ledger lists are left where they are.
     """
-    found = (plan.manifests, plan.episodes, plan.recorded)
-    wanted = {path.parent for of in found for path in of(scale, [experiment])}
+    outputs_of = (plan.manifests, plan.episodes, plan.recorded)
+    planned = {path.parent for outputs in outputs_of for path in outputs(scale, [experiment])}
     folder = paths.experiment_folder(scale, experiment)
-    ledger = ledgers.read_ledger(folder / paths.LEDGER)
-    strays = [Path(n) for n in ledger if Path(n).is_file() and Path(n).parent not in wanted]
+    ledger = dict(ledgers.read_ledger(folder / paths.LEDGER))
+    strays = [Path(n) for n in ledger if Path(n).is_file() and Path(n).parent not in planned]
     for path in strays:
         set_aside(path)
+        del ledger[path.as_posix()]
     if strays:
-        told = f"{len(strays)} files of runs that the settings no longer ask for"
-        print(f"memdt: {told} are in {FOLDER / folder} now", file=sys.stderr)
+        ledgers.write_ledger(folder / paths.LEDGER, ledger)
+        count = f"{len(strays)} files of runs that the settings no longer ask for"
+        print(f"memdt: {count} are in {FOLDER / folder} now", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""Whether every file is still what was written: manifests, checkpoints' headers, datasets, ledgers.
+"""Check that every file is still as written: manifests, checkpoint headers, datasets, ledgers.
 
-A file that was damaged or replaced after it was made is named here. Looks and changes nothing.
+Reports files that were damaged or replaced after they were made. Changes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from memdt.progress import Progress
 from memdt.provenance import read_manifest
 
 LEDGERS = "*records.jsonl"
-# What a manifest answers for: a file of this name beside none was not finished, or is foreign.
+# Files and the manifest that lists them. Without it a file is unfinished or foreign.
 OWNERS = {
     "checkpoint.safetensors": "manifest.json",
     "curve.csv": "manifest.json",
@@ -30,26 +30,27 @@ Check = Callable[[], Iterator[Complaint]]
 
 
 def show(scale: str = "") -> bool:
-    """Look at all files of a scale, or of every scale; print what is wrong; whether all match."""
-    found, looked_at = verify([scale] if scale else scales())
-    for path, what in found.items():
-        print(f"{path}: {what}")
-    if not found:
-        print(f"{len(looked_at):,} files match")
+    """Check the files of one scale or of all, print what is wrong, and return whether all match."""
+    complaints, checked = verify([scale] if scale else scales())
+    for path, complaint in complaints.items():
+        print(f"{path}: {complaint}")
+    if not complaints:
+        print(f"{len(checked):,} files match")
         return True
-    print(f"{len(found):,} of {len(looked_at):,} files do not match -> {_remedy(list(found))}")
+    count = f"{len(complaints):,} of {len(checked):,} files do not match"
+    print(f"{count} -> {_remedy(list(complaints))}")
     return False
 
 
 def scales() -> list[str]:
-    """The scales that have files, whether or not they are configured."""
+    """The scales that have files, configured or not."""
     roots = _roots("scale")
     folders = (folder for root in roots for folder in root.parent.glob("*") if folder.is_dir())
     return sorted({folder.name for folder in folders})
 
 
 def verify(names: list[str]) -> tuple[dict[Path, str], set[Path]]:
-    """The files that do not match, each with what is wrong, and all files that were looked at."""
+    """The files that do not match, each with what is wrong, and all files that were checked."""
     known = scales()
     for name in names:
         if name not in known:
@@ -57,13 +58,13 @@ def verify(names: list[str]) -> tuple[dict[Path, str], set[Path]]:
     sha256_of.cache_clear()
     checks = [check for name in names for check in _checks(name)]
     progress = Progress("verify", len(checks), unit="files")
-    found: dict[Path, str] = {}
+    complaints: dict[Path, str] = {}
     for done, (_, check) in enumerate(checks, start=1):
-        for path, what in check():
-            found.setdefault(path, what)
+        for path, complaint in check():
+            complaints.setdefault(path, complaint)
         progress.update(done)
     progress.finish()
-    return found, {path for path, _ in checks} | set(found)
+    return complaints, {path for path, _ in checks} | set(complaints)
 
 
 def _roots(scale: str) -> tuple[Path, ...]:
@@ -72,7 +73,7 @@ def _roots(scale: str) -> tuple[Path, ...]:
 
 
 def _checks(scale: str) -> Iterator[tuple[Path, Check]]:
-    """What is to be looked at, each file with what tells its faults."""
+    """All files of a scale, each with its check."""
     datasets, runs, reports = _roots(scale)
     for path in sorted(datasets.glob("*.h5")):
         yield path, partial(_dataset, path)
@@ -82,15 +83,15 @@ def _checks(scale: str) -> Iterator[tuple[Path, Check]]:
     for name, owner in OWNERS.items():
         for path in sorted(runs.rglob(name)):
             if not path.with_name(owner).is_file():
-                yield path, partial(_told, path, f"there is no {owner}")
+                yield path, partial(_complain, path, f"there is no {owner}")
     for root in (datasets, runs, reports):
         for path in sorted(root.rglob(LEDGERS)):
             yield from _of_ledger(path)
 
 
-def _told(path: Path, what: str) -> Iterator[Complaint]:
-    if what:
-        yield path, what
+def _complain(path: Path, complaint: str) -> Iterator[Complaint]:
+    if complaint:
+        yield path, complaint
 
 
 def _dataset(path: Path) -> Iterator[Complaint]:
@@ -106,28 +107,28 @@ def _dataset(path: Path) -> Iterator[Complaint]:
 
 
 def _of_manifest(path: Path) -> Iterator[tuple[Path, Check]]:
-    """The manifest, and every file that it describes or should."""
+    """The checks of a manifest, and of every file that it lists or should list."""
     try:
         content = read_manifest(path)
     except UserError as error:
-        yield path, partial(_told, path, error.what)
+        yield path, partial(_complain, path, error.what)
         return
-    yield path, partial(_place, path, content)
+    yield path, partial(_in_its_folder, path, content)
     files = content.get("files")
     listed = files if isinstance(files, dict) else {}
     for name in sorted({*listed, *(n for n, owner in OWNERS.items() if owner == path.name)}):
-        file = path.with_name(Path(str(name)).name)  # a manifest describes its own folder
+        file = path.with_name(Path(str(name)).name)  # a manifest only lists its own folder
         yield file, partial(_listed, file, path.name, listed.get(name), content)
 
 
-def _place(path: Path, content: dict[str, Any]) -> Iterator[Complaint]:
-    """A manifest of another run or stage is foreign here."""
-    names = {"seed": f"seed_{content.get('seed')}"}
+def _in_its_folder(path: Path, content: dict[str, Any]) -> Iterator[Complaint]:
+    """Complain about the manifest of another run or stage."""
+    folders = {"seed": f"seed_{content.get('seed')}"}
     if path.name == "manifest.json":
-        names["stage"] = f"stage_{content.get('stage')}"
-    for what, folder in names.items():
+        folders["stage"] = f"stage_{content.get('stage')}"
+    for kind, folder in folders.items():
         if folder not in path.parts:
-            yield path, f"the manifest of another {what} ({folder})"
+            yield path, f"the manifest of another {kind} ({folder})"
 
 
 def _listed(
@@ -144,7 +145,7 @@ def _listed(
 
 
 def _header(path: Path, manifest: str, content: dict[str, Any]) -> Iterator[Complaint]:
-    """A checkpoint says itself what it was made with."""
+    """Compare the digests in a checkpoint's header with its manifest."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -162,22 +163,22 @@ def _header(path: Path, manifest: str, content: dict[str, Any]) -> Iterator[Comp
 
 
 def _of_ledger(ledger: Path) -> Iterator[tuple[Path, Check]]:
-    """The ledger itself, and every file that it records."""
+    """The checks of a ledger, and of every file that it lists."""
     try:
         lines = ledger.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        yield ledger, partial(_told, ledger, f"cannot be read ({type(error).__name__})")
+        yield ledger, partial(_complain, ledger, f"cannot be read ({type(error).__name__})")
         return
     entries = [_entry(line) for line in lines]
     bad = [str(number) for number, entry in enumerate(entries, start=1) if entry is None]
-    yield ledger, partial(_told, ledger, f"bad lines: {', '.join(bad)}" if bad else "")
+    yield ledger, partial(_complain, ledger, f"bad lines: {', '.join(bad)}" if bad else "")
     for name, digest in dict(entry for entry in entries if entry is not None).items():
         path = Path(name)
         yield path, partial(_recorded, path, ledger.name, digest)
 
 
 def _entry(line: str) -> tuple[str, str] | None:
-    """Path and digest of a line; None for one that is no line of a ledger."""
+    """Path and digest of a ledger's line; None if it is malformed."""
     try:
         content = json.loads(line)
         path, digest = content["path"], content["sha256"]
@@ -195,12 +196,12 @@ def _recorded(path: Path, ledger: str, digest: str) -> Iterator[Complaint]:
 
 @cache
 def sha256_of(path: Path) -> str:
-    """The digest of a file, computed once: manifest and ledger both ask."""
+    """The digest of a file, computed once although manifest and ledger both ask for it."""
     return sha256(path)
 
 
-def _remedy(found: list[Path]) -> str:
-    made = [path for path in found if not path.match(LEDGERS)]
+def _remedy(bad: list[Path]) -> str:
+    made = [path for path in bad if not path.match(LEDGERS)]
     if not made:
         return "remove it; the next run of snakemake writes it anew"
     command = f"snakemake --cores all {made[0]} --force"

@@ -1,6 +1,6 @@
-"""Where datasets come from, one file a source; its name is the ``source:`` of a ``dataset:`` block.
+"""Sources of datasets, one file each. A ``dataset:`` block names its file in ``source:``.
 
-See ``interface`` for what a source must offer.
+``interface`` says what a source must define.
 """
 
-INFRASTRUCTURE = ("interface", "size")
+INFRASTRUCTURE = ("hdf5", "interface", "record", "size")

@@ -1,24 +1,24 @@
-"""What a source of datasets offers: a module of ``memdt.data.sources``, found by its name.
+"""The interface of a source of datasets, a module of ``memdt.data.sources`` that is found by name.
 
-A configured environment says in its ``dataset:`` block which source makes its dataset:
+The ``dataset:`` block of an environment's configuration names the source:
 
     dataset:
       source: played
       lengths: [30, 60, 90]
 
 Everything downstream (segments, transitions, training, demonstrations, the dataset's card) reads
-the file that ``memdt dataset`` writes and does not know where its episodes come from.
+the file that ``memdt dataset`` writes, and does not depend on the source.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 from memdt import discovery
 from memdt.data.episodes import EpisodeStore
+from memdt.data.sources.record import Record
 from memdt.data.sources.size import RawFile, Size
 from memdt.environments.task import Task
 from memdt.settings.schema import Frozen
@@ -30,53 +30,73 @@ PACKAGE = "memdt.data.sources"
 class Source(Protocol):
     """A module of ``memdt.data.sources``.
 
-    A source that reads files also defines ``raw_files(settings) -> list[RawFile]``: what must be
-    there before. UserError where a file that people must put there is missing.
+    A source that reads files also defines ``raw_files(settings) -> list[RawFile]``, the files that
+    it needs. This raises UserError if a file is missing that the user must provide.
 
-    Optional, told before any job starts:
+    Optional, and used before any job starts:
 
     - ``NEEDS``: names that the environment's module must define;
+    - ``seeds(settings) -> range``: environment seeds of its episodes, where no evaluation may play;
     - ``check(task, settings)``: a UserError where the files are not what the task needs, as far as
-      that can be seen in a moment.
+      that can be seen in a moment;
+    - ``agent(settings) -> dict | None``: what shapes an agent that is trained before (None: none
+      is), whose files (``data/agents.py``) follow the raw ones. The datasets of environments that
+      extend each other share one, where this is the same;
+    - ``origin(settings) -> str``: whose data these are, where the same task has several; results on
+      data of different origin never share a column.
     """
 
-    Settings: type[Frozen]  # the keys of `dataset:`, `source` among them
+    Settings: type[Frozen]  # the keys of `dataset:`, including `source`
 
     def expected(self, settings: Any) -> Size:
-        """How much it will be."""
+        """Return the expected size of the dataset."""
 
     def episodes(
-        self, task: Task, settings: Any, files: Sequence[Path], attempts: Counter[str]
+        self, task: Task, settings: Any, files: Sequence[Path], record: Record
     ) -> Iterator[EpisodeStore]:
-        """The episodes in parts, as they come: all of them may not fit in memory.
+        """Yield the episodes in parts, because all of them may not fit in memory.
 
         Args:
             task: what they are episodes of.
             settings: checked by ``Settings``.
             files: the raw files, in the order of ``raw_files``; none where it has none.
-            attempts: filled with how many episodes of each group were tried, if not all are kept.
+            record: filled with what there is to tell beside the episodes.
         """
 
 
 def load(name: str) -> Source:
-    """The module of a source; an unknown name is a UserError with the closest match."""
+    """Return the module of a source. Raises UserError with the closest match if it is unknown."""
     return cast(Source, discovery.load(PACKAGE, name))
 
 
 def settings_of(dataset: dict[str, Any]) -> tuple[Source, Any]:
-    """The source that a checked ``dataset:`` block names, and its settings."""
+    """Return the source that a checked ``dataset:`` block names, and its settings."""
     source = load(dataset["source"])
     return source, source.Settings(**dataset)
 
 
 def check(task: Task, dataset: dict[str, Any]) -> None:
-    """UserError where a checked ``dataset:`` block names files that are none of this task."""
+    """Raise UserError if a checked ``dataset:`` block names files that do not fit the task."""
     source, settings = settings_of(dataset)
     getattr(source, "check", lambda task, settings: None)(task, settings)
 
 
-def raw_files(dataset: dict[str, Any]) -> list[RawFile]:
-    """The files that a checked ``dataset:`` block is made from; none where episodes are played."""
+def origin(dataset: dict[str, Any]) -> str | None:
+    """Whose data a checked ``dataset:`` block names; None where the source has one kind only."""
     source, settings = settings_of(dataset)
-    named: list[RawFile] = getattr(source, "raw_files", lambda settings: [])(settings)
+    named: str | None = getattr(source, "origin", lambda settings: None)(settings)
     return named
+
+
+def agent(dataset: dict[str, Any]) -> dict[str, Any] | None:
+    """What shapes the agent that a checked ``dataset:`` block is made with; None: there is none."""
+    source, settings = settings_of(dataset)
+    named: dict[str, Any] | None = getattr(source, "agent", lambda settings: None)(settings)
+    return named
+
+
+def raw_files(dataset: dict[str, Any]) -> list[RawFile]:
+    """Return the files that a dataset is made from; empty if its episodes are played."""
+    source, settings = settings_of(dataset)
+    files: list[RawFile] = getattr(source, "raw_files", lambda settings: [])(settings)
+    return files

@@ -1,4 +1,4 @@
-"""Episodes that are played here: the environment's own policy plays, episodes of each length stay.
+"""Episodes played by the environment's own policy, a fixed number of each length.
 
 Source: RATE section 4.2 (q_n: successful episodes that span n segments).
 """
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -16,40 +17,44 @@ from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field, model_validator
 
 from memdt.data.episodes import NOT_PLAYED, EpisodeStore
+from memdt.data.sources.record import Record
 from memdt.data.sources.size import Size
 from memdt.environments.interface import CollectionPolicy
 from memdt.environments.task import Task
 from memdt.errors import UserError
 from memdt.progress import Progress
-from memdt.settings.schema import Frozen
+from memdt.settings.schema import Frozen, Seed
 
 NEEDS = ("collection_policy",)  # of the environment's module
-FIRST_SEED = 1_000_000  # evaluation counts its seeds up from 0 and stays below
-SEEDS_PER_COLLECTION = 1_000_000_000  # so that no two collection seeds share an episode
-ATTEMPTS_PER_EPISODE = 20  # a policy that succeeds more rarely than this is given up
+FIRST_SEED = 1_000_000  # evaluation seeds count up from 0 and stay below
+SEEDS_PER_COLLECTION = 1_000_000_000  # so that two collection seeds never share an episode
+ATTEMPTS_PER_EPISODE = 20  # collection gives up on a policy that succeeds less often than this
 
 
 class Settings(Frozen):
-    """How a dataset is collected."""
+    """The episodes of a dataset, and how they are collected."""
 
     source: str
-    lengths: tuple[int, ...] = Field(
-        min_length=1, description="steps that the episodes are made to last; so many of each length"
+    lengths: tuple[Annotated[int, Field(gt=0, le=10_000_000)], ...] = Field(
+        min_length=1, description="lengths of the episodes, in steps"
     )
-    episodes_per_length: int = Field(gt=0, description="episodes of each of these lengths")
+    episodes_per_length: int = Field(
+        gt=0, le=10_000_000, description="number of episodes of each length"
+    )
     only_successful: bool = Field(default=True, description="keep only episodes that succeed")
     keep_steps: int | None = Field(
         default=None,
         gt=0,
-        description="keep the first steps of an episode, which is played to its end; null: all",
+        description="number of first steps to keep of each episode; it is still played to its end "
+        "unless played_to_end is set; null: all",
     )
     played_to_end: int | None = Field(
         default=None,
         gt=0,
-        description="so many episodes are, at least; the others stop after the steps kept, and "
-        "are taken to earn later what those did in the mean; null: all are",
+        description="smallest number of episodes that are played to their end; the others stop "
+        "after the kept steps, and their later return is the mean of the former; null: all",
     )
-    seed: int = Field(default=0, ge=0, description="seed of the collection")
+    seed: Seed = Field(default=0, description="seed of the collection")
 
     @model_validator(mode="after")
     def _something_is_kept(self) -> Settings:
@@ -57,14 +62,14 @@ class Settings(Frozen):
             raise ValueError("dataset.played_to_end needs dataset.keep_steps")
         if self.played_to_end is not None and self.only_successful:
             raise ValueError(
-                "dataset.played_to_end needs dataset.only_successful: false, since success is "
-                "known at the end alone"
+                "dataset.played_to_end needs dataset.only_successful: false, since success is only "
+                "known at the end"
             )
         return self
 
 
 def expected(settings: Settings) -> Size:
-    """As many episodes of each length as are asked for; those that fail are not foreseen."""
+    """Return the size of the dataset. Simulated steps do not include episodes that fail."""
     count = settings.episodes_per_length
     kept = [min(length, settings.keep_steps or length) for length in settings.lengths]
     whole = min(count, settings.played_to_end or count)
@@ -74,16 +79,23 @@ def expected(settings: Settings) -> Size:
     )
 
 
+def seeds(settings: Settings) -> range:
+    """The environment seeds that may be played, however many episodes fail."""
+    first = FIRST_SEED + settings.seed * SEEDS_PER_COLLECTION
+    tries = (ATTEMPTS_PER_EPISODE + 1) * settings.episodes_per_length
+    return range(first, first + tries * len(settings.lengths))
+
+
 def episodes(
-    task: Task, settings: Settings, files: Sequence[Path], attempts: Counter[str]
+    task: Task, settings: Settings, files: Sequence[Path], record: Record
 ) -> Iterator[EpisodeStore]:
-    """Play ``episodes_per_length`` episodes of each length.
+    """Play ``episodes_per_length`` episodes of each length, and yield them in batches.
 
-    They come as they are played, as many at once as the environment allows side by side.
+    A batch has as many episodes as the environment can play side by side.
 
-    Seeds are taken in order. Of each group of the environment as many episodes are kept as among
-    that many consecutive seeds, whichever group fails more often: an environment that alternates
-    its hint or its task from seed to seed gives balanced ones.
+    Seeds are used in order. Groups have the shares that they have among consecutive seeds, even if
+    episodes of one group fail more often. If an environment alternates its hint or task from seed
+    to seed, the dataset is therefore balanced.
 
     Raises:
         UserError: a simulator is missing, or too few episodes succeed.
@@ -91,12 +103,12 @@ def episodes(
     if task.missing:
         remedy = f"install {task.missing[0]}"
         raise UserError(f"{task.name} needs {', '.join(task.missing)}", "dataset", remedy)
-    wanted = settings.episodes_per_length
-    progress = Progress(f"play {task.name}", wanted * len(settings.lengths), unit="episodes")
+    count = settings.episodes_per_length
+    progress = Progress(f"play {task.name}", count * len(settings.lengths), unit="episodes")
     seed, done = FIRST_SEED + settings.seed * SEEDS_PER_COLLECTION, 0
     for length in settings.lengths:
-        player = _Player(task.lengthened(length), settings, seed, attempts)
-        for store in player.collect(wanted):
+        player = _Player(task.lengthened(length), settings, seed, record.attempts)
+        for store in player.collect(count):
             done += len(store)
             progress.update(done)
             yield store
@@ -105,21 +117,21 @@ def episodes(
 
 @dataclass
 class _Player:
-    """Plays one length of an environment."""
+    """Plays episodes of one length."""
 
     task: Task
     settings: Settings
     seed: int  # the next one
     attempts: Counter[str]  # of all lengths
-    later: list[float] = field(default_factory=list)  # earned after the steps kept, if played
+    later: list[float] = field(default_factory=list)  # returns after the kept steps, if played
 
-    def collect(self, wanted: int) -> Iterator[EpisodeStore]:
-        """``wanted`` episodes in batches."""
-        lacking = Counter(self.task.groups(range(self.seed, self.seed + wanted)))
+    def collect(self, count: int) -> Iterator[EpisodeStore]:
+        """Yield ``count`` episodes in batches. Raises UserError if too few episodes succeed."""
+        lacking = Counter(self.task.groups(range(self.seed, self.seed + count)))
         quotas, tried = lacking.copy(), Counter[str]()
         while lacking:
-            self._give_up_where_hopeless(lacking, tried, quotas)
-            store = self._play(self._next(lacking))
+            self._check_success_rate(lacking, tried, quotas)
+            store = self._play(self._next_seeds(lacking))
             groups = store.groups.tolist()
             tried.update(groups)
             self.attempts.update(groups)
@@ -128,14 +140,14 @@ class _Player:
             lacking -= Counter(store.groups.tolist())
             yield store
 
-    def _next(self, lacking: Counter[str]) -> list[int]:
-        """The next seeds to play side by side: no more of a group than it lacks."""
-        room, seeds = lacking.copy(), list[int]()
+    def _next_seeds(self, lacking: Counter[str]) -> list[int]:
+        """The next seeds to play side by side, no more of a group than it lacks."""
+        remaining, seeds = lacking.copy(), list[int]()
         rows = min(lacking.total(), self.task.rows_at_once)
         while len(seeds) < rows:
             group = self.task.groups([self.seed])[0]
-            if room[group]:
-                room[group] -= 1
+            if remaining[group]:
+                remaining[group] -= 1
                 seeds.append(self.seed)
             self.seed += 1
         return seeds
@@ -150,22 +162,21 @@ class _Player:
         finally:
             environment.close()
         store = replace(store, groups=np.array(self.task.groups(seeds)))
-        # An episode that was stopped is taken to earn later what the others earned in the mean
-        # (Deviation D52).
+        # Deviation D52: the later return of a stopped episode is the mean of the others.
         self.later += store.later_returns[store.later_steps > 0].tolist()
         mean = np.mean(self.later) if self.later else 0.0
         return replace(store, later_returns=np.where(store.to_end, store.later_returns, mean))
 
-    def _give_up_where_hopeless(
+    def _check_success_rate(
         self, lacking: Counter[str], attempts: Counter[str], quotas: Counter[str]
     ) -> None:
-        for group, short in lacking.items():
+        for group, missing in lacking.items():
             if attempts[group] >= ATTEMPTS_PER_EPISODE * quotas[group]:
                 which = "" if len(quotas) == 1 else f" of {group}"
-                have = quotas[group] - short
+                successes = quotas[group] - missing
                 raise UserError(
-                    f"only {have} of {attempts[group]} episodes{which} succeeded, "
-                    f"{quotas[group]} are wanted",
+                    f"only {successes} of {attempts[group]} episodes{which} succeeded, "
+                    f"{quotas[group]} are needed",
                     f"dataset of {self.task.name}",
                     "make the task easier, or set dataset.only_successful to false",
                 )
@@ -178,10 +189,15 @@ def play(
     most: int | None = None,
     stop: bool = False,
 ) -> EpisodeStore:
-    """One whole episode in every row, as a store; row i begins with ``seeds[i]``.
+    """Play one whole episode in every row, and return them as a store.
 
-    Of an episode longer than ``most`` steps only these are kept; the others are counted, or with
-    ``stop`` not played, which ``later_steps`` tells.
+    Args:
+        environment: a vector environment with a row for each seed.
+        policy: chooses the actions.
+        seeds: of the episodes.
+        most: steps to keep of each episode; later steps only count in ``later_steps`` and
+            ``later_returns``. None: all are kept.
+        stop: stop after ``most`` steps, and set ``later_steps`` to ``NOT_PLAYED``.
     """
     observations, info = environment.reset(seed=seeds)  # type: ignore[arg-type]
     policy.reset(seeds)
@@ -191,17 +207,17 @@ def play(
     steps: list[tuple[np.ndarray, ...]] = []
     while running.any() and not (stop and len(steps) == most):
         actions = policy.act(observations, info)
-        following, rewards, terminated, truncated, info = environment.step(actions)
+        next_observations, rewards, terminated, truncated, info = environment.step(actions)
         if most is None or len(steps) < most:
             rows = np.flatnonzero(running)
             meant = getattr(policy, "meant", None)
             columns = (observations, actions, rewards, *(() if meant is None else (meant,)))
             steps.append((rows, *(values[rows] for values in columns)))
-            final[rows] = following[rows]
+            final[rows] = next_observations[rows]
         else:
             later_steps += running
             later_returns += np.where(running, rewards, 0.0)
-        observations, running = following, ~(terminated | truncated)
+        observations, running = next_observations, ~(terminated | truncated)
     later_steps[running] = NOT_PLAYED
     ends = _Ends(final, terminated.copy(), truncated.copy(), later_steps, later_returns)
     return _store(steps, np.asarray(seeds), ends)
@@ -209,9 +225,9 @@ def play(
 
 @dataclass(frozen=True)
 class _Ends:
-    """How each row ended."""
+    """The end of the episode in each row."""
 
-    observations: Shaped[np.ndarray, "rows ..."]  # after the last step that is kept
+    observations: Shaped[np.ndarray, "rows ..."]  # after the last kept step
     terminated: Bool[np.ndarray, " rows"]
     truncated: Bool[np.ndarray, " rows"]
     later_steps: Int[np.ndarray, " rows"]
@@ -221,14 +237,15 @@ class _Ends:
 def _store(
     steps: list[tuple[np.ndarray, ...]], seeds: Shaped[np.ndarray, " rows"], ends: _Ends
 ) -> EpisodeStore:
-    """Steps recorded side by side, put one episode after the other.
+    """Rearrange steps recorded side by side into one episode after the other.
 
-    A row that has ended takes part in no later step, so its steps are numbered from 0 on. The
-    steps are used up: two copies of their observations are enough.
+    A row that has ended is in no later step, so the number of a step is also its number within the
+    episode. The list is emptied on the way, so that memory never holds more than two copies of the
+    observations.
     """
     lengths = np.bincount(np.concatenate([rows for rows, *_ in steps]), minlength=len(seeds))
     offsets = np.append(0, np.cumsum(lengths))
-    columns = [np.empty((offsets[-1], *one.shape[1:]), one.dtype) for one in steps[0][1:]]
+    columns = [np.empty((offsets[-1], *rows.shape[1:]), rows.dtype) for rows in steps[0][1:]]
     for time in reversed(range(len(steps))):
         rows, *values = steps.pop()
         for column, value in zip(columns, values, strict=True):

@@ -1,4 +1,4 @@
-"""What is known of a dataset before it is made; light, because every plan asks for it."""
+"""The size of a dataset, known before it is made. Every plan imports this, so it imports little."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file that must be there before a dataset can be made from it."""
+    """A file that a dataset is made from."""
 
     path: Path
-    address: str | None = None  # where it is fetched from; None: people put it there
-    size: int | None = None  # bytes, where they are known
-    sha256: str | None = None  # 64 hexadecimal digits, where they are known
+    address: str | None = None  # where it is downloaded from; None: the user provides it
+    size: int | None = None  # bytes; None: unknown
+    sha256: str | None = None  # 64 hexadecimal digits; None: unknown
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a dataset is expected to hold, as far as settings tell; for plans and checks."""
+    """The expected size of a dataset, derived from its settings; for plans and checks."""
 
-    lengths: tuple[tuple[int, int], ...]  # steps that are kept of an episode, how many have so many
-    simulated_steps: int = 0  # that a simulator plays for it
+    lengths: tuple[tuple[int, int], ...]  # kept steps of an episode, number of such episodes
+    simulated_steps: int = 0  # steps that a simulator plays to make it
 
     @property
     def episodes(self) -> int:
-        """Their number."""
+        """Number of episodes."""
         return sum(count for _, count in self.lengths)
 
     @property
     def steps(self) -> int:
-        """All that are kept."""
+        """Number of kept steps."""
         return sum(length * count for length, count in self.lengths)
 
     @property
     def longest(self) -> int | None:
-        """Steps of the longest episode; None where that is not known before the file is read."""
+        """Steps of the longest episode; None if that is unknown before the file is read."""
         return max((length for length, _ in self.lengths), default=None)

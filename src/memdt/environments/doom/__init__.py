@@ -1,1 +1,1 @@
-"""What the ViZDoom environments are made of."""
+"""Parts of the ViZDoom environments."""

@@ -1,8 +1,8 @@
-"""A Doom engine as a process of its own, watched: it plays, or it ends with one clear line.
+"""A Doom engine in its own process, with a watchdog that turns every failure into one clear line.
 
-The engine waits for its orders and Python waits for the engine, in a call that nothing interrupts.
-So a thread looks whether a call takes far too long, and kills that engine; the call then fails, as
-it does where an engine crashes by itself.
+Python waits for the engine in a call that cannot be interrupted. A thread therefore checks whether
+a call takes far too long, and kills that engine. The call then fails, as it does when an engine
+crashes.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from jaxtyping import UInt8
 
 from memdt.errors import UserError
 
-PATIENCE = 60.0  # seconds that a call may take; a step takes a millisecond, a start less than one
-LOOK_EVERY = 1.0
-OWNER = "MEMDT_ENGINE_OWNER"  # in an engine's surroundings: who has started it
+PATIENCE = 60.0  # seconds a call may take; a step takes a millisecond, a start less than a second
+LOOK_EVERY = 1.0  # seconds
+OWNER = "MEMDT_ENGINE_OWNER"  # environment variable of an engine: the process that started it
 
 
 @dataclass(frozen=True)
 class Screen:
-    """What an engine draws and tells."""
+    """The screen of an engine, its buttons and its variables."""
 
     width: int
     height: int
     buttons: tuple[str, ...]  # names of vizdoom.Button
     variables: tuple[str, ...]  # names of vizdoom.GameVariable
-    labels: bool  # whether it tells what is in view, and where
+    labels: bool  # True: the engine lists the things in view, with their positions
 
 
 class Engine:
-    """One engine, started with a scenario; every failure of it is a UserError."""
+    """One engine, started with a scenario. Every failure of it raises UserError."""
 
     _starting = threading.Lock()
 
@@ -70,14 +70,14 @@ class Engine:
         _WATCH.add(self)
 
     def begin(self, map_name: str, seed: int, time_limit: int) -> None:
-        """Begin an episode that is cut after ``time_limit`` tics."""
+        """Begin an episode that is cut off after ``time_limit`` tics."""
         self._game.set_doom_map(map_name)
         self._game.set_seed(seed)
         self._game.set_episode_timeout(time_limit)
         self._call(self._game.new_episode)
 
     def step(self, buttons: Sequence[float], tics: int) -> None:
-        """Hold these buttons for so many tics, or until the episode ends."""
+        """Hold these buttons for ``tics`` tics, or until the episode ends."""
         self._call(self._game.make_action, buttons, tics)
 
     @property
@@ -91,24 +91,24 @@ class Engine:
         return bool(self._game.is_player_dead())
 
     def look(self) -> tuple[UInt8[np.ndarray, "height width 3"], list[Any]] | None:
-        """What is on the screen, and vizdoom's labels of what is in view; None after the end."""
+        """Return the screen, and ViZDoom's labels of the things in view; None after the end."""
         state = self._game.get_state()
         return None if state is None else (state.screen_buffer, list(state.labels or ()))
 
     def variable(self, name: str) -> float:
-        """A variable of the game, by its name in vizdoom.GameVariable."""
+        """Return a variable of the game, by its name in ``vizdoom.GameVariable``."""
         import vizdoom
 
         return float(self._game.get_game_variable(getattr(vizdoom.GameVariable, name)))
 
     @classmethod
     def borrow(cls, wad: bytes, screen: Screen) -> Engine:
-        """One that was given back, else a new one: a start takes as long as 1,000 steps."""
+        """Return an idle engine, or start a new one, which takes as long as 1,000 steps."""
         idle = _IDLE.setdefault((wad, screen), [])
         return idle.pop() if idle else cls(wad, screen)
 
     def give_back(self) -> None:
-        """Leave it to the next one who asks for the same."""
+        """Make the engine available to ``borrow``."""
         _IDLE[self.made_of].append(self)
 
     def close(self) -> None:
@@ -117,30 +117,30 @@ class Engine:
         self._end()
 
     def _call(self, function: Any, *arguments: Any) -> None:
-        """A call into the engine, watched."""
+        """Call the engine, watched by the watchdog."""
         self.busy_since = time.monotonic()
         try:
             function(*arguments)
         except self._errors as error:
-            remedy = "run the same command again; where it happens again, `memdt doctor`"
+            remedy = "run the same command again; if it happens again, run `memdt doctor`"
             what = "no answer" if self.hangs(PATIENCE) else str(error) or type(error).__name__
             raise UserError(f"the Doom engine failed ({what})", "vizdoom", remedy) from error
         finally:
             self.busy_since = None
 
     def hangs(self, patience: float) -> bool:
-        """Whether the call that is on has taken longer than ``patience`` seconds."""
+        """Whether the current call has taken longer than ``patience`` seconds."""
         since = self.busy_since
         return since is not None and time.monotonic() - since > patience
 
     def kill(self) -> None:
-        """End the process at once; the call that waits for it fails."""
+        """Kill the process; the call that waits for it then fails."""
         if self.process is not None and self.process.is_running():
             self.process.send_signal(signal.SIGKILL)
 
 
 def _configured(vizdoom: Any, wad: bytes, folder: Path, screen: Screen) -> Any:
-    """A game that is ready to start: no window, no sound, nothing on the screen but the room."""
+    """A game that is ready to start, without window or sound, and with only the room on screen."""
     scenario = folder / "scenario.wad"
     scenario.write_bytes(wad)
     game = vizdoom.DoomGame()
@@ -165,13 +165,13 @@ def _configured(vizdoom: Any, wad: bytes, folder: Path, screen: Screen) -> Any:
 
 
 def _end(game: Any, folder: str) -> None:
-    """End an engine, which writes to its folder once more, then remove the folder."""
-    game.close()
+    """End an engine and remove its folder."""
+    game.close()  # writes to the folder once more
     shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Watch:
-    """Looks at all engines of this process, from a thread that starts with the first of them."""
+    """Watches all engines of this process, in a thread that starts with the first of them."""
 
     def __init__(self) -> None:
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -185,7 +185,7 @@ class _Watch:
             self._thread.start()
 
     def discard(self, engine: Engine) -> None:
-        """Watch it no longer."""
+        """Stop watching an engine."""
         self._engines.discard(engine)
 
     def _look(self) -> None:
@@ -202,16 +202,16 @@ _IDLE: dict[tuple[bytes, Screen], list[Engine]] = {}
 
 @atexit.register
 def _end_idle() -> None:
-    """An engine does not end with the process that has started it."""
+    """End idle engines, which would otherwise outlive this process."""
     for engines in _IDLE.values():
         while engines:
             engines.pop().close()
 
 
 def end_orphans() -> None:
-    """End the engines of a process that was killed: they would wait for its orders for ever.
+    """End the engines of processes that were killed, which would otherwise wait forever.
 
-    Called before each start; the engines of this process and of others at work are left alone.
+    Called before each start. Engines of processes that still run are not touched.
     """
     if OWNER not in os.environ or not os.environ[OWNER].startswith(f"{os.getpid()} "):
         os.environ[OWNER] = f"{os.getpid()} {psutil.Process().create_time()}"

@@ -1,6 +1,6 @@
-"""A Doom scenario from text: DECORATE actors and UDMF maps put into a WAD, the engine's archive.
+"""A Doom scenario from text: DECORATE actors and UDMF maps in a WAD, the engine's archive.
 
-A square room of nukage, a pillar in its middle that vanishes, items of two colours:
+A square room of nukage, a pillar in its middle that disappears, and items of two colours:
 
         y 512  +---------------+        MAP01: the pillar is red, red items heal and green ones hurt
                |               |        MAP02: the other way round
@@ -9,8 +9,8 @@ A square room of nukage, a pillar in its middle that vanishes, items of two colo
        y -768  +---------------+
             x -768           512
 
-The engine builds the nodes of a map by itself, so text is all that is needed. Source: the released
-scenario of RATE (CognitiveAISystems/RATE), measured by running it; the text is ours.
+The engine builds the nodes of a map from the text. Source: the released scenario of RATE
+(CognitiveAISystems/RATE), measured by running it; the text is ours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOW, HIGH = -768, 512  # borders of the room in x and y, map units
 CENTRE = (LOW + HIGH) // 2
 START_Y = (LOW + CENTRE) // 2  # midway between the pillar and the wall
 MARGIN = 40  # items keep away from the walls
-# Damage of a sector to whoever stands in it, in health points every 32 tics: special of the map.
+# Damage of a sector to the player in it, in health points every 32 tics, and the map's special.
 ACID = {5: 71, 8: 83}
 
 # Deviation D37: sprites of Freedoom.
@@ -33,7 +33,7 @@ _PILLARS = {"red": "COL3", "green": "COL1"}
 _ARMOURS = {"red": "ARM2", "green": "ARM1"}
 FULL_HEALTH = 100
 
-# The engine draws how long the first state of a map's thing lasts, so that one is of a single tic.
+# The engine randomises the duration of a thing's first state, so that state lasts a single tic.
 _PILLAR = Template("""\
 Actor ${colour}Pillar ${number}
 {
@@ -49,7 +49,7 @@ Actor ${colour}Pillar ${number}
   }
 }
 """)
-# The engine counts the right items that are collected, because of COUNTITEM.
+# COUNTITEM makes the engine count the right items that the player collects.
 _ITEM = Template("""\
 Actor ${name} : CustomInventory
 {
@@ -68,7 +68,8 @@ Actor ${name} : CustomInventory
 }
 """)
 
-# Some at once, then one of each colour in turn. 32 and the absence of a check: all of them appear.
+# Several at once, then one of each colour in turn. Flag 32 skips the check of a position, so that
+# every item appears.
 _SPAWNER = Template("""\
 Actor ${name} ${number}
 {
@@ -121,10 +122,10 @@ _THING = Template(
 def two_colors_wad(
     pillar_tics: int, acid_health: int, item_health: int, items: int, every_tics: int
 ) -> bytes:
-    """The scenario as an archive.
+    """Return the scenario as a WAD archive.
 
     Args:
-        pillar_tics: tics after which the pillar is gone (35 tics are a second of the game).
+        pillar_tics: tics after which the pillar disappears (a second of the game has 35 tics).
         acid_health: health points that the floor takes every 32 tics, 5 or 8.
         item_health: health points that an item gives or takes.
         items: items of each colour at the start.
@@ -147,7 +148,7 @@ def two_colors_wad(
 
 
 def _items(colour: str, health: int) -> str:
-    """What a colour's items do where they are the right ones, and where they are not."""
+    """The actors of a colour's items: one for maps in which they heal, one for the others."""
     kinds = [("Right", "+COUNTITEM ", f"HealThing({health}, {FULL_HEALTH})")]
     kinds += [("Wrong", "", f"DamageThing({health})")]
     return "".join(
@@ -159,7 +160,7 @@ def _items(colour: str, health: int) -> str:
 
 
 def _spawner(number: int, right: str, items: int, every_tics: int) -> str:
-    """The invisible actor in the middle of a map that makes its items."""
+    """The invisible actor in the middle of a map that creates its items."""
     reach = (HIGH - LOW) // 2 - MARGIN
     names = [("Right" if colour == right else "Wrong") + colour.title() for colour in COLOURS]
     spawns = [_ONE.substitute(item=name, reach=reach) for name in names]
@@ -172,21 +173,21 @@ def _spawner(number: int, right: str, items: int, every_tics: int) -> str:
 def _things(number: int) -> str:
     """Player, pillar and spawner of a map."""
     player, pillar, spawner = 1, 15001 + number, 15011 + number
-    places = [
+    things = [
         (CENTRE, START_Y, 90, player),
         (CENTRE, CENTRE, 0, pillar),
         (CENTRE, CENTRE, 0, spawner),
     ]
     return "".join(
-        _THING.substitute(x=x, y=y, angle=angle, type=kind) for x, y, angle, kind in places
+        _THING.substitute(x=x, y=y, angle=angle, type=kind) for x, y, angle, kind in things
     )
 
 
 def wad(lumps: Iterable[tuple[str, str]]) -> bytes:
-    """Named texts as a WAD: a header of 12 bytes, the lumps, a directory of 16 bytes a lump."""
+    """Pack named texts as a WAD: a header of 12 bytes, the lumps, and 16 bytes per lump."""
     content, directory = b"", b""
-    found = [(name, text.encode("ascii")) for name, text in lumps]
-    for name, data in found:
+    encoded = [(name, text.encode("ascii")) for name, text in lumps]
+    for name, data in encoded:
         directory += struct.pack("<II8s", 12 + len(content), len(data), name.encode("ascii"))
         content += data
-    return struct.pack("<4sII", b"PWAD", len(found), 12 + len(content)) + content + directory
+    return struct.pack("<4sII", b"PWAD", len(encoded), 12 + len(content)) + content + directory

@@ -1,1 +1,1 @@
-"""What the Meta-World environment is made of."""
+"""Parts of the Meta-World environment."""

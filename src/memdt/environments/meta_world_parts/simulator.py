@@ -1,9 +1,9 @@
-"""A Meta-World task as a simulator: begun by a seed, built once, lent to whoever plays the task.
+"""A Meta-World task as a simulator that is built once and shared by the episodes of the task.
 
 A benchmark object of the package takes up to two minutes to build, because it draws 50 goals for
-each of its tasks. Here a goal is drawn when an episode begins, in the same way: uniform in the
-task's space, again where the task refuses it. What follows is what the package does with that goal,
-to the bit (``tests/unit/test_meta_world.py``).
+each of its tasks. Here each episode draws its own goal, in the same way: uniform in the task's
+space, and again if the task rejects it. With the same goal, an episode has the same bits as in the
+package (``tests/unit/test_meta_world.py``).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ LOOKS_AT, DISTANCE, AZIMUTH, ELEVATION = (0.0, 0.62, 0.12), 1.25, 150.0, -28.0  
 
 @cache
 def package() -> Any:
-    """The module ``metaworld``, told where a picture may be drawn and to leave no log file."""
+    """Import ``metaworld``, set up for rendering without a display and without a log file."""
     if "DISPLAY" not in os.environ and "MUJOCO_GL" not in os.environ:
-        drawers = [word for word in ("egl", "osmesa") if find_library(_LIBRARIES[word])]
-        os.environ["MUJOCO_GL"] = drawers[0] if drawers else "disable"
+        backends = [name for name in ("egl", "osmesa") if find_library(_LIBRARIES[name])]
+        os.environ["MUJOCO_GL"] = backends[0] if backends else "disable"
     import metaworld.policies
     import mujoco
 
@@ -41,9 +41,9 @@ _LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 
 @cache
 def _class_of(task: str) -> Any:
-    """The package's class of a task, which reads its files once: a copy of the model is faster."""
+    """The package's class of a task. It reads the model's files once and then copies the model."""
     original = package().env_dict.ALL_V3_ENVIRONMENTS[task]
-    import mujoco  # after the package was told where to draw
+    import mujoco  # after `package`, which sets MUJOCO_GL
 
     @cache
     def model_of(path: str) -> Any:
@@ -57,7 +57,7 @@ def _class_of(task: str) -> Any:
 
 
 class Simulator:
-    """One task; observations are the package's, with the goal in their last three numbers."""
+    """One task. Observations are those of the package; the last three numbers are the goal."""
 
     _idle: dict[str, list[Simulator]] = {}
 
@@ -66,17 +66,18 @@ class Simulator:
         self._environment = _class_of(task)()
         self._environment._partially_observable = False
         self._environment._set_task_called = True
-        self._environment.__dict__.pop("sawyer_observation_space", None)  # it knew a hidden goal
-        self._drawer: Any = None
+        # The cached space was computed for a hidden goal.
+        self._environment.__dict__.pop("sawyer_observation_space", None)
+        self._renderer: Any = None
 
     @classmethod
     def borrow(cls, task: str) -> Simulator:
-        """One that was given back, else a new one, which takes as long as 100 steps."""
+        """Return an idle simulator of the task, or a new one, which takes as long as 100 steps."""
         idle = cls._idle.setdefault(task, [])
         return idle.pop() if idle else cls(task)
 
     def give_back(self) -> None:
-        """Leave it to the next one who plays the task."""
+        """Make the simulator available to ``borrow``."""
         self._idle[self.task].append(self)
 
     def begin(self, generator: np.random.Generator, time_limit: int) -> Observation:
@@ -84,7 +85,7 @@ class Simulator:
         inner = self._environment
         inner.max_path_length = time_limit
         self._draw_goal(generator)
-        # The package resets twice, the second time from a simulation begun anew: this is that one.
+        # The package resets twice, the second time from a new simulation; this is the second time.
         observation = package().sawyer_xyz_env.SawyerMocapBase.reset(inner)[0]
         inner.curr_path_length = 0
         inner._prev_obs = observation[:18].copy()
@@ -92,7 +93,7 @@ class Simulator:
         return np.asarray(observation, np.float64)
 
     def _draw_goal(self, generator: np.random.Generator) -> None:
-        """Let the task draw until it is content; where the hand goes meanwhile does not matter."""
+        """Let the task draw a goal that it accepts, without moving the hand."""
         inner = self._environment
         inner.np_random, inner.seeded_rand_vec, inner._freeze_rand_vec = generator, True, False
 
@@ -108,45 +109,48 @@ class Simulator:
 
     @property
     def goal(self) -> Float[np.ndarray, " numbers"]:
-        """What was drawn: where the goal is and, in some tasks, where the object begins."""
+        """The random numbers of the episode: its goal and, in some tasks, the object's position."""
         return np.array(self._environment._last_rand_vec)
 
     def step(self, action: Float[np.ndarray, "4"]) -> tuple[Observation, float, dict[str, Any]]:
-        """Observation, reward (0 to 10), and what the package tells of the step."""
-        observation, reward, _, _, told = self._environment.step(action)
-        return observation, float(reward), told
+        """Take a step; returns observation, reward (0 to 10), and the package's info."""
+        observation, reward, _, _, info = self._environment.step(action)
+        return observation, float(reward), info
 
     def picture(self) -> UInt8[np.ndarray, "height width 3"]:
-        """What a camera over the table sees; NotImplementedError where nothing can be drawn."""
+        """Render the view of a camera over the table.
+
+        Raises NotImplementedError if this machine has no library to render with.
+        """
         import mujoco
 
-        if self._drawer is None:
-            self._drawer = _drawer(self._environment.model)
+        if self._renderer is None:
+            self._renderer = _renderer(self._environment.model)
         camera = mujoco.MjvCamera()
         camera.lookat[:], camera.distance = LOOKS_AT, DISTANCE
         camera.azimuth, camera.elevation = AZIMUTH, ELEVATION
-        self._drawer.update_scene(self._environment.data, camera=camera)
-        # On a processor shadows and reflections take ten times as long as the rest.
+        self._renderer.update_scene(self._environment.data, camera=camera)
+        # On a CPU, shadows and reflections take ten times as long as everything else.
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            self._drawer.scene.flags[flag] = False
-        return np.asarray(self._drawer.render())
+            self._renderer.scene.flags[flag] = False
+        return np.asarray(self._renderer.render())
 
 
-def _drawer(model: Any) -> Any:
-    """MuJoCo's renderer; NotImplementedError where this machine has no library to draw with."""
+def _renderer(model: Any) -> Any:
+    """MuJoCo's renderer; NotImplementedError if this machine has no library to render with."""
     import mujoco
 
     model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
     try:
-        # A renderer that fails halfway complains once more when it is thrown away.
+        # Tried first, because a renderer that fails halfway prints an error when it is deleted.
         mujoco.gl_context.GLContext(WIDTH, HEIGHT).free()
-        drawer = mujoco.Renderer(model, HEIGHT, WIDTH)
-    except Exception as error:  # each library fails with an exception of its own
+        renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
+    except Exception as error:  # each library raises exceptions of its own
         raise NotImplementedError("nothing to draw with: install libegl1 or libosmesa6") from error
-    atexit.register(drawer.close)  # it cannot close itself once its library is gone
-    return drawer
+    atexit.register(renderer.close)  # it cannot close after its library is unloaded
+    return renderer
 
 
 def scripted_policy(task: str) -> Any:
-    """The package's policy of a task: ``get_action(observation)``, with the goal seen."""
+    """Return the package's policy of a task, whose ``get_action(observation)`` needs the goal."""
     return package().policies.ENV_POLICY_MAP[task]()

@@ -1,4 +1,4 @@
-"""The names of Meta-World's tasks, as ML45 parts them; readable where Meta-World is not installed.
+"""The names of Meta-World's tasks, as ML45 splits them; usable without Meta-World installed.
 
 Source: Yu et al. 2019, ML45; the tests compare with the package.
 """

@@ -44,10 +44,10 @@ class Panel:
         return newest if step < self.steps else newest.point(lambda value: value // 3)
 
     def caption(self, step: int) -> str:
-        """What there is to say at a step."""
-        told = ", ".join(films.told_until(self.data, step, self.options))
-        place = f"step {step}" if step < self.steps else f"over at step {self.steps}"
-        return f"{place}: {told}" if told else place
+        """The caption at a step."""
+        counts = ", ".join(films.counts_until(self.data, step, self.options))
+        moment = f"step {step}" if step < self.steps else f"over at step {self.steps}"
+        return f"{moment}: {counts}" if counts else moment
 
 
 def clip(data: pd.DataFrame, shown: Sequence[films.Film], options: films.Options) -> Clip:
@@ -91,15 +91,15 @@ def _bar(
     """The timeline so far: a line as long as the episode has lasted, and a stroke a choice."""
     left, middle = corner[0], corner[1] + BAR // 2 - 2
 
-    def place(moment: int) -> int:
+    def position(moment: int) -> int:
         return left + round(WIDTH * moment / last)
 
-    draw.line((left, middle, place(min(step, panel.steps)), middle), FAINT)
+    draw.line((left, middle, position(min(step, panel.steps)), middle), FAINT)
     strokes = {"right": (RIGHT, -7, 0), "wrong": (WRONG, 0, 7), "forgotten": (FORGOTTEN, -7, 7)}
     happened = panel.data[panel.data["step"] < step]
     for kind, (colour, above, below) in strokes.items():
         for moment in happened.loc[happened["kind"] == kind, "step"]:
-            x = place(int(moment))
+            x = position(int(moment))
             draw.line((x, middle + above, x, middle + below), colour, width=2)
 
 

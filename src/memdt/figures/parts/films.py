@@ -6,6 +6,7 @@ options name none, there are no choices and nothing is forgotten.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ class Film:
 
     @property
     def episode(self) -> int:
-        """Its place in the recording."""
+        """Its index in the recording."""
         return int(self.run.recording.filmed[self.number])
 
     @property
@@ -89,16 +90,16 @@ class Film:
 
 def films(inputs: FigureInputs, options: Options) -> list[Film]:
     """A film of each variant, as the options order them; UserError where there is none."""
-    found: dict[str, Film] = {}
+    films: dict[str, Film] = {}
     runs = over_time.shown(inputs, options.variants)
     for run in sorted(runs, key=lambda run: run.seed != options.seed):
         film = _film(run, options)
         if film is not None:
-            found.setdefault(run.variant, film)
-    if not found:
+            films.setdefault(run.variant, film)
+    if not films:
         raise inputs.nothing("filmed episodes")
-    order = options.variants or tuple(found)
-    return [found[variant] for variant in order if variant in found]
+    order = options.variants or tuple(films)
+    return [films[variant] for variant in order if variant in films]
 
 
 def _film(run: RecordedRun, options: Options) -> Film | None:
@@ -136,14 +137,14 @@ def _marks(film: Film, options: Options) -> Iterator[tuple[str, int]]:
     gone = [hint.stop] if len(hint) else []
     right, wrong = film.gained(options.right), film.gained(options.wrong)
     lost = forgotten(right, wrong, hint.stop, options.window, options.fewest)
-    told = [] if lost is None else [lost]
+    losses = [] if lost is None else [lost]
     yield from (("hint", step) for step in gone)
     yield from (
-        ("frame", step) for step in moments(film.frame_steps, [*gone, *told], options.frames)
+        ("frame", step) for step in moments(film.frame_steps, [*gone, *losses], options.frames)
     )
     yield from (("right", step) for step in right)
     yield from (("wrong", step) for step in wrong)
-    yield from (("forgotten", step) for step in told)
+    yield from (("forgotten", step) for step in losses)
     yield from (("success", step) for step in film.gained(options.success)[:1])
     yield "end", film.steps
 
@@ -165,26 +166,26 @@ def forgotten(
     return None
 
 
-def moments(steps: Sequence[int], told: Sequence[int], count: int) -> list[int]:
-    """The first of ``steps``, the first at or after each of ``told``, then what lies between.
+def moments(steps: Sequence[int], asked: Sequence[int], count: int) -> list[int]:
+    """The first of ``steps``, the first at or after each of ``asked``, then steps in between.
 
-    Each further one is the farthest from those before, so that they end up evenly spread.
+    Each further step is the farthest from those before, so that they end up evenly spread.
     """
-    later = [[step for step in steps if step >= moment][:1] for moment in told]
-    chosen = list(dict.fromkeys([steps[0], *(step for found in later for step in found)]))[:count]
+    later = [[step for step in steps if step >= moment][:1] for moment in asked]
+    chosen = list(dict.fromkeys([steps[0], *itertools.chain.from_iterable(later)]))[:count]
     while len(chosen) < min(count, len(steps)):
         rest = [step for step in steps if step not in chosen]
         chosen.append(max(rest, key=lambda step: min(abs(step - one) for one in chosen)))
     return sorted(chosen)
 
 
-def told_until(data: pd.DataFrame, step: int, options: Options) -> list[str]:
-    """What there is to say of one film before a step: choices, and whether it has succeeded."""
+def counts_until(data: pd.DataFrame, step: int, options: Options) -> list[str]:
+    """Captions of a film before a step: counts of its choices, and whether it has succeeded."""
     before = data.loc[data["step"] < step, "kind"]
-    told = [
+    counts = [
         f"{int((before == kind).sum())} {options.labels.get(name, kind)}"
         for kind, name in options.choices.items()
     ]
     if options.success is not None:
-        told.append("succeeded" if (before == "success").any() else "no success")
-    return told
+        counts.append("succeeded" if (before == "success").any() else "no success")
+    return counts

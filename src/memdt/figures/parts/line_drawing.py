@@ -45,7 +45,7 @@ class Axis:
 
 
 def axis_of(x_label: str, data: pd.DataFrame, options: LineOptions) -> Axis:
-    """The axes of a metric, x logarithmic as told, else where it spans a factor of 10."""
+    """The axes of a metric; x is logarithmic if the options say so or it spans a factor of 10."""
     share = metric_names.parse(options.metric).is_share
     return Axis(x_label, y_label(options), is_log(data, options), share)
 
@@ -59,7 +59,7 @@ def y_label(options: LineOptions) -> str:
 
 
 def is_log(data: pd.DataFrame, options: LineOptions) -> bool:
-    """Whether the x axis is logarithmic: as told, else where the numbers span a factor of 10."""
+    """Whether the x axis is logarithmic: by the options, else if x spans a factor of 10."""
     if options.x_scale is not None:
         return options.x_scale == "log"
     return bool(data["x"].min() > 0 and data["x"].max() >= 10 * data["x"].min())
@@ -76,15 +76,15 @@ def draw(data: pd.DataFrame, options: SeriesOptions, axis: Axis) -> Figure:
     legend_height = 0.2 * -(-len(handles) // legend_columns)
     figure = style.new_figure(0.75 + PANEL_INCHES[columns] * rows + legend_height)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for axes, panel in zip(grid.flat, panels, strict=False):  # the last place may stay empty
+    for axes, panel in zip(grid.flat, panels, strict=False):  # the last cell may stay empty
         _panel(axes, data[data["panel"] == panel], series, options, axis)
         axes.set_title(panel)
     for axes in grid.flat[len(panels) :]:
         axes.remove()
     for axes in grid[:, 0]:
         axes.set_ylabel(axis.y_label)
-    for place in range(columns):
-        lowest = grid[(len(panels) - 1 - place) // columns, place]
+    for column in range(columns):
+        lowest = grid[(len(panels) - 1 - column) // columns, column]
         lowest.tick_params(labelbottom=True)
         _x_axis(lowest, data, axis, MOST_TICKS[columns])
     figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns,
@@ -169,7 +169,7 @@ def _x_axis(axes: Axes, data: pd.DataFrame, axis: Axis, most_ticks: int) -> None
     places = sorted(data.loc[data["source"] != "trained", "x"].unique())
     axes.xaxis.set_major_locator(FixedLocator(places))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels([f"{place:,.6g}" if place < 1e6 else f"{place:,.0f}" for place in places])
+    axes.set_xticklabels([f"{tick:,.6g}" if tick < 1e6 else f"{tick:,.0f}" for tick in places])
 
 
 def _handles(data: pd.DataFrame, options: SeriesOptions, series: list[str]) -> list[Any]:

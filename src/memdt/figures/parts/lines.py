@@ -1,7 +1,7 @@
 """Lines over runs: a metric against a number, with intervals over seeds and the published curve.
 
 Shared by the figures that differ only in what stands on the x axis and what makes a line. Each
-tells with a `Place` where a cell of results belongs; the rest is alike, and `line_drawing.py` draws
+defines a `Placement` of the cells of results. The rest is shared, and `line_drawing.py` draws
 it. The frame has one row a mark:
 
     panel, series   which axes, which line
@@ -77,7 +77,7 @@ class Spot:
     x: float
 
 
-Place = Callable[[CellName], list[Spot]]
+Placement = Callable[[CellName], list[Spot]]
 
 
 def panels_of(options: LineOptions, variant: str) -> list[str]:
@@ -97,18 +97,18 @@ def is_shown(options: LineOptions, condition: str) -> bool:
 def frame(
     inputs: FigureInputs,
     options: LineOptions,
-    place: Place,
+    spots_of: Placement,
     trained: Callable[[VariantFacts], float] | None = None,
 ) -> pd.DataFrame:
     """All marks of a line figure. UserError where no episode belongs to it.
 
     ``trained`` gives the x of the longest episodes a variant was trained on, None to leave it out.
     """
-    rows = list(_reproduced(inputs, options, place))
+    rows = list(_reproduced(inputs, options, spots_of))
     if not rows:
         raise inputs.nothing("episodes")
-    rows += _published(inputs, options, place) if options.published else []
-    rows += _trained(inputs, options, place, trained) if trained and options.trained else []
+    rows += _published(inputs, options, spots_of) if options.published else []
+    rows += _trained(inputs, options, spots_of, trained) if trained and options.trained else []
     return in_order(rows, list(options.panels))
 
 
@@ -116,30 +116,30 @@ def in_order(
     rows: list[dict[str, Any]], panels: list[str], columns: Sequence[str] = COLUMNS
 ) -> pd.DataFrame:
     """The rows as a frame: panels as named or as they came, series as they came, x ascending."""
-    found = pd.DataFrame(rows, columns=list(columns)).drop_duplicates(ignore_index=True)
-    panels = panels or list(dict.fromkeys(found["panel"]))
-    series = list(dict.fromkeys(found["series"]))
+    frame = pd.DataFrame(rows, columns=list(columns)).drop_duplicates(ignore_index=True)
+    panels = panels or list(dict.fromkeys(frame["panel"]))
+    series = list(dict.fromkeys(frame["series"]))
     sources = ["reproduced", "seed", "published", "trained", "hint"]
     keys = pd.DataFrame(
         {
-            "panel": found["panel"].map(panels.index),
-            "series": found["series"].map(series.index),
-            "source": found["source"].map(sources.index),
-            "x": found["x"],
-            "seed": found["seed"].fillna(-1),
+            "panel": frame["panel"].map(panels.index),
+            "series": frame["series"].map(series.index),
+            "source": frame["source"].map(sources.index),
+            "x": frame["x"],
+            "seed": frame["seed"].fillna(-1),
         }
     )
-    return found.loc[keys.sort_values(list(keys), kind="stable").index].reset_index(drop=True)
+    return frame.loc[keys.sort_values(list(keys), kind="stable").index].reset_index(drop=True)
 
 
 def _reproduced(
-    inputs: FigureInputs, options: LineOptions, place: Place
+    inputs: FigureInputs, options: LineOptions, spots_of: Placement
 ) -> Iterator[dict[str, Any]]:
     bounds = metric_settings(options.metric).bounds
     means = per_seed(inputs.episodes, options.metric)
     for key, group in means.groupby(list(CELL_KEYS), sort=False):
         sample = dict(zip(group["seed"], group["value"], strict=True))
-        for spot in place(CellName(*key)):
+        for spot in spots_of(CellName(*key)):
             yield from marks(spot, sample, bounds)
 
 
@@ -147,20 +147,22 @@ def marks(
     spot: Spot, sample: Mapping[int, float], bounds: Bounds | None
 ) -> Iterator[dict[str, Any]]:
     """The mean of a sample over seeds with its interval, then every seed."""
-    found = interval(list(sample.values()), bounds=bounds)
+    mean = interval(list(sample.values()), bounds=bounds)
     yield {
         **vars(spot),
         "source": "reproduced",
-        "value": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "seeds": found.seeds,
+        "value": mean.mean,
+        "low": mean.low,
+        "high": mean.high,
+        "seeds": mean.seeds,
     }
     for seed, value in sample.items():
         yield {**vars(spot), "source": "seed", "value": value, "seed": seed}
 
 
-def _published(inputs: FigureInputs, options: LineOptions, place: Place) -> list[dict[str, Any]]:
+def _published(
+    inputs: FigureInputs, options: LineOptions, spots_of: Placement
+) -> list[dict[str, Any]]:
     cells = [
         cell
         for cell in inputs.published
@@ -172,7 +174,7 @@ def _published(inputs: FigureInputs, options: LineOptions, place: Place) -> list
     return [
         {**vars(spot), "source": "published", "value": cell.mean, "seeds": cell.seeds}
         for cell in cells
-        for spot in place(
+        for spot in spots_of(
             CellName(cell.experiment, cell.variant, cell.condition, cell.segments or 0)
         )
     ]
@@ -181,7 +183,7 @@ def _published(inputs: FigureInputs, options: LineOptions, place: Place) -> list
 def _trained(
     inputs: FigureInputs,
     options: LineOptions,
-    place: Place,
+    spots_of: Placement,
     trained: Callable[[VariantFacts], float],
 ) -> list[dict[str, Any]]:
     cells = inputs.episodes[list(CELL_KEYS)].drop_duplicates().itertuples(index=False)
@@ -189,5 +191,5 @@ def _trained(
         {**vars(spot), "source": "trained", "x": trained(inputs.facts[key])}
         for cell in cells
         if (key := (cell.experiment, cell.variant)) in inputs.facts
-        for spot in place(CellName(*cell))
+        for spot in spots_of(CellName(*cell))
     ]

@@ -18,18 +18,18 @@ from memdt.figures.parts.lines import SeriesOptions
 
 def shown(inputs: FigureInputs, variants: tuple[str, ...] | None) -> list[RecordedRun]:
     """The runs that a figure shows, None for all; UserError where none of them was recorded."""
-    found = [run for run in inputs.recordings if variants is None or run.variant in variants]
-    if not found:
+    chosen = [run for run in inputs.recordings if variants is None or run.variant in variants]
+    if not chosen:
         raise inputs.nothing("recorded episodes")
-    return found
+    return chosen
 
 
 def by_variant(runs: Sequence[RecordedRun]) -> dict[str, list[RecordedRun]]:
     """The runs of each variant, in their order."""
-    found: dict[str, list[RecordedRun]] = {}
+    by_variant: dict[str, list[RecordedRun]] = {}
     for run in runs:
-        found.setdefault(run.variant, []).append(run)
-    return found
+        by_variant.setdefault(run.variant, []).append(run)
+    return by_variant
 
 
 def marked(
@@ -49,10 +49,10 @@ def marked(
         hint = {"panel": row["panel"], "series": row["series"], "source": "hint", "x": gone}
         first.setdefault(row["panel"], hint)
     trained = {options.label(run.variant): _trained(run, inputs) for run in runs}
-    told = dict.fromkeys((row["panel"], row["series"]) for row in rows)
+    lines = dict.fromkeys((row["panel"], row["series"]) for row in rows)
     lengths = [
         {**spot, "source": "trained", "x": trained[spot[names_variant]]}
-        for spot in ({"panel": panel, "series": series} for panel, series in told)
+        for spot in ({"panel": panel, "series": series} for panel, series in lines)
         if options.trained and trained[spot[names_variant]]
     ]
     return [*first.values(), *lengths]
@@ -65,7 +65,7 @@ def _trained(run: RecordedRun, inputs: FigureInputs) -> float:
 
 
 def draw(data: pd.DataFrame, options: SeriesOptions, y_label: str, otherwise: str) -> Figure:
-    """Steps on the x axis, shares on the other; where there is nothing ``otherwise`` is said."""
+    """Steps on the x axis, shares on the other; the text ``otherwise`` if there is nothing."""
     if data.empty:
         figure = style.new_figure(0.6)
         figure.text(0.5, 0.5, otherwise, ha="center", va="center")

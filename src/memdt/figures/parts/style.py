@@ -28,6 +28,27 @@ SERIES = (
     "#6e6e6e",
     "#8a4b14",
 )
+# The same colours on a dark page; report/style.css has both (a test holds them together).
+DARK = {
+    INK: "#e4e7eb",
+    PAPER: "#181c21",
+    **dict(
+        zip(
+            SERIES,
+            (
+                "#57aeea",
+                "#ff8a45",
+                "#3fc79d",
+                "#e08bcd",
+                "#e9b23c",
+                "#9fd4f7",
+                "#a9a9a9",
+                "#cf9460",
+            ),
+            strict=True,
+        )
+    ),
+}
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("", (4, 1.5), (1, 1), (5, 1, 1, 1))
 HEAT = "mako"  # seaborn's, even steps of lightness

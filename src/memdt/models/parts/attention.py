@@ -5,22 +5,22 @@ The score of query i and key j is, divided by the root of the head's width,
 
     (q_i + u) . k_j  +  (q_i + v) . W_r R(i - j)      R(p) = [cos(p f), sin(p f)] per frequency f
 
-Rotation. The published codes build the second term for all pairs and shift it. Read each pair of
-numbers of z_i = W_r^T (q_i + v) as one complex number: then the term is an ordinary product,
+Rotation. Published implementations build the second term for all pairs and shift it. If each pair
+of numbers of z_i = W_r^T (q_i + v) is read as one complex number, the term is an ordinary product,
 
     Re[ (z_i e^{-i f p_i}) e^{i f p_j} ]
 
-so each query is turned once by its own position p_i, and keys need nothing. Distances to later
-positions (inside a memory block) are true negative distances. Deviation D10.
+so each query is rotated once by its own position p_i, and keys are not rotated at all. Distances to
+later positions (inside a memory block) are true negative distances. Deviation D10.
 
-Association. q_i . k_j is x_i (W_q W_k^T) x_j, and a head adds (its attended values) W_v W_o. With
-these products made first, the tokens themselves are the keys and values, *shared* by all heads.
-Where a head is as wide as the model, a fifth less is left to multiply then. Where it is narrow,
-keys and values of its own are cheaper, unless few queries meet many keys, as in a rollout. z_i is
-made as x_i (W_q W_r) in any case.
+Association. q_i . k_j is x_i (W_q W_k^T) x_j, and a head adds (its attended values) W_v W_o. If
+these products of weights are computed first, the tokens themselves are the keys and values, and all
+heads *share* them. This saves a fifth of the multiplications if a head is as wide as the model. If
+heads are narrow, separate keys and values are cheaper, except where few queries meet many keys, as
+in a rollout. z_i is always computed as x_i (W_q W_r).
 
-On a CPU ``attention_pieces`` does the work; on other devices, and with dropout of weights, the
-library's attention does, over queries and keys of which content and position are the two parts.
+On a CPU, ``attention_pieces`` computes attention. Other devices, and training with dropout of
+attention weights, use PyTorch's attention over concatenated content and position parts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class RelativeAttention(nn.Module):
     def projections(
         self, biases: tuple[Float[Tensor, "heads head"], Float[Tensor, "heads head"]], shared: bool
     ) -> Projections:
-        """The products of this layer's weights, for shared keys or not; ``biases`` are u and v."""
+        """Return the products of this layer's weights, for shared keys or separate ones.
+
+        ``biases``: u and v of the score, content first.
+        """
         weights = self.query_key_value.weight.view(3, self.heads, self.head_width, -1)
         query, key, value = weights.unbind(0)
         content, position = (self._with_bias(query, bias) for bias in biases)
@@ -68,7 +71,7 @@ class RelativeAttention(nn.Module):
     def keys_and_values(
         self, tokens: Float[Tensor, "batch token width"]
     ) -> tuple[Float[Tensor, "batch heads token key"], Float[Tensor, "batch heads token value"]]:
-        """What queries attend over, where heads do not share it: then it is the tokens."""
+        """Return the keys and values of each head, for heads that do not share the tokens."""
         weight = self.query_key_value.weight[self.heads * self.head_width :]
         both = functional.linear(tokens, weight).unflatten(-1, (2, self.heads, self.head_width))
         key, value = both.permute(2, 0, 3, 1, 4).contiguous()
@@ -82,7 +85,7 @@ class RelativeAttention(nn.Module):
         geometry: Geometry,
         projections: Projections,
     ) -> Float[Tensor, "batch queries width"]:
-        """The attended values of the queries."""
+        """Return the attended values of the queries."""
         dropout = self.dropout if self.training else 0.0
         if dropout or tokens.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return attend_by_library(tokens, key, value, projections, geometry, dropout)
@@ -100,12 +103,12 @@ def attend_by_library(
     geometry: Geometry,
     dropout: float = 0.0,
 ) -> Float[Tensor, "batch queries width"]:
-    """The attended values of the queries, by ``scaled_dot_product_attention``."""
-    query, both = _queries_and_keys(tokens, key, projections, geometry)
+    """Return the attended values of the queries, from ``scaled_dot_product_attention``."""
+    query, keys = _queries_and_keys(tokens, key, projections, geometry)
     values = value.expand(-1, query.shape[1], -1, -1)
     mask = _mask(geometry)
     attended = functional.scaled_dot_product_attention(
-        query, both, values, attn_mask=mask, dropout_p=dropout, scale=1.0
+        query, keys, values, attn_mask=mask, dropout_p=dropout, scale=1.0
     )
     return attended.transpose(1, 2).flatten(2) @ projections.output
 
@@ -135,15 +138,15 @@ def _mask(geometry: Geometry) -> Float[Tensor, "... queries keys"] | None:
 def _queries_and_keys(
     tokens: Tensor, key: Tensor, projections: Projections, geometry: Geometry
 ) -> tuple[Float[Tensor, "batch heads queries both"], Float[Tensor, "batch heads keys both"]]:
-    """Content and position side by side: one product of the two is the whole score."""
+    """Content and position side by side, so that one product gives the whole score."""
     heads = projections.position.shape[1] // tokens.shape[2]
     content, position = (
         (tokens @ weight[:-1] + weight[-1]).unflatten(-1, (heads, -1)) for weight in projections[:2]
     )
-    # Complex numbers exist in full precision only, under autocast too.
+    # PyTorch has no complex numbers of half precision, so this part leaves autocast.
     pairs = position.to(geometry.features.dtype).unflatten(-1, (-1, 2))
     turned = torch.view_as_real(torch.view_as_complex(pairs) * geometry.rotation).flatten(-2)
     query = torch.cat([content.to(turned.dtype), turned], dim=-1).transpose(1, 2)
     features = geometry.features.expand(*key.shape[:2], -1, -1)
-    both = torch.cat([key.to(turned.dtype), features], dim=-1)
-    return query, both.expand(-1, heads, -1, -1)
+    keys = torch.cat([key.to(turned.dtype), features], dim=-1)
+    return query, keys.expand(-1, heads, -1, -1)

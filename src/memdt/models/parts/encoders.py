@@ -1,11 +1,12 @@
-"""Encoders and heads, chosen from the observation and action spaces, not from a name.
+"""Encoders and heads, chosen by the observation and action spaces.
 
-A step becomes three tokens: return-to-go, observation, action. Source: RATE section 3; the public
-code has Linear for vectors, three convolutions for frames, an embedding for discrete actions.
+A step becomes three tokens: return-to-go, observation, action. Source: RATE section 3. Its public
+code uses Linear for vectors, three convolutions for frames and an embedding for discrete actions.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -22,17 +23,17 @@ from memdt.models.parts import convolutions
 class FrameEncoder(nn.Module):
     """Three convolutions (8x8/4, 4x4/2, 3x3/1) on frames 0..255, then Linear and tanh.
 
-    Frames are height x width x channels, as environments give them, and are standardised one by
-    one: a simulator's dark frames would otherwise hardly move the first layer.
+    Frames are height x width x channels, as environments return them. Each one is standardised,
+    because the dark frames of a simulator would otherwise hardly activate the first layer.
     """
 
     def __init__(self, shape: tuple[int, ...], width: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        made = convolutions.channels(width)
-        pairs = zip([shape[2], *made], made, strict=False)
-        for (before, after), (kernel, stride, _) in zip(pairs, convolutions.LAYERS, strict=True):
-            layers += [nn.Conv2d(before, after, kernel, stride), nn.ReLU()]
+        channels = [shape[2], *convolutions.channels(width)]
+        pairs = itertools.pairwise(channels)
+        for (inputs, outputs), (kernel, stride, _) in zip(pairs, convolutions.LAYERS, strict=True):
+            layers += [nn.Conv2d(inputs, outputs, kernel, stride), nn.ReLU()]
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         # Deviation D39: orthogonal weights and standardised frames; the public code has neither.
         for layer in self.convolutions:
@@ -41,29 +42,33 @@ class FrameEncoder(nn.Module):
                 nn.init.zeros_(layer.bias)
         height, columns = convolutions.sides(shape)[-1]
         if min(height, columns) < 1:
-            told = f"frames of {shape[1]} x {shape[0]} are too small for the encoder"
-            raise UserError(told, "models/parts/convolutions.py", "ask for larger ones")
-        self.output = nn.Sequential(nn.Linear(made[-1] * height * columns, width), nn.Tanh())
+            what = f"frames of {shape[1]} x {shape[0]} are too small for the encoder"
+            raise UserError(what, "models/parts/convolutions.py", "use larger frames")
+        self.output = nn.Sequential(nn.Linear(channels[-1] * height * columns, width), nn.Tanh())
 
     def forward(self, frames: Tensor) -> Float[Tensor, "... width"]:
         """Encode frames with any number of leading dimensions."""
-        flat = _standardised(frames.reshape(-1, *frames.shape[-3:]))
+        flat = _standardise(frames.reshape(-1, *frames.shape[-3:]))
         encoded = self.output(self.convolutions(flat.permute(0, 3, 1, 2)))
         return encoded.reshape(*frames.shape[:-3], -1)
 
 
-def _standardised(
+def _standardise(
     frames: Shaped[Tensor, "frames height columns channels"],
 ) -> Float[Tensor, "frames height columns channels"]:
-    """Mean 0 and deviation 1 within each frame; a frame of one colour becomes 0."""
+    """Scale each frame to mean 0 and standard deviation 1; a frame of one colour becomes 0."""
     values = frames.flatten(1).float()  # a norm of centred rows is faster than std_mean
     values = values - values.mean(dim=1, keepdim=True)
     deviation = torch.linalg.vector_norm(values, dim=1, keepdim=True) / values.shape[1] ** 0.5
-    return (values / (deviation + 0.25)).view(frames.shape)  # a quarter of a grey level
+    # A quarter of a grey level: enough for frames of one colour, and too little to change others.
+    return (values / (deviation + 0.25)).view(frames.shape)
 
 
 def observation_encoder(space: gym_spaces.Space[Any], width: int) -> nn.Module:
-    """Linear and ReLU for vectors (RATE on T-Maze), convolutions for frames."""
+    """Return Linear and ReLU for vectors (RATE on T-Maze), convolutions for frames.
+
+    Raises UserError for any other space.
+    """
     if isinstance(space, gym_spaces.Box) and len(space.shape) == 1:
         return nn.Sequential(nn.Linear(space.shape[0], width), nn.ReLU())
     if isinstance(space, gym_spaces.Box) and len(space.shape) == 3:
@@ -74,7 +79,10 @@ def observation_encoder(space: gym_spaces.Space[Any], width: int) -> nn.Module:
 
 
 def action_encoder(space: gym_spaces.Space[Any], width: int) -> nn.Module:
-    """An embedding for discrete actions (Deviation D11), Linear for vectors."""
+    """Return an embedding for discrete actions (Deviation D11), Linear for vectors.
+
+    Raises UserError for any other space.
+    """
     if isinstance(space, gym_spaces.Discrete):
         return nn.Embedding(int(space.n), width)
     if isinstance(space, gym_spaces.Box) and len(space.shape) == 1:
@@ -85,27 +93,27 @@ def action_encoder(space: gym_spaces.Space[Any], width: int) -> nn.Module:
 
 
 def action_head(spaces: Spaces, width: int) -> nn.Module:
-    """Logits for discrete actions; tanh means for continuous ones (RATE on MuJoCo)."""
+    """Return a head with logits for discrete actions, tanh means for others (RATE on MuJoCo)."""
     if spaces.discrete:
         return nn.Linear(width, spaces.action_outputs)
     return nn.Sequential(nn.Linear(width, spaces.action_outputs), nn.Tanh())
 
 
 class StepTokens(nn.Module):
-    """(return-to-go, observation, action) of each step as three tokens."""
+    """Embeds return-to-go, observation and action of each step as three tokens."""
 
     def __init__(self, spaces: Spaces, width: int, dropout: float) -> None:
         super().__init__()
         self.return_to_go: nn.Module = nn.Linear(1, width)
         self.observation = observation_encoder(spaces.observation, width)
         self.action = action_encoder(spaces.action, width)
-        if len(spaces.observation.shape or ()) == 3:  # as the public code beside frames
+        if len(spaces.observation.shape or ()) == 3:  # as the public code does with frames
             self.return_to_go = nn.Sequential(self.return_to_go, nn.Tanh())
             self.action = nn.Sequential(self.action, nn.Tanh())
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, segment: Segment) -> Float[Tensor, "batch token width"]:
-        """R_0 o_0 a_0 R_1 o_1 a_1 ...: three tokens a step."""
+        """Return the tokens R_0 o_0 a_0 R_1 o_1 a_1 ... of a segment."""
         returns = self.return_to_go(segment.returns_to_go[..., None])
         observations = self.observation(segment.observations)
         actions = self.action(segment.actions)
@@ -113,14 +121,14 @@ class StepTokens(nn.Module):
         dropped: Tensor = self.dropout(tokens)
         return dropped
 
-    def question(
+    def observation_tokens(
         self, observation: Tensor, return_to_go: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch 2 width"]:
-        """The two tokens after which an action is predicted."""
+        """Return the tokens of return-to-go and observation, which an action is predicted from."""
         returns = self.return_to_go(return_to_go[:, None])
         return torch.stack([returns, self.observation(observation)], dim=1)
 
-    def answer(self, action: Tensor) -> Float[Tensor, "batch 1 width"]:
-        """The token of the action taken."""
+    def action_tokens(self, action: Tensor) -> Float[Tensor, "batch 1 width"]:
+        """Return the token of the action taken."""
         encoded: Tensor = self.action(action)
         return encoded[:, None]

@@ -1,19 +1,19 @@
-"""Where tokens stand relative to each other and what each may see; made once, used by every layer.
+"""Relative positions of tokens, and which keys each query may see. All layers share them.
 
 Source: relative positions of Transformer-XL (Dai et al. 2019), section 3.3; see ``attention``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-# Queries taken at once: fewer skip more of the mask, more run better. A whole number of vectors of
-# 16 numbers, or the softmax of rows as long as that has leftovers (a third slower).
+# Queries per stretch. Short stretches skip more of the mask, long ones multiply faster. A multiple
+# of 16, the numbers in a vector register: otherwise the softmax of such rows is a third slower.
 STRETCH = 32
 
 # Added to scores of padding: its weight is 0 beside any real key. A finite number, so that padding
@@ -34,17 +34,17 @@ class Geometry:
 
     @property
     def queries(self) -> int:
-        """How many."""
+        """Number of queries."""
         return self.rotation.shape[0]
 
     def of(self, queries: Int[Tensor, " some"]) -> Geometry:
-        """The geometry of some of the queries, given by their numbers; all keys stay."""
-        some = queries.to(self.rotation.device)
-        mask = None if self.mask is None else self.mask[some]
-        seen = (
+        """Return the geometry of the queries with these numbers, over all keys."""
+        numbers = queries.to(self.rotation.device)
+        mask = None if self.mask is None else self.mask[numbers]
+        allowed = (
             torch.ones(len(queries), len(self.features)) if mask is None else mask[:, 0].isfinite()
         )
-        return Geometry(mask, self.rotation[some], self.features, _stretches(seen))
+        return Geometry(mask, self.rotation[numbers], self.features, _stretches(allowed))
 
 
 def geometry(
@@ -54,7 +54,15 @@ def geometry(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Geometry:
-    """Build one: the queries are the last of the keys, ``allowed`` says what each may see."""
+    """Build the geometry of queries that are also the last of the keys.
+
+    Args:
+        allowed: which keys each query may see.
+        positions: of the keys.
+        width: of the model; half of it is the number of frequencies.
+        device: of the tensors.
+        dtype: of the mask and the position features.
+    """
     frequencies = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angles = positions.to(torch.float64)[:, None] * frequencies
     turns = torch.polar(torch.ones_like(angles), -angles).to(dtype.to_complex())
@@ -69,49 +77,49 @@ def geometry(
 
 
 def _stretches(allowed: Tensor) -> tuple[tuple[slice, int], ...]:
-    """Cut the queries into stretches; each needs no key behind the last that one of them sees.
+    """Cut the queries into stretches, each with the number of keys that it needs.
+
+    A stretch needs the keys up to the last one that any of its queries may see. The last stretch
+    includes the remaining queries.
 
     x . . . . .
     x x . . . .    the first stretch: 2 queries, 2 keys
     x x x . . .
     x x x x . .    the second: 2 queries, 4 keys
     """
-    return tuple(_cut(allowed.shape[0], allowed))
-
-
-def _cut(queries: int, allowed: Tensor) -> Iterator[tuple[slice, int]]:
-    # What is left over joins the last stretch.
+    queries, stretches = allowed.shape[0], []
     borders = [*range(0, max(1, queries - STRETCH + 1), STRETCH), queries] if queries else []
-    for first, last in zip(borders[:-1], borders[1:], strict=True):
-        seen = allowed[first:last].any(dim=0).nonzero()
-        yield slice(first, last), int(seen.max()) + 1
+    for first, last in itertools.pairwise(borders):
+        keys = allowed[first:last].any(dim=0).nonzero()
+        stretches.append((slice(first, last), int(keys.max()) + 1))
+    return tuple(stretches)
 
 
 @dataclass(frozen=True)
 class Layout:
     """The geometry of one pass through a transformer.
 
-    Of the top layer often only some tokens are asked for, such as observations, which predict
-    actions. Then it computes nothing else.
+    Callers often need only some tokens of the top layer, such as the observations, which predict
+    actions. The top layer then computes no others.
     """
 
     every: Geometry
     top: Geometry
-    wanted: Int[Tensor, " wanted"] | None = None  # numbers of tokens; None: all
+    selected: Int[Tensor, " selected"] | None = None  # queries of the top layer; None: all
+
+    @classmethod
+    def of(cls, every: Geometry, selected: tuple[int, ...] | None) -> Layout:
+        """Build a layout whose top layer computes the ``selected`` queries only; None: all."""
+        if selected is None or selected == tuple(range(every.queries)):
+            return cls(every, every)
+        numbers = torch.tensor(selected, dtype=torch.long)
+        return cls(every, every.of(numbers), numbers.to(every.rotation.device))
 
     def hiding(self, absent: Bool[Tensor, "batch first"]) -> Layout:
-        """The same layout, in which nobody sees those of the first keys that are marked."""
+        """Return this layout with those of the first keys hidden that ``absent`` marks."""
         later = len(self.every.features) - absent.shape[1]
         marked = torch.nn.functional.pad(absent, (0, later))
         padding = torch.zeros(marked.shape, device=marked.device).masked_fill(marked, HIDDEN)
         every = replace(self.every, padding=padding)
-        top = every if self.wanted is None else replace(self.top, padding=padding)
+        top = every if self.selected is None else replace(self.top, padding=padding)
         return replace(self, every=every, top=top)
-
-
-def layout(every: Geometry, wanted: tuple[int, ...] | None) -> Layout:
-    """A layout in which the top layer computes the ``wanted`` of the queries."""
-    if wanted is None or wanted == tuple(range(every.queries)):
-        return Layout(every, every)
-    chosen = torch.tensor(wanted, dtype=torch.long)
-    return Layout(every, every.of(chosen), chosen.to(every.rotation.device))

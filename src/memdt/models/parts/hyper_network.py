@@ -1,13 +1,13 @@
-"""A hyper-network: from a demonstration it writes weights that are added to a policy's own.
+"""A hyper-network: reads a demonstration and writes weights that are added to those of a policy.
 
-Sources: HDT (Xu et al. 2023), whose details are in no public code; DT-Mem appendix (Table 6), after
-von Oswald et al. 2020. What both leave open is our reading, Deviations D71 and D73:
+Sources: HDT (Xu et al. 2023), which has no public code; DT-Mem appendix (Table 6), after von Oswald
+et al. 2020. Both leave details open, and Deviations D71 and D73 are our reading:
 
     demonstration -> task encoder -> task --+
-                                            +-> two layers -> what is added to a pair of matrices
+                                            +-> two layers -> weights added to a pair of matrices
     number of the pair --------- embedding -+
 
-Its last layer begins with zeros, so a policy first does what it does without a demonstration.
+The weights of its last layer start at zero, so that a new hyper-network adds nothing.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ HEADS = 2  # of the task encoder
 
 
 class HyperSettings(DemonstrationSettings):
-    """Sizes of a hyper-network, and how much of a demonstration it is shown."""
+    """Sizes of a hyper-network, and the length of the demonstration that it reads."""
 
-    rank: int = Field(default=16, gt=0, description="of what it writes: width of the bottleneck")
+    rank: int = Field(default=16, gt=0, description="of the matrices written: bottleneck width")
     task_width: int = Field(
         default=64, gt=0, multiple_of=4, description="of the task encoder, and of a task's vector"
     )
@@ -43,35 +43,35 @@ class HyperSettings(DemonstrationSettings):
 
 @dataclass(frozen=True)
 class Pair:
-    """Two matrices for each place of a policy, of every row: width -> rank -> width."""
+    """Pairs of matrices, width -> rank -> width, for every row of a batch."""
 
-    down: Float[Tensor, "batch place rank width"]
-    up: Float[Tensor, "batch place width rank"]
+    down: Float[Tensor, "batch pair rank width"]
+    up: Float[Tensor, "batch pair width rank"]
 
-    def down_to(self, place: int, tokens: Tensor) -> Float[Tensor, "batch token rank"]:
-        """Tokens through the first matrix of a place."""
-        return tokens @ self.down[:, place].transpose(1, 2)
+    def down_to(self, index: int, tokens: Tensor) -> Float[Tensor, "batch token rank"]:
+        """Multiply tokens with the first matrix of a pair."""
+        return tokens @ self.down[:, index].transpose(1, 2)
 
-    def up_from(self, place: int, hidden: Tensor) -> Float[Tensor, "batch token width"]:
-        """And through the second one."""
-        return hidden @ self.up[:, place].transpose(1, 2)
+    def up_from(self, index: int, hidden: Tensor) -> Float[Tensor, "batch token width"]:
+        """Multiply hidden values with the second matrix of a pair."""
+        return hidden @ self.up[:, index].transpose(1, 2)
 
 
 class Adapters(nn.Module):
-    """Pairs that are a policy's own; they add nothing until trained, or written to."""
+    """A policy's own pairs of matrices. They add nothing until they are trained or written to."""
 
-    def __init__(self, places: int, width: int, rank: int) -> None:
+    def __init__(self, pairs: int, width: int, rank: int) -> None:
         super().__init__()
-        self.down = nn.Parameter(torch.empty(places, rank, width).uniform_(-1, 1) / sqrt(width))
-        self.up = nn.Parameter(torch.zeros(places, width, rank))
+        self.down = nn.Parameter(torch.empty(pairs, rank, width).uniform_(-1, 1) / sqrt(width))
+        self.up = nn.Parameter(torch.zeros(pairs, width, rank))
 
-    def alone(self, batch: int) -> Pair:
-        """The pairs without a demonstration, for every row."""
-        return Pair(*(one.expand(batch, *one.shape) for one in (self.down, self.up)))
+    def expanded(self, batch: int) -> Pair:
+        """Return the pairs for ``batch`` rows, without a demonstration."""
+        return Pair(*(matrix.expand(batch, *matrix.shape) for matrix in (self.down, self.up)))
 
 
 class TaskEncoder(nn.Module):
-    """A demonstration as one vector: a transformer whose steps all see each other, then a mean."""
+    """Encodes a demonstration as one vector: a transformer without a causal mask, then a mean."""
 
     def __init__(self, settings: HyperSettings, spaces: Spaces, actions: bool) -> None:
         super().__init__()
@@ -97,15 +97,16 @@ class TaskEncoder(nn.Module):
 
 
 class HyperNetwork(nn.Module):
-    """What is added to each of a policy's pairs, from a demonstration."""
+    """Writes an addition to each of a policy's pairs, from a demonstration."""
 
     def __init__(
-        self, settings: HyperSettings, spaces: Spaces, places: int, width: int, actions: bool
+        self, settings: HyperSettings, spaces: Spaces, pairs: int, width: int, actions: bool
     ) -> None:
         super().__init__()
         self.shape = (settings.rank, width)
         self.task = TaskEncoder(settings, spaces, actions)
-        self.place = nn.Embedding(places, settings.task_width)
+        # One vector for each pair; the attribute's name is part of every checkpoint.
+        self.place = nn.Embedding(pairs, settings.task_width)
         self.network = nn.Sequential(
             nn.Linear(2 * settings.task_width, settings.hyper_width),
             nn.ReLU(),
@@ -115,16 +116,16 @@ class HyperNetwork(nn.Module):
         nn.init.zeros_(self.network[-1].bias)
 
     def forward(self, demonstration: Segment, adapters: Adapters) -> Pair:
-        """The pairs with what is written."""
+        """Return the pairs of ``adapters`` with the written weights added, for every row."""
         task = self.task(demonstration)
-        places = self.place.weight
-        pairs = torch.cat(
+        embeddings = self.place.weight
+        inputs = torch.cat(
             [
-                task[:, None].expand(-1, len(places), -1),
-                places.expand(len(task), -1, -1),
+                task[:, None].expand(-1, len(embeddings), -1),
+                embeddings.expand(len(task), -1, -1),
             ],
             dim=-1,
         )
-        written = self.network(pairs).unflatten(-1, (2, *self.shape))
+        written = self.network(inputs).unflatten(-1, (2, *self.shape))
         down, up = written[:, :, 0], written[:, :, 1].transpose(2, 3)
         return Pair(adapters.down + down, adapters.up + up)

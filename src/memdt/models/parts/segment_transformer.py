@@ -1,9 +1,11 @@
 """A transformer over segments with memory tokens and cached hidden states: the family of RATE.
 
 RATE, RMT, Transformer-XL, RATE without memory and Decision Transformer are this policy with parts
-switched on or off; their modules hold what is theirs. Source: RATE section 3, Figure 2.
+switched on or off. The module of each model holds what is specific to it. Source: RATE section 3,
+Figure 2.
 
-Tokens of a segment and what a query (row) may see (x), m = 2 slots, 2 steps, 2 cached positions:
+Tokens of a segment, and which of them a query (row) may see (x), with m = 2 slots, 2 steps and 2
+cached positions:
 
                 cache  read   R o a R o a  write
     read          . .   x x   . . . . . .   . .      memory tokens see each other, not the cache
@@ -27,7 +29,7 @@ from torch import Tensor, nn
 from memdt.data.segments import Segment
 from memdt.models.interface import AttentionMaps, Memory, SequencePolicy, Spaces, State, Step
 from memdt.models.parts.encoders import StepTokens, action_head
-from memdt.models.parts.geometry import Layout, geometry, layout
+from memdt.models.parts.geometry import Layout, geometry
 from memdt.models.parts.memory_update import memory_update
 from memdt.models.parts.transformer import KeyValueCache, LayerTrace, Transformer
 from memdt.settings.schema import Frozen
@@ -54,7 +56,7 @@ class Settings(Frozen):
     gate_bias: float = Field(default=0.0, description="initial bias of a gate; positive: open")
     cache_length: int = Field(default=0, ge=0, description="hidden states kept of the last segment")
     cache_memory_tokens: bool = Field(
-        default=True, description="the cache counts memory-token positions too, as the public code"
+        default=True, description="cache the positions of memory tokens too, as the public code"
     )
 
     @model_validator(mode="after")
@@ -77,25 +79,25 @@ class SegmentMemory(Memory):
     openness: tuple[Float[Tensor, "batch slot"], ...] = ()  # of the gates that wrote it, if any
 
     def edit(self, function: Callable[[Tensor], Tensor]) -> SegmentMemory:
-        """Changes the memory tokens; where there are none, the cache is the memory."""
+        """Apply ``function`` to the memory tokens, or to the cache if there are none."""
         if self.tokens.shape[1]:
             return replace(self, tokens=function(self.tokens))
         return replace(self, cache=tuple(function(hidden) for hidden in self.cache))
 
     def with_content_of(self, other: SegmentMemory) -> SegmentMemory:
-        """The memory tokens of the other; where there are none, its cache."""
+        """Take the memory tokens of ``other``, or its cache if there are none."""
         if self.tokens.shape[1]:
             return replace(self, tokens=other.tokens)
         return other
 
     def cost(self) -> Float[Tensor, " batch"] | None:
-        """How open the gates were that wrote this memory; None where there are none."""
+        """Return how far the gates were open that wrote this memory; None without gates."""
         return self.openness[0].mean(dim=1) if self.openness else None
 
 
 @dataclass
 class SegmentState(State):
-    """Tokens of the open segment, and what its end needs."""
+    """The tokens of the open segment, and what is needed when it ends."""
 
     memory: SegmentMemory
     past: KeyValueCache
@@ -104,7 +106,7 @@ class SegmentState(State):
     top: Tensor | None = None  # top-layer states of this segment's steps
 
     def rows(self, rows: Bool[Tensor, " batch"]) -> SegmentState:
-        """The episodes marked true."""
+        """Keep the episodes marked true."""
         return SegmentState(
             self.memory.rows(rows),
             self.past.rows(rows),
@@ -114,23 +116,23 @@ class SegmentState(State):
         )
 
 
-# What each kind of query sees: of every kind of key all, none, or the earlier ones.
+# What each kind of query may see of each kind of key: all, only earlier ones, or none.
 SEES = {
     "read": {"read": "all"},
-    "prompt": {"prompt": "earlier"},  # of a model that is shown a demonstration
+    "prompt": {"prompt": "earlier"},  # tokens of a demonstration
     "step": {"cache": "all", "read": "all", "prompt": "all", "step": "earlier"},
     "write": {"read": "all", "step": "all", "write": "all"},
 }
 
 
 @lru_cache(maxsize=512)
-@torch.inference_mode(False)  # made during a rollout, it must still serve a pass with gradient
+@torch.inference_mode(False)  # training may reuse a layout that a rollout has cached
 def layout_of(
-    kinds: tuple[str, ...], queries: int, wanted: tuple[int, ...] | None, width: int, device: str
+    kinds: tuple[str, ...], queries: int, selected: tuple[int, ...] | None, width: int, device: str
 ) -> Layout:
-    """The mask and positions of the last ``queries`` of tokens of these kinds.
+    """Return the mask and positions of the last ``queries`` of the tokens of these kinds.
 
-    ``wanted``: numbers of the queries whose top-layer states are asked for; None: all.
+    ``selected``: queries that the top layer computes, by their numbers; None: all.
     """
     total, first = len(kinds), len(kinds) - queries
     cached = sum(kind == "cache" for kind in kinds)
@@ -139,19 +141,20 @@ def layout_of(
         for column, key in enumerate(kinds):
             sees = SEES[query].get(key)
             allowed[row, column] = sees == "all" or (sees == "earlier" and column <= first + row)
-    return layout(geometry(allowed, torch.arange(-cached, total - cached), width, device), wanted)
+    positions = torch.arange(-cached, total - cached)
+    return Layout.of(geometry(allowed, positions, width, device), selected)
 
 
 class SegmentTransformer(SequencePolicy):
-    """Policy of the family; ``settings`` says which parts it has."""
+    """A policy of this family, with the parts that its settings name."""
 
-    read_kind = "read"  # of the tokens in front of a segment, see SEES
+    read_kind = "read"  # the kind (see SEES) of the memory tokens in front of a segment
 
     def __init__(self, settings: Settings, spaces: Spaces) -> None:
         super().__init__(spaces)
         self.settings = settings
         self.steps = StepTokens(spaces, settings.width, settings.dropout)
-        # Drawn one by one: the public code copies one draw to all tokens. Deviation D12.
+        # Deviation D12: each token is drawn separately; the public code repeats one draw.
         self.memory = nn.Parameter(torch.randn(settings.memory_tokens, settings.width))
         self.transformer = Transformer(
             settings.layers,
@@ -170,7 +173,7 @@ class SegmentTransformer(SequencePolicy):
 
     @property
     def write_tokens(self) -> int:
-        """Memory tokens at the end of a segment."""
+        """Number of memory tokens at the end of a segment."""
         both = self.settings.memory_positions == "both"
         return self.settings.memory_tokens if both else 0
 
@@ -180,13 +183,13 @@ class SegmentTransformer(SequencePolicy):
         return self.recurrent and self.settings.memory_tokens > 0
 
     def initial_memory(self, batch: int) -> SegmentMemory:
-        """The trained initial tokens, and an empty cache."""
+        """Return the trained initial tokens and an empty cache."""
         return SegmentMemory(self.memory.expand(batch, -1, -1))
 
     def forward(
         self, segment: Segment, memory: Memory, recording: LayerTrace | None = None
     ) -> tuple[Float[Tensor, "batch time outputs"], SegmentMemory]:
-        """Logits at every observation token, and the memory after the segment."""
+        """Return logits at every observation token, and the memory after the segment."""
         assert isinstance(memory, SegmentMemory)
         steps = self.steps(segment)
         read, write = memory.tokens, memory.tokens[:, : self.write_tokens]
@@ -195,18 +198,20 @@ class SegmentTransformer(SequencePolicy):
         kinds += ("write",) * write.shape[1]
         first, time = read.shape[1], segment.steps
         observations = range(first + 1, first + 3 * time, 3)
-        closing = self.settings.memory_tokens
-        wanted = (*observations, *range(tokens.shape[1] - closing, tokens.shape[1]))
+        # The last m tokens become memory: write tokens, or steps if memory is at the start only.
+        memory_sources = range(tokens.shape[1] - self.settings.memory_tokens, tokens.shape[1])
         recording = recording or LayerTrace()
-        where = self._layout(kinds, tokens.shape[1], wanted)
-        top = self._run(memory, tokens, where, memory.cache, recording=recording)
+        layout = self._layout(kinds, tokens.shape[1], (*observations, *memory_sources))
+        top = self._run(memory, tokens, layout, memory.cache, recording=recording)
         skipped = 0 if self.settings.cache_memory_tokens else first
         hidden = [layer[:, skipped:] for layer in recording.hidden]
-        return self.head(top[:, :time]), self._following(memory, top[:, time:], hidden)
+        return self.head(top[:, :time]), self._next_memory(memory, top[:, time:], hidden)
 
-    def _layout(self, kinds: tuple[str, ...], queries: int, wanted: Sequence[int] | None) -> Layout:
-        chosen = None if wanted is None else tuple(wanted)
-        return layout_of(kinds, queries, chosen, self.settings.width, str(self.memory.device))
+    def _layout(
+        self, kinds: tuple[str, ...], queries: int, selected: Sequence[int] | None
+    ) -> Layout:
+        numbers = None if selected is None else tuple(selected)
+        return layout_of(kinds, queries, numbers, self.settings.width, str(self.memory.device))
 
     def _kinds(self, memory: SegmentMemory) -> tuple[str, ...]:
         cached = memory.cache[0].shape[1] if memory.cache else 0
@@ -216,46 +221,49 @@ class SegmentTransformer(SequencePolicy):
         self,
         memory: SegmentMemory,
         tokens: Tensor,
-        where: Layout,
+        layout: Layout,
         cache: tuple[Tensor, ...] = (),
         past: KeyValueCache | None = None,
         recording: LayerTrace | None = None,
     ) -> Tensor:
-        """The transformer's top-layer states; a model may let ``memory`` change its blocks."""
-        return self.transformer(tokens, where, cache, past, recording)
+        """The transformer's top-layer states. Subclasses may let ``memory`` change the blocks."""
+        return self.transformer(tokens, layout, cache, past, recording)
 
-    def _following(
-        self, memory: SegmentMemory, closing: Tensor, hidden: list[Tensor]
+    def _next_memory(
+        self, memory: SegmentMemory, written: Tensor, hidden: list[Tensor]
     ) -> SegmentMemory:
-        """The memory after a segment, from the inputs of each layer and the last top-layer states.
+        """The memory after a segment.
 
-        ``closing`` are those of the write tokens; with memory at the start only, of as many last
-        step tokens in their place (Deviation D13). ``hidden`` ends with the write tokens.
+        Args:
+            memory: the memory before it.
+            written: top-layer states of the write tokens. If memory is at the start only, those of
+                the last step tokens, as many as there are slots (Deviation D13).
+            hidden: inputs of each layer; the write tokens are the last of them.
         """
         tokens, openness = memory.tokens, None
         if self.settings.memory_tokens:
-            tokens, openness = self.update(tokens, closing)
+            tokens, openness = self.update(tokens, written)
         gates = () if openness is None else (openness,)
-        kept = self.settings.cache_length
-        if not kept:
+        length = self.settings.cache_length
+        if not length:
             return SegmentMemory(tokens, openness=gates)
         end = None if self.settings.cache_memory_tokens else -self.write_tokens or None
         states = [layer[:, :end].detach() for layer in hidden]
-        if memory.cache:  # a cache longer than a segment reaches back over several
+        if memory.cache:  # a cache longer than a segment holds states of several segments
             pairs = zip(memory.cache, states, strict=True)
             states = [torch.cat(pair, dim=1) for pair in pairs]
-        return SegmentMemory(tokens, tuple(layer[:, -kept:] for layer in states), gates)
+        return SegmentMemory(tokens, tuple(layer[:, -length:] for layer in states), gates)
 
     def attention(self, segment: Segment, memory: Memory) -> tuple[AttentionMaps, Memory]:
-        """The probabilities of every layer and head in one pass."""
+        """Return the attention of every layer and head, and the memory after the segment."""
         recording = LayerTrace(weights=[])
-        _, following = self(segment, memory, recording)
+        _, next_memory = self(segment, memory, recording)
         assert recording.weights is not None
         weights = torch.stack(recording.weights, dim=1)
-        return AttentionMaps(weights, self.settings.memory_tokens), following
+        return AttentionMaps(weights, self.settings.memory_tokens), next_memory
 
     def begin_segment(self, memory: Memory, context_steps: int) -> SegmentState:
-        """Run the read tokens; keys and values of cache and memory are made once a segment."""
+        """Run the read tokens, so that the segment computes keys of cache and memory only once."""
         assert isinstance(memory, SegmentMemory)
         kinds = self._kinds(memory)
         capacity = len(kinds) + 3 * context_steps + self.write_tokens
@@ -265,51 +273,52 @@ class SegmentTransformer(SequencePolicy):
         read = memory.tokens.shape[1]
         if memory.cache or read:
             recording = LayerTrace()
-            where = self._layout(kinds, read, wanted=())
-            self._run(memory, memory.tokens, where, memory.cache, past, recording)
+            layout = self._layout(kinds, read, selected=())
+            self._run(memory, memory.tokens, layout, memory.cache, past, recording)
             if self.settings.cache_memory_tokens:
-                self._remember(state, recording.hidden, None)
+                self._keep_states(state, recording.hidden, None)
         return state
 
     def step(self, step: Step, state: State) -> tuple[Float[Tensor, "batch outputs"], SegmentState]:
-        """Feed the action before, then return-to-go and observation, which gives the logits."""
+        """Feed the previous action, return-to-go and observation; the last one gives the logits."""
         assert isinstance(state, SegmentState)
-        tokens = self.steps.question(step.observation, step.return_to_go)
+        tokens = self.steps.observation_tokens(step.observation, step.return_to_go)
         if step.previous_action is not None:
-            tokens = torch.cat([self.steps.answer(step.previous_action), tokens], dim=1)
+            tokens = torch.cat([self.steps.action_tokens(step.previous_action), tokens], dim=1)
         count = tokens.shape[1]
-        top = self._extend(state, tokens, ("step",) * count, wanted=(count - 1,))
+        top = self._extend(state, tokens, ("step",) * count, selected=(count - 1,))
         return self.head(top[:, -1]), state
 
     def end_segment(self, last_action: Tensor, state: State) -> SegmentMemory:
-        """Feed the last action and the write tokens: memory sees all 3K tokens of the segment."""
+        """Feed the last action and the write tokens, which see all 3K tokens of the segment."""
         assert isinstance(state, SegmentState)
         write = state.memory.tokens[:, : self.write_tokens]
-        tokens = torch.cat([self.steps.answer(last_action), write], dim=1)
+        tokens = torch.cat([self.steps.action_tokens(last_action), write], dim=1)
         kinds = ("step",) + ("write",) * write.shape[1]
-        top = self._extend(state, tokens, kinds, wanted=range(1, len(kinds)))
-        return self._following(state.memory, top if state.top is None else state.top, state.hidden)
+        top = self._extend(state, tokens, kinds, selected=range(1, len(kinds)))
+        written = top if state.top is None else state.top
+        return self._next_memory(state.memory, written, state.hidden)
 
     def _extend(
-        self, state: SegmentState, tokens: Tensor, kinds: tuple[str, ...], wanted: Sequence[int]
+        self, state: SegmentState, tokens: Tensor, kinds: tuple[str, ...], selected: Sequence[int]
     ) -> Tensor:
-        """Top-layer states of the ``wanted`` new tokens; all where the segment's end needs them."""
-        by_steps = self.settings.memory_tokens and not self.write_tokens
+        """Top-layer states of the ``selected`` new tokens, or of all if steps become memory."""
+        steps_become_memory = self.settings.memory_tokens and not self.write_tokens
         state.kinds += kinds
         recording = LayerTrace()
-        where = self._layout(state.kinds, len(kinds), None if by_steps else wanted)
-        top = self._run(state.memory, tokens, where, past=state.past, recording=recording)
-        self._remember(state, recording.hidden, top if by_steps else None)
+        layout = self._layout(state.kinds, len(kinds), None if steps_become_memory else selected)
+        top = self._run(state.memory, tokens, layout, past=state.past, recording=recording)
+        self._keep_states(state, recording.hidden, top if steps_become_memory else None)
         return top
 
-    def _remember(self, state: SegmentState, hidden: list[Tensor], top: Tensor | None) -> None:
-        """Keep only as many recent states as the end of the segment needs."""
+    def _keep_states(self, state: SegmentState, hidden: list[Tensor], top: Tensor | None) -> None:
+        """Add new states, and keep only as many as the end of the segment needs."""
         if self.settings.cache_length:
-            kept = self.settings.cache_length + self.write_tokens
-            joined = zip(state.hidden, hidden, strict=True) if state.hidden else None
-            state.hidden = (
-                [torch.cat(pair, dim=1)[:, -kept:] for pair in joined] if joined else hidden
-            )
+            length = self.settings.cache_length + self.write_tokens
+            if state.hidden:
+                pairs = zip(state.hidden, hidden, strict=True)
+                hidden = [torch.cat(pair, dim=1)[:, -length:] for pair in pairs]
+            state.hidden = hidden
         if top is not None:
             states = top if state.top is None else torch.cat([state.top, top], dim=1)
             state.top = states[:, -self.settings.memory_tokens :]

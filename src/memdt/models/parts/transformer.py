@@ -1,8 +1,8 @@
-"""The stack of blocks under every transformer here, with one way to run it.
+"""The stack of blocks that every transformer here uses.
 
-New tokens attend over what came before and over themselves. A whole segment in training, one
-environment step in a rollout and the write tokens at a segment's end are the same call with more or
-fewer new tokens.
+New tokens attend to earlier tokens and to themselves. The same call handles a whole segment in
+training, one environment step in a rollout, and the write tokens at the end of a segment; only the
+number of new tokens differs.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from memdt.models.parts.geometry import Geometry, Layout
 
 @dataclass
 class KeyValueCache:
-    """The tokens seen so far as they entered each layer, in buffers that are filled in place.
+    """The inputs of each layer so far, in buffers that are filled in place.
 
-    They are the keys and values of all heads (see ``attention``, Association). The products of the
-    layers' weights are kept here too: in a rollout they would be made anew at every step.
+    They are the keys and values of all heads (see ``attention``, Association). The cache also holds
+    the products of the layers' weights, which a rollout would otherwise recompute at every step.
     """
 
     projections: list[Projections]
@@ -33,20 +33,23 @@ class KeyValueCache:
     length: int = 0
 
     def rows(self, rows: Bool[Tensor, " batch"]) -> KeyValueCache:
-        """The rows marked true."""
+        """Keep the rows marked true."""
         return KeyValueCache(
             self.projections, [tokens[rows] for tokens in self.tokens], self.length
         )
 
     def extend(self, layer: int, tokens: Tensor) -> Float[Tensor, "batch token width"]:
-        """Add new tokens to a layer's; all of them so far are returned."""
+        """Add new tokens to those of a layer, and return all of its tokens so far."""
         end = self.length + tokens.shape[1]
         self.tokens[layer][:, self.length : end] = tokens
         return self.tokens[layer][:, :end]
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward layer unless its width is 0; layer norm after or before."""
+    """Attention and a feed-forward layer (unless its width is 0), with layer norm after or before.
+
+    Source: Transformer-XL (Dai et al. 2019) section 3.3.
+    """
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class Block(nn.Module):
             self.feed_forward_norm = nn.LayerNorm(width)
 
     def entering(self, tokens: Tensor) -> Float[Tensor, "batch token width"]:
-        """The tokens as attention sees them."""
+        """Return the inputs of attention: the tokens, normalised if the norm comes first."""
         return self.attention_norm(tokens) if self.pre_norm else tokens
 
     def forward(
@@ -85,7 +88,10 @@ class Block(nn.Module):
         geometry: Geometry,
         projections: Projections,
     ) -> Float[Tensor, "batch token width"]:
-        """The tokens after attention and feed-forward layer; ``queries``: the tokens, entering."""
+        """Return the tokens after attention and feed-forward layer.
+
+        ``queries``: what ``entering`` returns for these tokens.
+        """
         attended = self.dropout(self.attention(queries, *keys_and_values, geometry, projections))
         tokens = tokens + attended
         if not self.pre_norm:
@@ -99,14 +105,14 @@ class Block(nn.Module):
 
 @dataclass
 class LayerTrace:
-    """Collects what a caller wants to see of a pass: hidden states before each layer, attention."""
+    """Collects hidden states before each layer, and attention weights if ``weights`` is a list."""
 
     hidden: list[Tensor] = field(default_factory=list)
     weights: list[Tensor] | None = None
 
 
 class Transformer(nn.Module):
-    """Blocks with shared position biases u and v, as in Transformer-XL."""
+    """A stack of blocks that share the biases u and v, as in Transformer-XL."""
 
     def __init__(
         self,
@@ -140,47 +146,57 @@ class Transformer(nn.Module):
         past: KeyValueCache | None = None,
         recording: LayerTrace | None = None,
         after: Callable[[int, Tensor], Tensor] | None = None,
-    ) -> Float[Tensor, "batch wanted width"]:
-        """The top-layer states of the new tokens that ``layout`` asks for.
+    ) -> Float[Tensor, "batch selected width"]:
+        """Return the top-layer states of the new tokens that ``layout`` selects.
 
-        ``cache``: hidden states of the segment before, per layer, prepended to keys and values.
-        ``past``: the tokens of this segment so far; the new ones are added to it.
-        ``after``: what becomes of each block's output, token by token, given its number.
+        Args:
+            tokens: the new tokens.
+            layout: positions and mask of all tokens, and the selected ones.
+            cache: hidden states of the segment before, one tensor for each layer; keys and values
+                begin with them.
+            past: the earlier tokens of this segment; the new ones are added to it.
+            recording: collects what happens inside.
+            after: applied to each block's number and output; must treat every token alone.
         """
         recording = recording or LayerTrace()
         for layer, block in enumerate(self.blocks):
             recording.hidden.append(tokens)
-            where = layout.top if layer == len(self.blocks) - 1 else layout.every
-            shared = past is not None or self._shares(where)
-            queries = seen = block.entering(tokens)
+            geometry = layout.top if layer == len(self.blocks) - 1 else layout.every
+            # A rollout always shares: its cache then holds one set of tokens for all heads.
+            shared = past is not None or self._shares_keys(geometry)
+            queries = context = block.entering(tokens)
             if cache:
-                seen = torch.cat([block.entering(cache[layer]), queries], dim=1)
+                context = torch.cat([block.entering(cache[layer]), queries], dim=1)
             if past is None:
                 projections = self._projections(block, shared)
             else:
-                projections, seen = past.projections[layer], past.extend(layer, seen)
-            key, value = (seen[:, None],) * 2 if shared else block.attention.keys_and_values(seen)
+                projections, context = past.projections[layer], past.extend(layer, context)
+            if shared:
+                key = value = context[:, None]
+            else:
+                key, value = block.attention.keys_and_values(context)
             if recording.weights is not None:
                 weights = attention_weights(queries, key, projections, layout.every)
                 recording.weights.append(weights)
-            if where is not layout.every:
-                tokens = tokens.index_select(1, layout.wanted)
-                queries = queries.index_select(1, layout.wanted)
-            tokens = block(tokens, queries, (key, value), where, projections)
+            if geometry is not layout.every:
+                tokens = tokens.index_select(1, layout.selected)
+                queries = queries.index_select(1, layout.selected)
+            tokens = block(tokens, queries, (key, value), geometry, projections)
             tokens = tokens if after is None else after(layer, tokens)
+        # Only now, since every layer appends its tokens at the same offset.
         if past is not None:
-            past.length = seen.shape[1]
+            past.length = context.shape[1]
         return self.final_norm(tokens)
 
-    def _shares(self, where: Geometry) -> bool:
-        """Whether heads had better share keys and values; see ``attention``, Association."""
-        return self.head_width >= self.width or 8 * where.queries <= len(where.features)
+    def _shares_keys(self, geometry: Geometry) -> bool:
+        """Whether it is faster if heads share keys and values; see ``attention``, Association."""
+        return self.head_width >= self.width or 8 * geometry.queries <= len(geometry.features)
 
     def _projections(self, block: nn.Module, shared: bool) -> Projections:
         return block.attention.projections((self.content_bias, self.position_bias), shared)
 
     def empty_past(self, batch: int, capacity: int) -> KeyValueCache:
-        """Buffers for ``capacity`` tokens."""
+        """Return an empty cache for ``capacity`` tokens."""
         like = self.content_bias.detach()
         tokens = [like.new_empty(batch, capacity, self.width) for _ in self.blocks]
         return KeyValueCache(

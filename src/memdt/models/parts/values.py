@@ -1,4 +1,4 @@
-"""A policy that does what it holds for best: the value of each of a few actions, with memory."""
+"""Policies that choose among discrete actions by their estimated values, with memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from memdt.models.interface import Choice, Policy, Segmentation, Spaces, State, 
 
 
 class ValuePolicy(Policy):
-    """A policy over values, for discrete actions.
+    """A policy over the values of discrete actions.
 
-    Memory is carried through a whole episode, without borders. Demonstrations and returns-to-go are
-    not looked at.
+    Its memory runs through a whole episode, without segments. It ignores demonstrations and
+    returns-to-go.
     """
 
     def __init__(self, spaces: Spaces) -> None:
-        """Raises UserError where actions are not discrete."""
+        """Raises UserError if actions are not discrete."""
         super().__init__(spaces)
         if not spaces.discrete:
             remedy = "choose a model for continuous actions"
@@ -29,13 +29,13 @@ class ValuePolicy(Policy):
 
     @abstractmethod
     def initial_state(self, rows: int) -> State:
-        """The state before the first step of so many episodes."""
+        """Return the state before the first step of ``rows`` episodes."""
 
     @abstractmethod
     def forward(
         self, observations: Shaped[Tensor, "batch time ..."], state: State
     ) -> tuple[Float[Tensor, "batch time actions"], State]:
-        """The value of every action at every step, and the state after the last one."""
+        """Return the value of every action at every step, and the state after the last one."""
 
     def begin(
         self,
@@ -43,11 +43,11 @@ class ValuePolicy(Policy):
         demonstration: Segment | None = None,
         segmentation: Segmentation | None = None,
     ) -> State:
-        """An empty memory."""
+        """Return an empty memory."""
         return self.initial_state(rows)
 
     def act(self, step: Step, state: State, choice: Choice) -> tuple[Tensor, State]:
-        """The action of the highest value; drawn ones in proportion to exp(value)."""
+        """Return the action of the highest value, or sample one in proportion to exp(value)."""
         values, state = self(step.observation[:, None], state)
         if choice.greedy:
             return values[:, 0].argmax(-1), state

@@ -1,4 +1,4 @@
-"""DT-Mem's working memory: slots that are found by content, read, partly erased and added to.
+"""DT-Mem's working memory: slots addressed by content, which tokens read and write.
 
 Source: DT-Mem (Kang et al. 2024) section 4.2 and Algorithm 3. Slots M (N x d) and tokens E (T x d)
 meet in two tables with a row for each slot and a column for each token, address w and strength b:
@@ -10,12 +10,13 @@ meet in two tables with a row for each slot and a column for each token, address
              |    |    |                 add    a = (w b) V             V = E W_v (with a hat)
              1    1    1                 read   w^T M
 
-The printed products of w, b (N x T) and M (N x d) do not fit together unless a single token is
-written. ``in_turn`` reads them so, token by token; ``at_once`` is a second reading. Deviation D40:
+The shapes of the printed products of w, b (N x T) and M (N x d) match only if a single token is
+written. ``in_turn`` therefore writes token by token; ``at_once`` is a second reading.
+Deviation D40:
 
               in_turn                                   at_once
     w         over slots: a token's addresses sum to 1  the same
-    b         over slots                                over tokens: what a slot takes in is a mean
+    b         over slots                                over tokens: a slot receives a mean
     keep      product over tokens of 1 - e              1 - sum over tokens of e, at least 0
     add       a of a token, kept by all later ones      sum over tokens of a
 """
@@ -33,20 +34,23 @@ from torch import Tensor, nn
 Writing = Literal["in_turn", "at_once"]
 MATRICES = 5  # of a module: query, key, write_query, write_key, write_value
 
-# What is added to a matrix's product, given its number and the inputs; a hyper-network writes it.
+# Given the number of a matrix and its inputs, returns what a hyper-network adds to its product.
 Added = Callable[[int, Tensor], Tensor | float]
 
 
 def unchanged(matrix: int, inputs: Tensor) -> float:
-    """Nothing."""
+    """Add nothing."""
     return 0.0
 
 
 class WorkingMemory(nn.Module):
-    """The five matrices of one memory module; the slots themselves are handed in and out.
+    """The five matrices of one memory module. Callers pass the slots in and get them back.
 
-    ``operations``: how often tokens read in a row, and then write. ``nearest``: how many slots a
-    token reads, those with the highest scores; None: all of them.
+    Args:
+        width: of slots and tokens.
+        operations: how often tokens read in a row, and then write.
+        nearest: how many slots a token reads, those with the highest scores; None: all.
+        writing: whether tokens write one after the other or all at once.
     """
 
     def __init__(self, width: int, operations: int, nearest: int | None, writing: Writing) -> None:
@@ -65,32 +69,36 @@ class WorkingMemory(nn.Module):
         tokens: Float[Tensor, "batch token width"],
         added: Added = unchanged,
     ) -> list[Float[Tensor, "batch token width"]]:
-        """The tokens after each operation, every token on its own; the last ones go on.
+        """Return the tokens after each operation; the last of them are the module's output.
 
-        Deviation D42: what is read is added to a token and normalised, it does not replace it.
+        Tokens do not see each other here. Deviation D42: the slots read are added to a token, which
+        is then normalised; they do not replace it.
         """
         states = []
         for _ in range(self.operations):
-            tokens = self.norm(tokens + self._found(slots, tokens, added))
+            tokens = self.norm(tokens + self._retrieve(slots, tokens, added))
             states.append(tokens)
         return states
 
-    def _scored(self, slots: Tensor, tokens: Tensor, added: Added, write: bool = False) -> Tensor:
-        """The scores of an address, or of a strength."""
+    def _scores(
+        self, slots: Tensor, tokens: Tensor, added: Added, write: bool = False
+    ) -> Float[Tensor, "batch slot token"]:
+        """The scores of the address, or of the strength if ``write``."""
         query, key = (self.write_query, self.write_key) if write else (self.query, self.key)
         first = 2 if write else 0
         queries = query(slots) + added(first, slots)
-        return _scores(queries, key(tokens) + added(first + 1, tokens))
+        keys = key(tokens) + added(first + 1, tokens)
+        return queries @ keys.transpose(1, 2) / math.sqrt(queries.shape[-1])
 
-    def _found(
+    def _retrieve(
         self, slots: Tensor, tokens: Tensor, added: Added
     ) -> Float[Tensor, "batch token width"]:
-        """The mean of the slots by their address; of the nearest ones where only they are read."""
-        scores = self._scored(slots, tokens, added).transpose(1, 2)
+        """For each token, the mean of all or the nearest slots, weighted by their address."""
+        scores = self._scores(slots, tokens, added).transpose(1, 2)
         if self.nearest is not None and self.nearest < scores.shape[-1]:
-            # Deviation D46: nearest by the address's own scores, which also weigh the ones found.
-            least = scores.topk(self.nearest, dim=-1).values[..., -1:]
-            scores = scores.masked_fill(scores < least, -torch.inf)
+            # Deviation D46: the scores of the address also decide which slots are nearest.
+            threshold = scores.topk(self.nearest, dim=-1).values[..., -1:]
+            scores = scores.masked_fill(scores < threshold, -torch.inf)
         return torch.softmax(scores, dim=-1) @ slots
 
     def write(
@@ -99,27 +107,19 @@ class WorkingMemory(nn.Module):
         states: list[Float[Tensor, "batch token width"]],
         added: Added = unchanged,
     ) -> Float[Tensor, "batch slot width"]:
-        """The slots after all operations; ``states``: the tokens as ``read`` gave them.
+        """Return the slots after all operations; ``states``: the tokens that ``read`` returned.
 
         Deviation D93: the paper writes the tokens as they were before each reading.
         """
         for tokens in states:
-            slots = self._written(slots, tokens, added)
+            address = torch.softmax(self._scores(slots, tokens, added), dim=1)
+            strength = self._scores(slots, tokens, added, write=True)
+            values = self.write_value(tokens) + added(4, tokens)
+            if self.writing == "at_once":
+                slots = write_at_once(slots, address, torch.softmax(strength, dim=2), values)
+            else:
+                slots = write_in_turn(slots, address, torch.softmax(strength, dim=1), values)
         return slots
-
-    def _written(
-        self, slots: Tensor, tokens: Tensor, added: Added
-    ) -> Float[Tensor, "batch slot width"]:
-        address = torch.softmax(self._scored(slots, tokens, added), dim=1)
-        strength = self._scored(slots, tokens, added, write=True)
-        values = self.write_value(tokens) + added(4, tokens)
-        if self.writing == "at_once":
-            return write_at_once(slots, address, torch.softmax(strength, dim=2), values)
-        return write_in_turn(slots, address, torch.softmax(strength, dim=1), values)
-
-
-def _scores(queries: Tensor, keys: Tensor) -> Float[Tensor, "batch slot token"]:
-    return queries @ keys.transpose(1, 2) / math.sqrt(queries.shape[-1])
 
 
 def write_in_turn(
@@ -128,10 +128,10 @@ def write_in_turn(
     strength: Float[Tensor, "batch slot token"],
     values: Float[Tensor, "batch token width"],
 ) -> Float[Tensor, "batch slot width"]:
-    """Each token erases and adds after the one before it.
+    """Let each token erase and add after the one before it.
 
-    All tokens find slots by what these held before the first of them; so nothing waits, and
-    what token t adds is multiplied by what the tokens behind it keep:
+    Addresses depend on the slots before the first token, so all tokens are computed in parallel.
+    The addition of token t is multiplied by what the later tokens keep:
 
         keep of a slot    k_1 k_2 k_3      for slots
         of what 1 added       k_2 k_3      for a_1
@@ -150,6 +150,6 @@ def write_at_once(
     strength: Float[Tensor, "batch slot token"],
     values: Float[Tensor, "batch token width"],
 ) -> Float[Tensor, "batch slot width"]:
-    """All tokens erase and add together; a slot cannot lose more than all it holds."""
+    """Let all tokens erase and add together; a slot loses at most all of its content."""
     erase = (address * (1 - strength)).sum(dim=-1, keepdim=True).clamp(max=1)
     return (1 - erase) * slots + (address * strength) @ values

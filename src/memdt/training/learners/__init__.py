@@ -1,1 +1,1 @@
-"""Learners, found by the name of their file; see ``training.learner`` for what one must offer."""
+"""Learners, found by the names of their files. ``training.learner`` defines their interface."""

@@ -1,7 +1,7 @@
-"""Conservative Q-learning for discrete actions, over whole episodes with memory carried along.
+"""Conservative Q-learning for discrete actions, over whole episodes with memory.
 
 Source: Kumar et al. 2020, equation 4 (CQL(H)), with the double estimator of van Hasselt et al. 2016
-and a target network that follows slowly (Lillicrap et al. 2016):
+and the soft target updates of Lillicrap et al. 2016:
 
     target    r + discount * Q_target(o', argmax_a Q(o', a)), or r where o' is terminal
     loss      (Q(o, a) - target)^2 / 2  +  alpha * (logsumexp_a Q(o, a) - Q(o, a))
@@ -36,7 +36,7 @@ REFUSES = ("memory_noise", "idle_segments", "write_cost", "gradient_through_memo
 
 
 class Settings(Frozen):
-    """How values are learnt."""
+    """Constants of the loss and of the target network."""
 
     discount: float = Field(default=0.99, ge=0, le=1, description="of rewards, per step")
     alpha: float = Field(
@@ -49,7 +49,7 @@ class Settings(Frozen):
 
 @dataclass
 class ConservativeQ:
-    """A policy over values, the slow copy of it that targets are taken from, and an optimiser."""
+    """Trains a policy over values against a target network, its slowly updated copy."""
 
     policy: ValuePolicy
     target: ValuePolicy
@@ -64,7 +64,7 @@ class ConservativeQ:
     columns = ("td_loss", "conservative_loss", "mean_q", "learning_rate", "gradient_norm")
 
     def sampler(self, episodes: EpisodeTensors, stage: slices.Stage) -> TransitionSampler:
-        """Every episode of the stage once an epoch, whole."""
+        """Return batches that go through every whole episode of the stage once an epoch."""
         start = self.training.start
         batches = self.batches = Batches.of_stage(
             episodes, stage, self.segment_length, start, self.seed
@@ -74,12 +74,14 @@ class ConservativeQ:
         return sampler
 
     def update(self, number: int, batch: Transitions) -> dict[str, Tensor]:
-        """One step of the optimiser, and one of the target behind it."""
+        """Take one step of the optimiser, then move the target network towards the policy.
+
+        Returns the figures of ``columns``.
+        """
         rate = set_learning_rate(self.optimiser, self.training, number, self.updates)
-        temporal, conservative, taken = self.losses(batch)
         real = batch.mask
         steps = real.sum()
-        sums = [torch.where(real, one, 0.0).sum() for one in (temporal, conservative, taken)]
+        sums = [torch.where(real, values, 0.0).sum() for values in self.losses(batch)]
         loss = (sums[0] + self.settings.alpha * sums[1]) / steps
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -87,8 +89,8 @@ class ConservativeQ:
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.training.gradient_clip)
         self.optimiser.step()
         with torch.no_grad():
-            followed: list[Tensor] = list(self.target.parameters())
-            torch._foreach_lerp_(followed, parameters, self.settings.target_rate)
+            targets: list[Tensor] = list(self.target.parameters())
+            torch._foreach_lerp_(targets, parameters, self.settings.target_rate)
         figures = zip(self.columns[:3], sums, strict=True)
         return {
             **{name: mean(total, steps) for name, total in figures},
@@ -101,24 +103,26 @@ class ConservativeQ:
     ) -> tuple[
         Float[Tensor, "batch time"], Float[Tensor, "batch time"], Float[Tensor, "batch time"]
     ]:
-        """Of every step: the temporal difference's, the conservative one, and its action's value.
+        """Return each step's temporal-difference loss, conservative loss, and value of its action.
 
-        Memory runs over the first observation and all that follow, so that each step's value and
-        that of what comes next are from one pass.
+        One pass over the first observation and all next observations gives the values of each step
+        and of the step after it.
         """
-        seen = torch.cat([batch.observations[:, :1], batch.next_observations], dim=1)
+        observations = torch.cat([batch.observations[:, :1], batch.next_observations], dim=1)
         bfloat16 = self.training.precision == "bfloat16"
-        with torch.autocast(seen.device.type, torch.bfloat16, enabled=bfloat16):
-            start = self.policy.initial_state(len(seen))
-            values = self.policy(seen, start)[0].float()
+        with torch.autocast(observations.device.type, torch.bfloat16, enabled=bfloat16):
+            start = self.policy.initial_state(len(observations))
+            values = self.policy(observations, start)[0].float()
             with torch.no_grad():
-                estimated = self.target(seen, start)[0].float()
-        now, best = values[:, :-1], values[:, 1:].argmax(-1, keepdim=True)
-        taken = now.gather(-1, batch.actions[..., None])[..., 0]
-        worth = estimated[:, 1:].gather(-1, best)[..., 0].masked_fill(batch.terminal, 0.0)
-        goal = batch.rewards + self.settings.discount * worth
-        temporal = functional.mse_loss(taken, goal, reduction="none") / 2
-        return temporal, now.logsumexp(-1) - taken, taken
+                target_values = self.target(observations, start)[0].float()
+        current, best = values[:, :-1], values[:, 1:].argmax(-1, keepdim=True)
+        q_values = current.gather(-1, batch.actions[..., None])[..., 0]
+        # Double estimator: the policy chooses the next action, the target network values it.
+        next_values = target_values[:, 1:].gather(-1, best)[..., 0]
+        next_values = next_values.masked_fill(batch.terminal, 0.0)
+        targets = batch.rewards + self.settings.discount * next_values
+        temporal = functional.mse_loss(q_values, targets, reduction="none") / 2
+        return temporal, current.logsumexp(-1) - q_values, q_values
 
     def effort(self, updates: int) -> Effort:
         """Whole episodes, a step of the optimiser for each batch."""
@@ -127,18 +131,20 @@ class ConservativeQ:
         return Effort(updates, seen, self.batches.longest)
 
     def state(self) -> dict[str, Tensor]:
-        """Weights of both networks, and the optimiser's averages."""
+        """Return the weights of both networks, and the optimiser's averages."""
         parts = {
             "policy": self.policy.state_dict(),
             "target": self.target.state_dict(),
             "optimiser": self.optimiser.state(),
         }
         return {
-            f"{name}.{key}": tensor for name, one in parts.items() for key, tensor in one.items()
+            f"{name}.{key}": tensor
+            for name, tensors in parts.items()
+            for key, tensor in tensors.items()
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Fill them again."""
+        """Restore what ``state`` returned."""
         self.policy.load_state_dict(part(state, "policy"))
         self.target.load_state_dict(part(state, "target"))
         self.optimiser.load_state(part(state, "optimiser"))
@@ -146,22 +152,25 @@ class ConservativeQ:
 
 @dataclass(frozen=True)
 class TransitionSampler:
-    """The transitions that each update is trained on."""
+    """The transitions of each update."""
 
     batches: Batches
 
     def __call__(self, number: int) -> Transitions:
-        """Those of one update: whole episodes, padded to the longest."""
+        """Return the transitions of one update: whole episodes, padded to the longest."""
         _, first, last = self.batches.rows(number)
         return transitions(self.batches.tensors, first, last, int((last - first).max()))
 
     def updates(self, epochs: int) -> int:
-        """Updates after which every episode has been seen ``epochs`` times."""
+        """Return the number of updates that go through every episode ``epochs`` times."""
         return self.batches.updates(epochs)
 
 
 def build(policy: Policy, context: StageContext) -> ConservativeQ:
-    """Conservative Q-learning of a policy over values; each stage begins with a new target."""
+    """Build conservative Q-learning for a policy over values, with a new target network.
+
+    Raises UserError for any other policy, and for training settings that need segments.
+    """
     settings, training = context.settings, context.settings.training
     if not isinstance(policy, ValuePolicy):
         remedy = "name another learner in its constant LEARNER"

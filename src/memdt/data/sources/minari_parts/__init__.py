@@ -1,1 +1,1 @@
-"""The layout of a Minari data set, for the source that reads one and for `export.py`."""
+"""The layout of a Minari data set, which the source `minari` reads and `export.py` writes."""

@@ -1,7 +1,7 @@
-"""What ``metadata.json`` says of a Minari data set, checked.
+"""Checked access to ``metadata.json`` of a Minari data set.
 
-Minari keeps a data set ``namespace/name-v0`` in ``<root>/namespace/name-v0/data``: this file, with
-the spaces as JSON text, and ``main_data.hdf5`` (`arrays.py`).
+Minari stores a data set ``namespace/name-v0`` in ``<root>/namespace/name-v0/data``. The folder
+holds this file, with spaces as JSON text, and ``main_data.hdf5`` (`arrays.py`).
 
 Source: Minari 0.5.4, ``minari/dataset/minari_storage.py``.
 """
@@ -15,48 +15,48 @@ from typing import Any
 
 from gymnasium import spaces
 
+from memdt.data.sources.hdf5 import AGAIN
 from memdt.data.sources.minari_parts.spaces import from_json
 from memdt.errors import UserError
 
 METADATA = "metadata.json"
 MAIN = "main_data.hdf5"
-WRITTEN_VERSION = "0.5.4"  # whose layout `export.py` writes
+WRITTEN_VERSION = "0.5.4"  # `export.py` writes the layout of this version
 READ_VERSIONS = ("0.4", "0.5")
-AGAIN = "download or record the set again"
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is used of it."""
+    """The values of ``metadata.json`` that reading needs."""
 
     path: Path
-    steps: int | None  # None: not told
+    steps: int | None  # None: not given
     observation: spaces.Space[Any]
     action: spaces.Space[Any]
 
 
 def folder_of(root: Path | str, identifier: str) -> Path:
-    """Where the files of a data set lie."""
+    """Return the folder that holds the files of a data set."""
     return Path(root).expanduser() / identifier / "data"
 
 
 def read_metadata(folder: Path) -> Metadata:
-    """The checked metadata of the data set in ``folder``.
+    """Read and check the metadata of the data set in ``folder``.
 
     Raises:
-        UserError: there is none, it is damaged, of another version or in another format.
+        UserError: the file is missing, damaged, or of an unsupported version or format.
     """
     path = folder / METADATA
     content = _content(path)
     version = str(content.get("minari_version"))
     if ".".join(version.split(".")[:2]) not in READ_VERSIONS:
-        known = " and ".join(READ_VERSIONS)
-        what = f"written by Minari {version}; this version of memdt reads {known}"
+        supported = " and ".join(READ_VERSIONS)
+        what = f"written by Minari {version}; this version of memdt reads {supported}"
         raise UserError(what, str(path), "write it again with one of these")
-    form = content.get("data_format", "hdf5")
-    if form != "hdf5":
+    data_format = content.get("data_format", "hdf5")
+    if data_format != "hdf5":
         remedy = "write it again: minari.create_dataset_from_buffers(..., data_format='hdf5')"
-        raise UserError(f"the set is stored as {form}, only hdf5 is read", str(path), remedy)
+        raise UserError(f"the set is stored as {data_format}, only hdf5 is read", str(path), remedy)
     steps = content.get("total_steps")
     return Metadata(
         path=path,
@@ -74,19 +74,19 @@ def _content(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"not readable as JSON ({error})", str(path), AGAIN) from None
     if not isinstance(content, dict):
-        raise UserError("no mapping of keys to values", str(path), AGAIN)
+        raise UserError("not a mapping of keys to values", str(path), AGAIN)
     return content
 
 
 def _known_sets(path: Path) -> str:
-    """What to do where there is no data set: the ids below the nearest folder that exists."""
+    """The remedy for a missing data set, with the sets under the nearest folder that exists."""
     folder = path.parent
     if folder.is_dir():
         return f"{AGAIN} with Minari 0.5: earlier versions kept its content elsewhere"
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
-    found = sorted(str(one.parents[1]) for one in folder.glob(f"**/data/{METADATA}"))[:5]
-    return f"put one there; there are {', '.join(found)}" if found else "put one there"
+    sets = sorted(str(file.parents[1]) for file in folder.glob(f"**/data/{METADATA}"))[:5]
+    return f"put one there; there are {', '.join(sets)}" if sets else "put one there"
 
 
 def _space(path: Path, content: dict[str, Any], key: str) -> spaces.Space[Any]:

@@ -13,16 +13,16 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Int, Shaped
 
-Values = Any  # an array, or a dict or tuple of values, as the space has it
+Values = Any  # an array, or a dict or sequence of values for a Dict or Tuple space
 
-IMAGE_SIDE = 32  # pixels; Minari never takes something smaller for an image
+IMAGE_SIDE = 32  # pixels; Minari does not treat smaller arrays as images
 
 
 def as_json(space: spaces.Space[Any]) -> str:
-    """The space as text.
+    """Return the space as JSON text.
 
     Raises:
-        TypeError: neither a Box nor a Discrete space.
+        TypeError: the space is neither a Box nor a Discrete space.
     """
     if isinstance(space, spaces.Box):
         content: dict[str, Any] = {
@@ -41,84 +41,82 @@ def as_json(space: spaces.Space[Any]) -> str:
 
 
 def from_json(content: Any) -> spaces.Space[Any]:
-    """The space that a text, or the mapping in it, describes.
+    """Return the space that JSON text, or the mapping in it, describes.
 
     Raises:
-        ValueError, KeyError, TypeError: it describes none, or one of another type than these.
+        ValueError, KeyError, TypeError: the description is invalid or of an unsupported type.
     """
-    told = json.loads(content) if isinstance(content, str) else dict(content)
-    kind = told["type"]
+    fields = json.loads(content) if isinstance(content, str) else dict(content)
+    kind = fields["type"]
     if kind == "Box":
-        low, high = (np.array(told[name], dtype=told["dtype"]) for name in ("low", "high"))
-        return spaces.Box(low, high, tuple(told["shape"]), np.dtype(told["dtype"]).type)
+        low, high = (np.array(fields[name], dtype=fields["dtype"]) for name in ("low", "high"))
+        return spaces.Box(low, high, tuple(fields["shape"]), np.dtype(fields["dtype"]).type)
     if kind == "Discrete":
-        return spaces.Discrete(told["n"], start=told["start"])
+        return spaces.Discrete(fields["n"], start=fields["start"])
     if kind == "MultiBinary":
-        return spaces.MultiBinary(told["n"])
+        return spaces.MultiBinary(fields["n"])
     if kind == "MultiDiscrete":
-        return spaces.MultiDiscrete(np.array(told["nvec"]), start=np.array(told["start"]))
+        return spaces.MultiDiscrete(np.array(fields["nvec"]), start=np.array(fields["start"]))
     if kind == "Dict":
-        return spaces.Dict({key: from_json(one) for key, one in told["subspaces"].items()})
+        return spaces.Dict({key: from_json(part) for key, part in fields["subspaces"].items()})
     if kind == "Tuple":
-        return spaces.Tuple([from_json(one) for one in told["subspaces"]])
+        return spaces.Tuple([from_json(part) for part in fields["subspaces"]])
     raise ValueError(f"a {kind} space is not read")
 
 
 def is_image(space: spaces.Space[Any]) -> bool:
-    """Whether Minari takes values of this space for images, and stores them as JPEG by default."""
+    """Whether Minari treats values of this space as images, which it stores as JPEG by default."""
     if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3):
         return False
     full_range = bool((space.low == 0).all() and (space.high == 255).all())
     return space.dtype == np.uint8 and min(space.shape[:2]) >= IMAGE_SIDE and full_range
 
 
-def chosen(space: spaces.Space[Any], keys: Sequence[str] | None) -> spaces.Space[Any]:
-    """The part of a dict of spaces that the keys name; the space itself without keys."""
+def selected(space: spaces.Space[Any], keys: Sequence[str] | None) -> spaces.Space[Any]:
+    """Return the part of a Dict space that the keys name, or the space itself without keys."""
     if keys is None or not isinstance(space, spaces.Dict):
         return space
     return spaces.Dict({key: space[key] for key in keys}, sort_keys=space.sort_keys)
 
 
 def flattened_shape(space: spaces.Space[Any]) -> tuple[int, ...]:
-    """The shape of a row of :func:`flattened`."""
+    """Return the shape of a row of :func:`flattened`."""
     if isinstance(space, spaces.Box) and len(space.shape) in (1, 3):
         return space.shape
     return spaces.flatten_space(space).shape or ()
 
 
 def flattened(space: spaces.Space[Any], values: Values) -> Shaped[np.ndarray, "rows ..."]:
-    """Rows of values as vectors, as ``gymnasium.spaces.flatten`` makes a vector of each.
+    """Return values as vectors, one row for each, like ``gymnasium.spaces.flatten``.
 
-    Vectors and frames stay what they are.
+    Vectors and frames are returned unchanged.
 
     >>> flattened(spaces.Discrete(3), np.array([2, 0]))
     array([[0, 0, 1],
            [1, 0, 0]])
 
     Raises:
-        ValueError: they are no values of this space.
+        ValueError: the values are not in this space.
     """
     if isinstance(space, spaces.Box):
         rows: np.ndarray = values
         return rows if len(space.shape) in (1, 3) else rows.reshape(len(rows), -1)
     if isinstance(space, spaces.Discrete):
-        return _zeros_and_ones(int(space.n), values - space.start)
+        return _one_hot(int(space.n), values - space.start)
     if isinstance(space, spaces.MultiDiscrete):
         columns = (values - space.start).reshape(len(values), -1).T
         pairs = zip(space.nvec.ravel().tolist(), columns, strict=True)
-        return np.concatenate([_zeros_and_ones(*pair) for pair in pairs], axis=1)
+        return np.concatenate([_one_hot(*pair) for pair in pairs], axis=1)
     if isinstance(space, spaces.Dict):
-        parts = [flattened(one, values[key]) for key, one in space.items()]
+        parts = [flattened(subspace, values[key]) for key, subspace in space.items()]
     elif isinstance(space, spaces.Tuple):
-        parts = [flattened(one, part) for one, part in zip(space, values, strict=True)]
+        parts = [flattened(subspace, part) for subspace, part in zip(space, values, strict=True)]
     else:
         parts = [values]
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
-def _zeros_and_ones(
-    count: int, choices: Int[np.ndarray, " rows"]
-) -> Int[np.ndarray, "rows choices"]:
+def _one_hot(count: int, choices: Int[np.ndarray, " rows"]) -> Int[np.ndarray, "rows choices"]:
     if not (choices.min() >= 0 and choices.max() < count):
         raise ValueError(f"a choice is not among {count}")
     rows: np.ndarray = np.eye(count, dtype=np.int64)[choices]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from memdt.data.episodes import NO_SEED, EpisodeStore
+from memdt.data.sources.record import Record
 from memdt.data.sources.size import RawFile, Size
 from memdt.environments.task import Task
 from memdt.errors import UserError
@@ -42,7 +42,7 @@ def rows(file: Path) -> list[list[int]]:
 
 
 def episodes(
-    task: Task, settings: Settings, files: Sequence[Path], attempts: Counter[str]
+    task: Task, settings: Settings, files: Sequence[Path], record: Record
 ) -> Iterator[EpisodeStore]:
     """Walk every row once more."""
     for actions in rows(files[0]):

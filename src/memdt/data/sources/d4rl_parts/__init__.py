@@ -1,0 +1,1 @@
+"""The layout of D4RL's files, for the source that reads them."""

@@ -1,0 +1,169 @@
+"""The steps of a D4RL file, read in parts and checked as they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import h5py
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import Float, Shaped
+
+from memdt.data.episodes import NO_SEED, EpisodeStore
+from memdt.data.sources.d4rl_parts.borders import REMEDY, SCALARS, Borders
+from memdt.environments.spaces import Spaces
+from memdt.environments.task import ALL
+from memdt.errors import UserError
+
+CLOSE = 1e-5  # in float32: infos hold the simulator's float64
+
+
+@dataclass
+class StepReader:
+    """Reads the steps of some episodes, and counts what is odd about them."""
+
+    file: h5py.File
+    borders: Borders
+    wanted: Spaces
+    outside: int = 0  # actions beyond the bounds of their space
+    farthest: float = 0.0  # beyond a bound
+    at_bounds: int = 0  # actions exactly at one
+    jumps: int = 0  # steps whose next observation is not the row below
+    first_jump: int = 0
+    low: Float[np.ndarray, " width"] | None = field(default=None, init=False)
+    high: Float[np.ndarray, " width"] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        asked = {"observations": self.wanted.observation, "actions": self.wanted.action}
+        for name, space in asked.items():
+            assert isinstance(space, spaces.Box)
+            found = self.file[name].shape[1:]
+            if found != space.shape:
+                what = f"they have the shape {found}, those of the environment {space.shape}"
+                remedy = "is dataset.id a set of this environment?"
+                raise UserError(what, f"{self.file.filename}: {name}", remedy)
+
+    def part(self, first: int, last: int) -> EpisodeStore:
+        """Episodes ``first`` to ``last``, the latter not among them."""
+        offsets = self.borders.offsets[first : last + 1]
+        rows = slice(int(offsets[0]), int(offsets[-1]))
+        observations = self._numbers("observations", rows)
+        rewards = self._numbers("rewards", rows).reshape(-1)
+        ends = offsets[1:] - rows.start
+        terminated = self.borders.terminated[first:last]
+        count = last - first
+        self._note_extremes(observations)
+        return EpisodeStore(
+            observations=observations,
+            actions=self._actions(rows),
+            rewards=rewards,
+            offsets=offsets - rows.start,
+            final_observations=self._final(observations, rows, ends),
+            terminated=terminated,
+            truncated=~terminated,
+            seeds=np.full(count, NO_SEED, np.int64),
+            groups=np.full(count, ALL),
+            later_steps=np.zeros(count, np.int64),
+            later_returns=np.zeros(count),
+        )
+
+    def _numbers(self, name: str, rows: slice) -> Float[np.ndarray, "rows ..."]:
+        """These rows in float32; UserError where one is not finite."""
+        values: np.ndarray = self.file[name][rows].astype(np.float32)
+        bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+        if len(bad):
+            what = f"step {rows.start + int(bad[0]):,} is not finite"
+            raise UserError(what, f"{self.file.filename}: {name}", REMEDY)
+        return values
+
+    def _actions(self, rows: slice) -> Float[np.ndarray, "rows actions"]:
+        """Actions within the bounds of their space: beyond them the simulator cuts off itself."""
+        space = self.wanted.action
+        assert isinstance(space, spaces.Box)
+        actions = self._numbers("actions", rows)
+        beyond = np.maximum(actions - space.high, space.low - actions).max(axis=1)
+        self.outside += int((beyond > 0).sum())
+        self.at_bounds += int((beyond == 0).sum())
+        self.farthest = max(self.farthest, float(beyond.max()))
+        within: np.ndarray = np.clip(actions, space.low, space.high)
+        return within
+
+    def _final(
+        self,
+        observations: Float[np.ndarray, "rows width"],
+        rows: slice,
+        ends: Shaped[np.ndarray, " episodes"],
+    ) -> Float[np.ndarray, "episodes width"]:
+        """What was seen after each episode's last step; without that, before it."""
+        if "next_observations" not in self.file:
+            last: np.ndarray = observations[ends - 1]
+            return last
+        following = self._numbers("next_observations", rows)
+        inside = np.ones(len(observations), dtype=bool)
+        inside[ends - 1] = False
+        inside = np.flatnonzero(inside)
+        jumps = inside[(following[inside] != observations[inside + 1]).any(axis=1)]
+        if len(jumps) and not self.jumps:
+            self.first_jump = rows.start + int(jumps[0])
+        self.jumps += len(jumps)
+        final: np.ndarray = following[ends - 1]
+        return final
+
+    def _note_extremes(self, observations: Float[np.ndarray, "rows width"]) -> None:
+        low, high = observations.min(axis=0), observations.max(axis=0)
+        self.low = low if self.low is None else np.minimum(self.low, low)
+        self.high = high if self.high is None else np.maximum(self.high, high)
+
+    def notes(self) -> dict[str, str]:
+        """What was found, and what was done about it; after all parts were read."""
+        found = dict(self.borders.notes)
+        columns = [name for name in SCALARS if name in self.file and self.file[name].ndim == 2]
+        if columns:
+            found["arrays of one column"] = f"{', '.join(columns)}: read as one number a step"
+        if self.outside:
+            found["actions out of bounds"] = (
+                f"{self.outside:,} steps, by {self.farthest:.3g} at most: cut off at the bounds"
+            )
+        if self.at_bounds:
+            found["actions at a bound"] = f"{self.at_bounds:,} steps; a tanh never gets there"
+        if self.jumps:
+            found["next observations"] = (
+                f"differ from the row below in {self.jumps:,} steps inside of episodes, "
+                f"first in row {self.first_jump:,}"
+            )
+        elif "next_observations" not in self.file:
+            found["next observations"] = "not in the file; the last one stands for what followed"
+        assert self.low is not None
+        constant = np.flatnonzero(self.low == self.high).tolist()
+        if constant:
+            found["constant observations"] = f"dimensions {constant}"
+        return found | state_notes(self.file) | policy_notes(self.file)
+
+
+def state_notes(file: h5py.File) -> dict[str, str]:
+    """Whether ``infos/qpos`` and ``qvel`` are of the state before or after the step.
+
+    ``collect_data.py`` of D4RL records them before the step; in the published v2 files they are
+    those after it.
+    """
+    if "infos/qpos" not in file or "infos/qvel" not in file or "next_observations" not in file:
+        return {}
+    rows = slice(0, 1000)
+    positions = file["infos/qpos"][rows]
+    width = file["observations"].shape[1]
+    kept = width - file["infos/qvel"].shape[1]  # the first positions are hidden from the policy
+    shown = positions[:, positions.shape[1] - kept :] if kept > 0 else positions[:, :0]
+    if not shown.shape[1]:
+        return {}
+    for name, word in (("observations", "before"), ("next_observations", "after")):
+        if np.allclose(shown, file[name][rows][:, : shown.shape[1]], atol=CLOSE):
+            return {"infos/qpos": f"the state {word} each step"}
+    return {"infos/qpos": "neither the state before nor after each step"}
+
+
+def policy_notes(file: h5py.File) -> dict[str, str]:
+    """Which policy made the data, where the file says so."""
+    names = ("metadata/algorithm", "metadata/iteration")
+    values = [file[name][()] for name in names if name in file]
+    words = [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+    return {"behaviour policy": " of iteration ".join(words)} if words else {}

@@ -1,0 +1,16 @@
+"""What a source tells of a dataset beside its episodes, to be kept in the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Record:
+    """Filled while the episodes are made; written after them."""
+
+    # How many episodes of each group were tried, if not all are kept.
+    attempts: Counter[str] = field(default_factory=Counter)
+    # Lines of the dataset's card: what was found in the files and done about it, who played.
+    notes: dict[str, str] = field(default_factory=dict)

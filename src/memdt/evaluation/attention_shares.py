@@ -1,0 +1,58 @@
+"""How much read and write tokens are looked at, as three numbers of a run.
+
+RATE appendix C reads the roles of memory tokens off pictures; here the same attention is summed, in
+the first evaluation episode of the trained length, over layers, heads and the segments that have a
+memory to read (all but the first). Which tokens a read token may see is fixed by the mask, so only
+write tokens and steps say anything.
+
+    write_on_steps        of the attention of write tokens, what the steps of the segment get
+    write_on_read         and what the memory that is read gets
+    steps_on_read_gain    of the attention of steps, what the memory that is read gets, less what it
+                          would get if a step looked at all it may see alike
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from memdt.data.segments import Segment
+from memdt.evaluation.attention_maps import attention_of, play_episode
+from memdt.evaluation.episode_table import ATTENTION
+from memdt.models.interface import AttentionMaps, Policy, SequencePolicy
+from memdt.settings.schema import RunSettings
+
+
+def attention_shares(settings: RunSettings, policy: Policy, seed: int) -> dict[str, float]:
+    """The three numbers; 0 for a policy without attention or without memory tokens."""
+    nothing = dict.fromkeys(ATTENTION, 0.0)
+    if not isinstance(policy, SequencePolicy) or settings.training.segments < 2:
+        return nothing
+    segments = play_episode(settings, policy, seed)
+    maps = attention_of(policy, segments)
+    if len(maps) < 2 or not maps[0].memory_tokens:
+        return nothing
+    shares = [shares_of(*pair) for pair in zip(maps[1:], segments[1:], strict=True)]
+    return dict(zip(ATTENTION, np.mean(shares, axis=0).tolist(), strict=True))
+
+
+def shares_of(one: AttentionMaps, segment: Segment) -> tuple[float, float, float]:
+    """The numbers of one segment of one episode, in the order of ATTENTION."""
+    weights = one.weights[0].float().mean(dim=(0, 1))
+    memory, steps = one.memory_tokens, 3 * segment.steps
+    real = 3 * int(segment.mask[0].sum())
+    cache = weights.shape[1] - weights.shape[0]
+    read, shown = slice(cache, cache + memory), slice(cache + memory, cache + memory + real)
+    looking, written = weights[memory : memory + real], weights[memory + steps :]
+    gain = looking[:, read].sum(dim=1) - _evenly(memory, cache, real)
+    if not len(written):
+        return 0.0, 0.0, float(gain.mean())
+    on_steps, on_read = (float(written[:, part].sum(dim=1).mean()) for part in (shown, read))
+    return on_steps, on_read, float(gain.mean())
+
+
+def _evenly(memory: int, cache: int, real: int) -> Float[Tensor, " steps"]:
+    """What the memory that is read would get of each step that looks at all it may see alike."""
+    return memory / (cache + memory + 1 + torch.arange(real))

@@ -1,0 +1,106 @@
+"""Sort the decided claims by environment and count them: what the report opens with.
+
+Between claims.csv (`results/claims.py`) and the template. A claim is counted under the environment
+of its experiment and the paper that it quotes; parts of one sentence count once.
+
+    paper    environment    holds   does not hold   undecided   not run
+    RATE     T-Maze             3               1           9         2
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from memdt.results.claims import by_sentence
+from memdt.results.outcomes import FAILS, HOLDS, NOT_RUN
+from memdt.settings.files import experiment_file
+from memdt.settings.layers import available, environment_title
+
+# The four states that a reader asks for; every other verdict is one of "undecided".
+STATES = {"holds": "holds", "fails": "does not hold", "undecided": "undecided", "waits": "not run"}
+_OF_VERDICT = {HOLDS: "holds", FAILS: "fails", NOT_RUN: "waits"}
+PAPERS = {"rate": "RATE", "dt_mem": "DT-Mem"}
+OURS = "this project"
+
+
+def state(verdict: str) -> str:
+    """One of STATES for a verdict of a claim."""
+    return _OF_VERDICT.get(verdict, "undecided")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the claims of one paper about one environment stand, counted by sentence."""
+
+    paper: str
+    environment: str
+    anchor: str  # of the environment's claims on the page
+    counts: dict[str, int]  # by STATES, every one of them
+
+    @property
+    def total(self) -> int:
+        """All sentences."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class EnvironmentClaims:
+    """The claims about one environment, each with its state."""
+
+    title: str
+    anchor: str
+    claims: list[dict[str, str]]
+
+
+def with_places(frame: pd.DataFrame) -> pd.DataFrame:
+    """The decided claims with the columns ``environment``, ``paper`` and ``state``."""
+    return frame.assign(
+        environment=[_environment(name) for name in frame["experiment"]],
+        paper=[_paper(*row) for row in frame[["origin", "source"]].itertuples(index=False)],
+        state=[state(verdict) for verdict in frame["verdict"]],
+    )
+
+
+def standings(frame: pd.DataFrame) -> list[Standing]:
+    """One row for each paper and environment; ``frame`` is from `with_places`."""
+    return [
+        Standing(paper, environment, anchor(environment), _counts(by_sentence(claims)))
+        for (environment, paper), claims in frame.groupby(["environment", "paper"], sort=False)
+    ]
+
+
+def by_environment(frame: pd.DataFrame) -> list[EnvironmentClaims]:
+    """The claims in the order of the file, what has run before what has not."""
+    ordered = frame.sort_values("state", key=lambda states: states == "waits", kind="stable")
+    groups = {title: claims for title, claims in ordered.groupby("environment", sort=False)}
+    return [
+        EnvironmentClaims(title, anchor(title), groups[title].to_dict("records"))
+        for title in frame["environment"].unique()
+    ]
+
+
+def anchor(title: str) -> str:
+    """An id for an environment's claims on the page."""
+    return "claims-" + "".join(c if c.isalnum() else "-" for c in title.lower())
+
+
+def _environment(experiment: str) -> str:
+    # A claims file may be older than the settings: what it names may be gone.
+    if experiment not in available("experiments"):
+        return experiment.replace("_", " ")
+    return environment_title(experiment_file(experiment).environment)
+
+
+def _paper(origin: str, source: str) -> str:
+    if origin == "ours":
+        return OURS
+    return next((paper for paper in PAPERS.values() if paper in source), source)
+
+
+def _counts(verdicts: Sequence[str] | Iterable[str]) -> dict[str, int]:
+    counted = Counter(state(verdict) for verdict in verdicts)
+    return {name: counted[name] for name in STATES}

@@ -1,0 +1,1 @@
+"""Agents that learn by playing, to make datasets of: ``agent.py`` is the step behind ``agent``."""
