@@ -5,9 +5,9 @@ standardised features, solved in closed form. An episode is never in the trainin
 at once, even if it appears at several times. Accuracy is balanced, that is, the mean over groups of
 the share recognised. Guessing therefore scores 1 / groups, whatever their sizes.
 
-A control stands beside it. Memory also holds what the agent has done: an agent that takes red items
-all the time remembers red by that alone. What a probe reads off the behaviour so far says nothing
-about the memory. What it reads off the memory beyond that does.
+A control stands beside it. Memory also holds what the agent has done, and who takes red items all
+the time remembers red by that alone. What a probe reads off behaviour so far is no finding about
+the memory; what it reads off the memory beyond that is.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Step:
     observation: Tensor  # batch ...
     return_to_go: Float[Tensor, " batch"]
     # batch ...; None at the first step of an episode or segment. Policies keep it themselves, so
-    # callers of ``act`` leave it out.
+    # callers of ``act`` leave it out. Deviation D94: it is not shifted.
     previous_action: Tensor | None = None
 
 

@@ -52,8 +52,8 @@ def build_table(
     ``origin`` is `ours` for a condition that the paper does not report. ``per_seed`` and
     ``seed_numbers`` are texts joined by `;`, seeds ascending. `as_published` comes first, then
     conditions and variants as in the published rows and the episodes; segments ascend, metrics are
-    in the order of the settings. ``spent``: what each variant cost (`budgets.py`). Missing numbers
-    are missing values.
+    in the order of the settings. ``spent``: what each variant cost (`budgets.py`).
+    Missing numbers are missing values.
 
     Raises:
         UserError: for an impossible shape or an unknown metric.

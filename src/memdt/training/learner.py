@@ -8,7 +8,7 @@ defaults are refused before anything runs.
 
     sampler(episodes, stage)       batches as a pure function of the update's number
     update(number, batch)          one update; returns its figures as tensors
-    effort(updates)                what a number of updates cost, for comparisons
+    effort(updates)                what so many updates have cost, for comparisons
     state(), load(state)           everything that training changes, so that a stage can be resumed
 """
 

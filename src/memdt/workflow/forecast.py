@@ -56,10 +56,10 @@ def jobs(scale: str, experiments: Sequence[str], device: Speed | None = None) ->
     ``device``: what they run on; by default the device that the scale is made for.
     """
     asked = [run for name in experiments for run in runs(scale, name)]
-    planned = [*_datasets(scale, experiments)]
-    planned += [*_stages(scale, asked, device), *_evaluations(scale, asked, device)]
-    planned += [*_tables(scale, experiments), *_report(scale, experiments)]
-    return _corrected([_as_it_was(job) for job in planned], planned)
+    found = [*_datasets(scale, experiments)]
+    found += [*_stages(scale, asked, device), *_evaluations(scale, asked, device)]
+    found += [*_tables(scale, experiments), *_report(scale, experiments)]
+    return _corrected([_as_it_was(job) for job in found], found)
 
 
 def _datasets(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
@@ -86,13 +86,13 @@ def _agents(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
 
 
 def _stages(scale: str, runs: Sequence[Run], device: Speed | None) -> Iterator[PlannedJob]:
-    """Training stages, also those of other experiments whose checkpoints are used."""
+    """Those of other experiments too, where their checkpoints are taken."""
     for run in dict.fromkeys(one for asked in runs for one in plan.trained(scale, asked)):
         settings = resolve(run.experiment, run.variant, scale).settings
         size, state = disk.checkpoint_bytes(settings), disk.resume_bytes(settings)
         key = (run.experiment, run.variant, run.seed)
         for number in range(1, settings.stages + 1):
-            seconds = costs.training_seconds(scale, run.experiment, run.variant, number, device)
+            seconds = costs.training_seconds(scale, *key[:2], number, device)
             output = paths.stage(scale, *key, number) / "manifest.json"
             gpu = costs.uses_gpu(scale)
             yield PlannedJob(run.experiment, "training", output, seconds, size, gpu, state, key)
