@@ -207,7 +207,7 @@ class TMaze(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         truncated = not terminated and self._time >= self.settings.time_limit
         return self._observe(hint=0), float(self._y == self._goal), terminated, truncated, {}
 
-    def render(self) -> str:  # type: ignore[override]
+    def render(self) -> str:
         """Draw the maze in three lines; the hint is there while it can be observed."""
         width = min(self._length, CORRIDOR_WIDTH)
         lines = [[" "] * width + [mark] for mark in ("·", "┤", "·")]

@@ -43,8 +43,9 @@ def play(
     yield _rendered(environment)
     while not ended:
         action = player.act(observation, reward)
-        observation, reward, terminated, truncated, _ = environment.step(action)
-        shown.returned += float(reward)
+        observation, received, terminated, truncated, _ = environment.step(action)
+        reward = float(received)
+        shown.returned += reward
         shown.steps, shown.terminated = shown.steps + 1, bool(terminated)
         ended = terminated or truncated
         yield _rendered(environment)

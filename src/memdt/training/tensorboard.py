@@ -30,7 +30,7 @@ def write_events(run: Path, to: Path) -> int:
         remedy = "pip install tensorboard"
         raise UserError("tensorboard is not installed", str(to), remedy) from None
     count, before = 0, 0
-    with SummaryWriter(str(to)) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(to)) as writer:
         for path in curves:
             with path.open(encoding="utf-8", newline="") as file:
                 rows = list(csv.DictReader(file))
@@ -39,7 +39,7 @@ def write_events(run: Path, to: Path) -> int:
                 for name in set(row) - set(FIXED_COLUMNS):
                     value = float(row[name] or math.nan)
                     if math.isfinite(value):
-                        writer.add_scalar(name, value, update)  # type: ignore[no-untyped-call]
+                        writer.add_scalar(name, value, update)
                         count += 1
             before += int(rows[-1]["update"]) if rows else 0
     return count
