@@ -94,6 +94,8 @@ def test_the_validator_of_ro_crates_has_no_complaint(crate: Path) -> None:
         pytest.skip("no rocrate-validator: pip install roc-validator, in an environment of its own")
     command = [validator, "--no-interactive", "validate", "--no-paging", "-p", "workflow-run-crate"]
     done = subprocess.run([*command, str(crate)], capture_output=True, text=True, check=False)
+    if "URLError" in done.stdout:
+        pytest.skip("rocrate-validator reads the vocabularies of its profiles from the network")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
