@@ -81,11 +81,9 @@ def resolve(experiment: str, variant: str, scale: str) -> Resolved:
     entry = variant_of(experiment, variant)
     ancestors = lineage(experiment, variant)
     layers = _file_layers(ancestors)
-    names = (
-        *(component_name(layers, key) for key in ("environment.name", "model.name")),
-        experiment,
-    )
-    layers = _apply_scale(layers, scale, *names, entry)
+    environment = component_name(layers, "environment.name")
+    model = component_name(layers, "model.name")
+    layers = _apply_scale(layers, scale, environment, model, experiment, entry)
     source = resolve(*ancestors[1], scale) if len(ancestors) > 1 else None
     if source is not None:
         layers = _as_trained(layers, source, experiment, entry)
@@ -210,7 +208,7 @@ def environment_layers(environment: str) -> Layered:
         content = {
             key: value for key, value in read_yaml(path).items() if key not in (EXTENDS, TITLE)
         }
-        source = layers.values[SOURCE_KEY]
+        source = component_name(layers, SOURCE_KEY)
         # Another source has other keys, so none of the old ones may remain.
         if flatten(content).get(SOURCE_KEY, source) != source:
             layers = layers.with_parts_of(Layered(), ["dataset"])
@@ -264,7 +262,7 @@ def _apply_scale(
     """
     path = str(paths.CONFIG / "scales" / f"{scale}.yaml")
     content = scale_file(scale)
-    environments, source = family(environment), layers.values[SOURCE_KEY]
+    environments, source = family(environment), component_name(layers, SOURCE_KEY)
     blocks = [
         content.defaults,
         content.models.get(model, {}),

@@ -102,8 +102,8 @@ def synchronise(
         look.summary.gone = sorted(_gone(ledgers, cleared))
         remembered = frozenset(asked()) if look.summary.gone else _NONE
         for path in remembered.intersection(look.summary.gone):
-            ledger = paths.ledger(path)
-            ledgers[ledger][path.as_posix()] = read_ledger(ledger)[path.as_posix()]
+            file = paths.ledger(path)
+            ledgers[file][path.as_posix()] = read_ledger(file)[path.as_posix()]
     if dry:
         look.records.show_snakemake()
         return look.summary

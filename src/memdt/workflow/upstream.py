@@ -134,7 +134,7 @@ def managed_slurm_option(options: str) -> str:
         module: Any = importlib.import_module("snakemake_executor_plugin_slurm.validation")
     except ImportError:
         return ""
-    patterns = getattr(module, "get_forbidden_slurm_options", dict)()
+    patterns: dict[str, str] = getattr(module, "get_forbidden_slurm_options", dict)()
     found = (name for pattern, name in patterns.items() if re.search(pattern, options))
     return next(found, "")
 
