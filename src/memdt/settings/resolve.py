@@ -208,7 +208,7 @@ def environment_layers(environment: str) -> Layered:
         content = {
             key: value for key, value in read_yaml(path).items() if key not in (EXTENDS, TITLE)
         }
-        source = layers.values[SOURCE_KEY]
+        source = component_name(layers, SOURCE_KEY)
         # Another source has other keys, so none of the old ones may remain.
         if flatten(content).get(SOURCE_KEY, source) != source:
             layers = layers.with_parts_of(Layered(), ["dataset"])
@@ -262,7 +262,7 @@ def _apply_scale(
     """
     path = str(paths.CONFIG / "scales" / f"{scale}.yaml")
     content = scale_file(scale)
-    environments, source = family(environment), layers.values[SOURCE_KEY]
+    environments, source = family(environment), component_name(layers, SOURCE_KEY)
     blocks = [
         content.defaults,
         content.models.get(model, {}),

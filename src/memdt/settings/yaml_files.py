@@ -51,7 +51,7 @@ class _Loader(yaml.SafeLoader):
         """One node and all below it."""
         self.levels += 1
         if self.levels > MOST_LEVELS:
-            event = self.peek_event()  # type: ignore[no-untyped-call]
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
             self._refuse(event, f"more than {MOST_LEVELS} levels deep")
         node = super().compose_node(parent, index)
         self.levels -= 1
