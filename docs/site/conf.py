@@ -1,0 +1,104 @@
+"""Sphinx's settings for `make site`: the pages, the results, the reports and the code's reference.
+
+The repository's root is the source folder, so that links between README, docs and files work as
+they do on a forge, and Sphinx checks each of them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+project = "memdt"
+author = "memdt authors"
+extensions = [
+    "myst_parser",
+    "sphinx.ext.apidoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+]
+
+root_doc = "README"
+include_patterns = [
+    "*.md",
+    "benchmarks/README.md",
+    "data/published/README.md",
+    "docs/**.md",
+    "docs/reference/*.rst",
+    "envs/README.md",
+    "examples/**.md",
+]
+exclude_patterns = [".*", "build", "data/[!p]*", "docs/site", "site"]
+myst_heading_anchors = 4
+
+html_theme = "furo"
+html_title = "memdt"
+html_static_path = ["static"]
+html_css_files = ["memdt.css"]
+html_additional_pages = {"index": "to_start.html"}
+templates_path = ["templates"]
+html_copy_source = False
+
+# The docstrings name code between single backticks.
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+apidoc_modules = [
+    {
+        "path": str(ROOT / "src" / "memdt"),
+        "destination": "docs/reference",
+        "exclude_patterns": ["**/__main__.py"],
+        "max_depth": 2,
+    }
+]
+
+PICTURE = re.compile(
+    r'<picture><source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">'
+    r'<img src="(?P<light>[^"]+)" alt="(?P<text>[^"]*)"></picture>'
+)
+
+
+class PicturesToImages(SphinxTransform):
+    """Replaces a light and dark `<picture>` by two images, which Sphinx checks and copies."""
+
+    default_priority = 100  # before Sphinx collects images
+
+    def apply(self) -> None:
+        """Search the page's raw HTML."""
+        for raw in list(self.document.findall(nodes.raw)):
+            if picture := PICTURE.fullmatch(raw.astext().strip()):
+                raw.replace_self(
+                    [
+                        nodes.image(uri=picture[tone], alt=picture["text"], classes=[f"only-{tone}"])
+                        for tone in ("light", "dark")
+                    ]
+                )
+
+
+def add_contents(_app: Sphinx, docname: str, source: list[str]) -> None:
+    """Append the table of contents, which a forge would show as text, to the first page."""
+    if docname == root_doc:
+        source[0] += "\n" + (HERE / "contents.md").read_text(encoding="utf-8")
+
+
+def copy_reports(app: Sphinx, error: Exception | None) -> None:
+    """Copy each finished report to where it lies in the project."""
+    for report in ROOT.glob("reports/*/report.html"):
+        target = Path(app.outdir) / report.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(report, target)
+
+
+def setup(app: Sphinx) -> None:
+    """Register the steps above."""
+    app.add_transform(PicturesToImages)
+    app.connect("source-read", add_contents)
+    app.connect("build-finished", copy_reports)
