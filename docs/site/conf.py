@@ -72,10 +72,10 @@ class PicturesToImages(SphinxTransform):
     default_priority = 100  # before Sphinx collects images
 
     def apply(self) -> None:
-        """Search the page's raw HTML."""
-        for raw in list(self.document.findall(nodes.raw)):
-            if picture := PICTURE.fullmatch(raw.astext().strip()):
-                raw.replace_self(
+        """Search the page's paragraphs: a picture of one line is HTML inside of one."""
+        for paragraph in list(self.document.findall(nodes.paragraph)):
+            if picture := PICTURE.fullmatch(paragraph.astext().strip()):
+                paragraph.replace_self(
                     [
                         nodes.image(uri=picture[tone], alt=picture["text"], classes=[f"only-{tone}"])
                         for tone in ("light", "dark")
