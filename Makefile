@@ -74,7 +74,7 @@ format: $(environment_stamp) ## bring files into the style that `make check` ask
 	@$(in_environment) python -m memdt schema
 	@$(in_environment) python -m memdt pipeline
 
-# -E: a report that has come since the last time is no edited page, so every page is written.
+# -E: Sphinx warns about a page only when it reads it, and then an unchanged page would pass.
 site: $(environment_stamp) ## write pages, results, reports and the code's reference as a website into site/
 	@$(in_environment) python -m sphinx --builder html --fail-on-warning --quiet -E \
 	    --conf-dir docs/site --doctree-dir build/site . site

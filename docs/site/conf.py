@@ -84,17 +84,25 @@ class PicturesToImages(SphinxTransform):
 
 
 def add_contents(_app: Sphinx, docname: str, source: list[str]) -> None:
-    """Append the table of contents, which a forge would show as text, to the first page."""
+    """Append links to the reports and the table of contents to the first page."""
     if docname == root_doc:
-        source[0] += "\n" + (HERE / "contents.md").read_text(encoding="utf-8")
+        source[0] += "".join(
+            f'\n- <a href="{path}">Report of scale {path.parent.name}</a>' for path in reports()
+        )
+        source[0] += "\n\n" + (HERE / "contents.md").read_text(encoding="utf-8")
+
+
+def reports() -> list[Path]:
+    """The finished reports, as paths from the root."""
+    return [path.relative_to(ROOT) for path in sorted(ROOT.glob("reports/*/report.html"))]
 
 
 def copy_reports(app: Sphinx, error: Exception | None) -> None:
     """Copy each finished report to where it lies in the project."""
-    for report in ROOT.glob("reports/*/report.html"):
-        target = Path(app.outdir) / report.relative_to(ROOT)
+    for report in reports() if error is None else ():
+        target = Path(app.outdir) / report
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(report, target)
+        shutil.copyfile(ROOT / report, target)
 
 
 def setup(app: Sphinx) -> None:
