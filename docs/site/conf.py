@@ -77,7 +77,9 @@ class PicturesToImages(SphinxTransform):
             if picture := PICTURE.fullmatch(paragraph.astext().strip()):
                 paragraph.replace_self(
                     [
-                        nodes.image(uri=picture[tone], alt=picture["text"], classes=[f"only-{tone}"])
+                        nodes.image(
+                            uri=picture[tone], alt=picture["text"], classes=[f"only-{tone}"]
+                        )
                         for tone in ("light", "dark")
                     ]
                 )
