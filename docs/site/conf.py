@@ -49,6 +49,8 @@ html_copy_source = False
 
 # The docstrings name code between single backticks.
 default_role = "code"
+# A field that has the name of a builtin type makes the type's name in other signatures ambiguous.
+suppress_warnings = ["ref.python"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 apidoc_modules = [
