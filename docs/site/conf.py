@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import cast
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -109,8 +110,27 @@ def copy_reports(app: Sphinx, error: Exception | None) -> None:
         shutil.copyfile(ROOT / report, target)
 
 
+def indented_to_literal(
+    _app: Sphinx, what: str, _name: str, _object: object, *rest: object
+) -> None:
+    """Keep the layout of formulas and sketches, which modules' docstrings indent without `::`."""
+    lines = cast("list[str]", rest[-1])
+    if what != "module":  # elsewhere indented lines are the sections Args, Returns and Raises
+        return
+    text, literal, in_list = [], False, False
+    for line in lines:
+        if line and literal != (line.startswith(" ") and not in_list):
+            literal = not literal
+            text += ["", "::", ""] if literal else [""]
+        if line and not line.startswith(" "):
+            in_list = line.startswith(("- ", "* ")) or line[0].isdigit()
+        text.append(line)
+    lines[:] = text
+
+
 def setup(app: Sphinx) -> None:
     """Register the steps above."""
     app.add_transform(PicturesToImages)
     app.connect("source-read", add_contents)
+    app.connect("autodoc-process-docstring", indented_to_literal)
     app.connect("build-finished", copy_reports)
