@@ -44,7 +44,7 @@ ifneq ($(made_for),$(CURDIR))
 .PHONY: $(packages_stamp)
 endif
 
-.PHONY: help reproduce smoke test test-cluster check format environment clean-environment lock audit
+.PHONY: help reproduce smoke test test-cluster check format environment clean-environment lock audit site
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z-]+:[^#]*## / {printf "  make %-18s  %s\n", $$1, $$2}' Makefile
@@ -78,6 +78,12 @@ format: $(environment_stamp) ## bring files into the style that `make check` ask
 	@$(in_environment) snakefmt Snakefile workflow
 	@$(in_environment) python -m memdt schema
 	@$(in_environment) python -m memdt pipeline
+
+# -E: Sphinx warns about a page only when it reads it, and then an unchanged page would pass.
+site: $(environment_stamp) ## write pages, results, reports and the code's reference as a website into site/
+	@$(in_environment) python -m sphinx --builder html --fail-on-warning --quiet -E \
+	    --conf-dir docs/site --doctree-dir build/site . site
+	@echo "open site/index.html"
 
 environment: $(environment_stamp) ## only install what is needed, into .venv
 
