@@ -26,6 +26,8 @@ PYTHON ?=
 OPTIONS ?=
 # A progress bar where there is a terminal; where there is none, a few plain lines a job.
 talk := $(if $(shell test -t 2 && echo yes),--logger rich,--quiet rules)
+# More seeds, as many as claims need to be decided: make reproduce SEEDS=10
+SEEDS ?=
 # What `make test` runs: make test MARKERS=slow, make test TESTS=tests/unit WORKERS=0
 MARKERS ?= not slow and not cluster
 TESTS ?= tests
@@ -52,7 +54,7 @@ help: ## list these commands
 reproduce: $(environment_stamp) ## install what is needed, then run every experiment and write the report
 	@echo "Four stages: 1 datasets, 2 training and 3 evaluation (side by side, nearly all of the time),"
 	@echo "4 tables, figures and the report. .venv/bin/memdt plan says how long they take."
-	@$(in_environment) snakemake $(talk) --cores all --rerun-incomplete $(OPTIONS)
+	@$(in_environment) $(if $(SEEDS),MEMDT_SEEDS=$(SEEDS)) snakemake $(talk) --cores all --rerun-incomplete $(OPTIONS)
 
 smoke: $(environment_stamp) ## run every part once, tiny, to see that all of it works
 	@$(in_environment) snakemake smoke $(talk) --cores all --rerun-incomplete $(OPTIONS)

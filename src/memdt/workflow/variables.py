@@ -68,6 +68,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "MEMDT_MIRROR": _any,
     "MEMDT_ORPHANS": _one_of("refuse", "wait", "cancel"),
     "MEMDT_SAVE_EVERY_SECONDS": _seconds,
+    "MEMDT_SEEDS": _matches(r"[1-9][0-9]{0,2}", "10"),
     "MEMDT_SLURM_ACCOUNT": _any,
     "MEMDT_SLURM_CONSTRAINT": _any,
     "MEMDT_SLURM_EXTRA": _options,
