@@ -111,8 +111,8 @@ class Plan:
         from memdt.settings.files import selection
 
         overrides = {"scale": self.scale} if self.scale else {}
-        asked = selection({**overrides, "experiments": self.experiments or all_experiments()})
-        show(asked.scale, tuple(asked.experiments))
+        chosen = selection({**overrides, "experiments": self.experiments or all_experiments()})
+        show(chosen.scale, tuple(chosen.experiments))
 
 
 @dataclass(frozen=True)

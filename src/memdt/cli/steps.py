@@ -116,11 +116,11 @@ class Agent(FileStep):
         """Train and write."""
         from memdt.workflow import inputs
 
-        found = inputs.agent(self.scale_name, self.environment)
-        if found is None:
+        agent = inputs.agent(self.scale_name, self.environment)
+        if agent is None:
             what = f"the dataset of {self.environment} is made without an agent"
             raise UserError(what, "", "memdt dataset makes it")
-        name, shaped = found
+        name, shaped = agent
         self.refuse_change(shaped)
         from memdt import device
         from memdt.data.agents import AgentSettings
@@ -135,9 +135,9 @@ class Agent(FileStep):
             "settings_digest": digest(shaped),
             "source_digest": self.source("agent", environment=settings.environment.module),
         }
-        task, asked = Task.of(settings.environment), AgentSettings(**shaped["agent"])
+        task, agent_settings = Task.of(settings.environment), AgentSettings(**shaped["agent"])
         out = self.out or paths.agent(self.scale_name, name)
-        train_agent(AgentJob(task, asked, out, metadata, name))
+        train_agent(AgentJob(task, agent_settings, out, metadata, name))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,11 +135,11 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
 def _shown(record: AttentionRecord, options: Options) -> list[Block]:
     """The blocks of columns that are drawn; UserError where there is none."""
     columns = PanelLayout.of(record).columns
-    found = [block for block in columns if options.looked_at in (None, block.kind)]
-    if not found:
+    chosen = [block for block in columns if options.looked_at in (None, block.kind)]
+    if not chosen:
         what = f"{record.variant} has no tokens of the kind {options.looked_at!r} to look at"
         raise UserError(what, "figures.yaml: looked_at")
-    return found
+    return chosen
 
 
 def chosen(inputs: FigureInputs, options: Options) -> AttentionRecord:

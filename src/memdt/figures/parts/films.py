@@ -166,12 +166,12 @@ def forgotten(
     return None
 
 
-def moments(steps: Sequence[int], asked: Sequence[int], count: int) -> list[int]:
-    """The first of ``steps``, the first at or after each of ``asked``, then steps in between.
+def moments(steps: Sequence[int], required: Sequence[int], count: int) -> list[int]:
+    """The first of ``steps``, the first at or after each of ``required``, then steps in between.
 
     Each further step is the farthest from those before, so that they end up evenly spread.
     """
-    later = [[step for step in steps if step >= moment][:1] for moment in asked]
+    later = [[step for step in steps if step >= moment][:1] for moment in required]
     chosen = list(dict.fromkeys([steps[0], *itertools.chain.from_iterable(later)]))[:count]
     while len(chosen) < min(count, len(steps)):
         rest = [step for step in steps if step not in chosen]
