@@ -1,7 +1,7 @@
 """The verbs that make datasets and runs, one dataclass each; field docstrings are the help text.
 
-Snakemake calls them and passes every path; by hand paths follow from the names. A step imports what
-it needs when it runs, because a second of imports is a second before the first update.
+Snakemake calls them and passes every path; by hand, paths follow from the names. A step imports
+its modules when it runs, because each import delays the first update.
 """
 
 from __future__ import annotations

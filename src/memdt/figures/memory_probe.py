@@ -1,8 +1,9 @@
-"""What the memory holds: how well a linear probe tells the groups apart, border by border.
+"""What the memory holds: accuracy of a linear probe for the group, per segment border.
 
-Draws recorded episodes, those that go on; `evaluation/probe.py` says how the probe is trained and
-tested. Each variant has a panel of two lines: one trains and tests the probe at the same border,
-the other trains it on the borders that training crossed and asks whether the code stays the same.
+Draws recorded episodes that have not ended; `evaluation/probe.py` describes how the probe is
+trained and tested. Each variant has a panel with two lines. One trains and tests the probe at the
+same border. The other trains it at the borders within the trained length, which shows whether the
+code stays the same.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ COLUMNS = (*lines.COLUMNS, "episodes")
 
 
 class Options(lines.SeriesOptions):
-    """Which runs, and where guessing lies."""
+    """Which runs, and the accuracy of guessing."""
 
     chance: float | None = Field(default=0.5, description="where guessing lies: a dotted line")
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row a mark, x the step of a border; ``episodes`` go on there, over all seeds."""
+    """One row per mark, x the step of a border; ``episodes`` is the number left, over all seeds."""
     options = inputs.options(Options)
     runs = over_time.shown(inputs, options.variants)
     variants = over_time.by_variant(runs)
