@@ -37,7 +37,14 @@ include_patterns = [
     "envs/README.md",
     "examples/**.md",
 ]
-exclude_patterns = [".*", "build", "data/[!p]*", "docs/site", "site"]
+exclude_patterns = [
+    ".*",
+    "build",
+    "data/[!p]*",
+    "docs/reference/modules.rst",
+    "docs/site",
+    "site",
+]
 myst_heading_anchors = 4
 
 html_theme = "furo"

@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[2]
 REPORT = "reports/made_up/report.html"
 LOADS = {"img", "script", "link", "source", "iframe", "audio", "video", "object", "embed"}
 # The pages by themselves are written in seconds: no module is imported.
-PAGES_ONLY = ("-D", "extensions=myst_parser", "-D", "suppress_warnings=toc.not_readable")
+PAGES_ONLY = (
+    "-D",
+    "extensions=myst_parser,sphinx.ext.autodoc",
+    "-D",
+    "suppress_warnings=toc.not_readable",
+)
 
 
 class Addresses(HTMLParser):

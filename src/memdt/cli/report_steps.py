@@ -1,4 +1,4 @@
-"""The verbs that make the report out of what runs have left; written as those of `steps.py`."""
+"""The verbs that make the report from the results of runs; written like those of `steps.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from memdt.cli.steps import FileStep
 
 
 def _episodes_for_table(scale: str, experiment: str) -> Any:
-    """The episodes of an experiment with all that its table shows."""
+    """The episodes of an experiment with everything that its table shows."""
     from memdt.results import results
     from memdt.settings.files import experiment_file
     from memdt.settings.runs import seeds_of

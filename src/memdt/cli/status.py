@@ -1,7 +1,7 @@
 """What is done, running, waiting and failed, from files alone; and what a run says at both ends.
 
-A job tells how far it is in its own log (`progress.py`), so ``memdt status`` needs nothing but the
-project's folder, and works beside a run on a cluster as it does on a laptop.
+A job writes its progress to its log (`progress.py`), so ``memdt status`` needs only the project's
+folder and works for a run on a cluster as on a laptop.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from memdt.stopping import STOPPED  # a step that is stopped has not failed
 from memdt.workflow import plan, upstream
 
 LOGS = Path("data/logs")
-# A job writes a line every ten seconds. One that has been silent for so long is taken for dead.
+# A job writes a line every ten seconds. A job that is silent for this long counts as dead.
 SILENT_SECONDS = 120.0
-FAILURE_LINES = 8  # of a log that ends in a traceback
-PLACE = re.compile(r"\| (node \S+, job \S+)$")  # how the first line of a cluster's job ends
+PLACE = re.compile(r"\| (node \S+, job \S+)$")  # end of the first line of a cluster job's log
 # How a step's log ends where it failed: our one line, or a traceback.
 FAILURE_LINE = re.compile(r"^(memdt: |Traceback \(most recent|\w*(Error|Exception|Killed)\b)")
 

@@ -1,9 +1,9 @@
-"""What the memory holds: how well a linear probe tells the groups apart, border by border.
+"""What the memory holds: accuracy of a linear probe for the group, per segment border.
 
-Draws recorded episodes, those that go on; `evaluation/probe.py` says how the probe is trained and
-tested. Each variant has a panel of three lines: one trains and tests the probe at the same border,
-one trains it on the borders that training crossed and asks whether the code stays the same, and one
-is the control, a probe on what the agent did so far in place of its memory.
+Draws recorded episodes that have not ended; `evaluation/probe.py` describes how the probe is
+trained and tested. Each variant has a panel with two lines. One trains and tests the probe at the
+same border. The other trains it at the borders within the trained length, which shows whether the
+code stays the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COLUMNS = (*lines.COLUMNS, "episodes")
 
 
 class Options(lines.SeriesOptions):
-    """Which runs, and where guessing lies."""
+    """Which runs, and the accuracy of guessing."""
 
     mirrored: tuple[str, str] | None = Field(
         default=None, description="two counts that change places between two groups (the control)"
@@ -34,7 +34,7 @@ class Options(lines.SeriesOptions):
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row a mark, x the step of a border; ``episodes`` go on there, over all seeds."""
+    """One row per mark, x the step of a border; ``episodes`` is the number left, over all seeds."""
     options = inputs.options(Options)
     runs = over_time.shown(inputs, options.variants)
     variants = over_time.by_variant(runs)

@@ -1,7 +1,7 @@
-"""Lay a table of cells out as the paper printed it, every number as the text that readers see.
+"""Lay out a table of cells as in the paper, with every number as text.
 
-Between `results/tables.py` and the template. The paper's table has two dimensions; what varies
-beside them (a condition, say, or a metric) makes a block of its own:
+Between `results/tables.py` and the template. The paper's table has two dimensions. Anything else
+that varies, such as a condition or a metric, gets its own block:
 
     block "as published"        dt-3                rate-3
         segments 1              published / here    published / here
@@ -43,7 +43,7 @@ class SeedView:
 
 @dataclass(frozen=True)
 class CellView:
-    """One cell; texts are empty where there is nothing to say."""
+    """One cell; missing values are empty texts."""
 
     published: str
     published_mean: str  # the same without its spread
@@ -93,7 +93,7 @@ def blocks(table: pd.DataFrame, settings: TableSettings, runs: Runs) -> list[Blo
 
 
 def _title(values: Mapping[str, object], varying: Sequence[str]) -> str:
-    """What sets a block apart: what varies, and a condition that the paper does not have."""
+    """The title of a block: what varies, and whether the paper lacks its condition."""
     named = [
         words(str(value)) if name in ("condition", "metric") else f"{name} {value}"
         for name, value in values.items()

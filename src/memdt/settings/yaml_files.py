@@ -104,9 +104,9 @@ def read(path: Path) -> Any:
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        location = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None)
-        raise UserError("not valid YAML", place, str(problem or error)) from None
+        raise UserError("not valid YAML", location, str(problem or error)) from None
     except ValueError as error:  # a number with thousands of digits, a date that is none
         raise UserError("not valid YAML", str(path), str(error)) from None
 
