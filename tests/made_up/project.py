@@ -120,6 +120,7 @@ def forget_settings() -> None:
         layers.read_yaml,
         files.experiment_file,
         files.scale_file,
+        files.model_file,
         pages.figures,
         resolve.resolve,
         resolve.resolve_dataset,

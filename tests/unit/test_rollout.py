@@ -226,7 +226,7 @@ def test_with_the_initial_memory_every_segment_is_decoded_as_the_first_one() -> 
     policy = policy_of(cache_length=3)
     rollout = Rollout(policy, environment(3, 2), protocol(memory_edit="initial"))
     given: list = []
-    rollout.observer.closes = lambda alive, memory: given.append(memory)
+    rollout.observer.on_segment_end = lambda alive, memory: given.append(memory)
     rollout.play([0, 1])
     start = policy.initial_memory(2)
     assert len(given) == 2

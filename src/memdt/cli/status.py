@@ -26,6 +26,7 @@ LOGS = Path("data/logs")
 SILENT_SECONDS = 120.0
 PLACE = re.compile(r"\| (node \S+, job \S+)$")  # end of the first line of a cluster job's log
 # How a step's log ends where it failed: our one line, or a traceback.
+FAILURE_LINES = 8  # shown of a log that ends in a traceback
 FAILURE_LINE = re.compile(r"^(memdt: |Traceback \(most recent|\w*(Error|Exception|Killed)\b)")
 
 

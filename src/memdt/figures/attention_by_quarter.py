@@ -55,13 +55,16 @@ def _rows(record: AttentionRecord, options: Options) -> Iterator[dict[str, Any]]
     # A step token sees the cache, the memory read, and the step tokens up to itself.
     visible = record.cache + record.memory_tokens + 1 + np.arange(written.shape[-1])
     even = record.memory_tokens / visible
-    quarters = np.array_split(np.arange(record.segment_length), QUARTERS)
+    # A segment of fewer than four steps has no fourth quarter.
+    parts = np.array_split(np.arange(record.segment_length), QUARTERS)
+    quarters = [part for part in parts if part.size]
     for quarter, steps in enumerate(quarters, start=1):
         tokens = TOKENS_OF_A_STEP * steps[:, None] + np.arange(TOKENS_OF_A_STEP)
         tokens = tokens.ravel()
         for layer in range(written.shape[0]):
             row = {"quarter": quarter, "layer": layer + 1}
-            written_share = written[layer, tokens].sum() / written[layer].sum()
+            total = written[layer].sum()  # 0 where write tokens look at no step
+            written_share = written[layer, tokens].sum() / total if total else 0.0
             looks = {
                 "write to steps": (written_share, tokens.size / written.shape[-1]),
                 "steps to memory": (reading[layer, tokens].mean(), even[tokens].mean()),

@@ -53,7 +53,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
 
 
 def _thinned(curves: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """At most ``points`` rows per stage: neighbours are averaged, keeping the last update of each."""
+    """At most ``points`` rows per stage: averages of neighbours, each at their last update."""
     stage = curves.groupby([*RUN, "stage"], sort=False)
     rank, size = stage.cumcount(), stage["update"].transform("size")
     chunk = rank * np.minimum(options.points, size) // size

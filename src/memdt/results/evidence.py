@@ -72,7 +72,7 @@ class Evidence:
         return [] if frame is None or frame.empty else list(frame["variant"].unique())
 
     def pair(self, left: Quantity, right: Quantity) -> tuple[dict[int, float], dict[int, float]]:
-        """Both samples; where both variants have a *, over what it stands for in both."""
+        """Both samples; where both variants have a star, over what it stands for in both."""
         if not ("*" in left.variant and "*" in right.variant):
             return self.sample(left), self.sample(right)
         common = set(self._matching(left)) & set(self._matching(right))
