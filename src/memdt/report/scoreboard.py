@@ -1,4 +1,4 @@
-"""Sort the decided claims by environment and count them for the top of the report.
+"""Sort the decided claims by environment and count them: what the report opens with.
 
 Between claims.csv (`results/claims.py`) and the template. A claim is counted under the environment
 of its experiment and the paper that it quotes; parts of one sentence count once.
@@ -16,13 +16,19 @@ from dataclasses import dataclass
 import pandas as pd
 
 from memdt.results.claims import by_sentence
-from memdt.results.outcomes import FAILS, HOLDS, NOT_RUN
+from memdt.results.outcomes import FAILS, HOLDS, NOT_RUN, WAITING
 from memdt.settings.files import experiment_file
 from memdt.settings.layers import available, environment_title
 
-# Four states for readers; every other verdict counts as "undecided".
-STATES = {"holds": "holds", "fails": "does not hold", "undecided": "undecided", "waits": "not run"}
-_OF_VERDICT = {HOLDS: "holds", FAILS: "fails", NOT_RUN: "waits"}
+# The states that a reader asks for; every other verdict is one of "undecided".
+STATES = {
+    "holds": "holds",
+    "fails": "does not hold",
+    "undecided": "undecided",
+    "waits": "not run",
+    "unbuilt": "waiting",
+}
+_OF_VERDICT = {HOLDS: "holds", FAILS: "fails", NOT_RUN: "waits", WAITING: "unbuilt"}
 PAPERS = {"rate": "RATE", "dt_mem": "DT-Mem"}
 OURS = "this project"
 
@@ -34,7 +40,7 @@ def state(verdict: str) -> str:
 
 @dataclass(frozen=True)
 class Standing:
-    """The states of one paper's claims about one environment, counted by sentence."""
+    """How the claims of one paper about one environment stand, counted by sentence."""
 
     paper: str
     environment: str
