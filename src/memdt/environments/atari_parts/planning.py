@@ -52,12 +52,12 @@ class Planner:
         best = np.flatnonzero(values >= values.max() - 1e-9)
         return self.options[int(draws.choice(best))]
 
-    def _value(
-        self, option: int, state: object, before: Ram, draws: np.random.Generator
-    ) -> float:
+    def _value(self, option: int, state: object, before: Ram, draws: np.random.Generator) -> float:
         """The mean over rollouts of what is earned; one rollout where nothing is random."""
         rollouts = 1 if self.tracker is not None else self.look.rollouts
-        return float(np.mean([self._rollout(option, state, before, draws) for _ in range(rollouts)]))
+        return float(
+            np.mean([self._rollout(option, state, before, draws) for _ in range(rollouts)])
+        )
 
     def _rollout(
         self, option: int, state: object, before: Ram, draws: np.random.Generator
