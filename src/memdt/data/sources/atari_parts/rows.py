@@ -37,7 +37,7 @@ class Rows:
             }[version]
             self.shape, by_columns, self.dtype = read(self._file)
         except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
-            what = f"no array of numpy in gzip ({error})"
+            what = f"no array of numpy in gzip, or cut off ({error})"
             raise UserError(what, str(path), AGAIN) from None
         if self.dtype.hasobject or self.dtype.kind not in "biuf" or by_columns:
             raise UserError(

@@ -78,7 +78,8 @@ class Shard:
         ends = np.flatnonzero(self._terminal) + 1
         starts = np.append(0, ends[:-1]) if len(ends) else ends
         if not self._padding:
-            starts = np.array([self._first_valid(*one) for one in zip(starts, ends, strict=True)])
+            pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+            starts = np.array([self._first_valid(*pair) for pair in pairs], dtype=np.int64)
         crossing = (starts < self.cursor) & (self.cursor < ends)
         whole = list(zip(starts[~crossing].tolist(), ends[~crossing].tolist(), strict=True))
         return whole, self.rows - sum(last - first for first, last in whole)
@@ -87,7 +88,7 @@ class Shard:
         """The first row of an episode that may be sampled; its last one at the latest."""
         while start < end - 1 and start in self.invalid:
             start += 1
-        return int(start)
+        return start
 
     def read(self, first: int, last: int) -> Steps:
         """The steps of an episode, without the zeros before it unless they count."""
