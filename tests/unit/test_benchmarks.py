@@ -62,6 +62,13 @@ def test_simulators(benchmarks: Any) -> None:
     check(benchmarks("simulators").measure(tasks=("drawer-open-v3",), steps=20))
 
 
+def test_atari(benchmarks: Any) -> None:
+    pytest.importorskip("ale_py")
+    table = benchmarks("atari").measure(sides=(40,), rows=2, steps=20, games=("breakout",))
+    check(table)
+    assert len(table.rows) == 5
+
+
 def test_memory(benchmarks: Any) -> None:
     table = benchmarks("memory").measure(segments=(1, 2))
     check(table)
