@@ -147,7 +147,7 @@ def collected(asked, count=2, first=1_000_000):
     [
         ("pong", {"hold": 20, "depth": 4}, 200, 1),
         ("breakout", {"hold": 20, "depth": 3}, 100, 1),
-        ("qbert", {"hold": 5, "depth": 4, "candidates": ("UP", "RIGHT", "LEFT", "DOWN")}, 40, 25),
+        ("qbert", {"hold": 5, "depth": 4, "candidates": ("UP", "RIGHT", "LEFT", "DOWN")}, 60, 25),
     ],
 )
 def test_looking_ahead_is_better_than_chance(game, look, steps, least):

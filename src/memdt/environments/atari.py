@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from memdt.environments.atari_parts import collection, scores
+from memdt.environments.atari_parts.emulator import rom_of
 from memdt.environments.interface import Collected
 from memdt.environments.spaces import Spaces
 from memdt.environments.vectors import Seeds, row_seeds
@@ -114,14 +115,14 @@ def make_vector(settings: Settings, count: int) -> Games:
 
 def spaces_of(settings: Settings) -> Spaces:
     """One grey frame, and the game's actions."""
-    from ale_py import ALEInterface, roms
+    from ale_py import ALEInterface
 
     if settings.actions == "full":
         count = 18
     else:
         _quiet()
         emulator = ALEInterface()
-        emulator.loadROM(roms.get_rom_path(settings.game))
+        emulator.loadROM(rom_of(settings.game))
         count = len(emulator.getMinimalActionSet())
     frame = spaces.Box(0, 255, (settings.height, settings.width, 1), np.uint8)
     return Spaces(frame, spaces.Discrete(count))

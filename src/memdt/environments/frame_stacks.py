@@ -86,4 +86,4 @@ def _stacked(space: gym_spaces.Space[Any], frames: int) -> gym_spaces.Box:
         what = f"observations of {space} are no frames"
         raise UserError(what, "inputs.frame_stack", "leave it out")
     low, high = (np.concatenate([bound] * frames, axis=-1) for bound in (space.low, space.high))
-    return gym_spaces.Box(low, high, dtype=space.dtype)  # type: ignore[arg-type]
+    return gym_spaces.Box(low, high, dtype=space.dtype)

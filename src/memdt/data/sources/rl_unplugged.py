@@ -149,7 +149,7 @@ def _is_chosen(features: dict[str, Feature], settings: Settings, path: Path) -> 
         remedy = "leave dataset.checkpoints out, or set dataset.layout: checkpoints"
         raise UserError(what, str(path), remedy)
     low, high = settings.checkpoints
-    return low <= int(number[0]) <= high  # type: ignore[arg-type]
+    return low <= int(number[0]) <= high
 
 
 def _store(
@@ -190,8 +190,8 @@ def _check_return(features: dict[str, Feature], clipped: np.ndarray, path: Path)
     if told is None or len(told) != 1:
         return
     total = float(clipped.sum())
-    if abs(float(told[0]) - total) > 1e-3:  # type: ignore[arg-type]
-        what = f"an episode says its return is {float(told[0]):g}, its rewards add up to {total:g}"  # type: ignore[arg-type]
+    if abs(float(told[0]) - total) > 1e-3:
+        what = f"an episode says its return is {float(told[0]):g}, its rewards add up to {total:g}"
         raise UserError(what, str(path), AGAIN)
 
 

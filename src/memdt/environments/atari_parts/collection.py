@@ -71,8 +71,9 @@ def assigned(
     """
     ends = np.cumsum([one.share for one in collectors])
     places = (np.asarray(seeds, dtype=np.float64) * GOLDEN) % 1.0
-    numbers: np.ndarray = np.searchsorted(ends / ends[-1], places, side="right")
-    return np.minimum(numbers, len(collectors) - 1)
+    numbers = np.searchsorted(ends / ends[-1], places, side="right")
+    within: np.ndarray = np.minimum(numbers, len(collectors) - 1)
+    return within
 
 
 @dataclass

@@ -8,6 +8,7 @@ What looks ahead is another emulator.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,16 +20,26 @@ if TYPE_CHECKING:
 Ram = UInt8[np.ndarray, " 128"]
 
 
+def rom_of(game: str) -> Path:
+    """The file of a game's ROM. Raises ValueError for a game that ale-py does not have."""
+    from ale_py import roms
+
+    path = roms.get_rom_path(game)
+    if path is None:
+        raise ValueError(f"ale-py has no game {game!r}")
+    return Path(path)
+
+
 class Emulator:
     """A game that is played without drawing it."""
 
     def __init__(self, settings: Settings, sticky: bool = True) -> None:
         """``sticky``: with the settings' sticky actions; otherwise without any."""
-        from ale_py import Action, ALEInterface, LoggerMode, roms
+        from ale_py import Action, ALEInterface, LoggerMode
 
         ALEInterface.setLoggerMode(LoggerMode.Error)
         self._ale, self._skip = ALEInterface(), settings.frame_skip
-        self._rom, self._fires = roms.get_rom_path(settings.game), settings.fire_at_start
+        self._rom, self._fires = rom_of(settings.game), settings.fire_at_start
         probability = settings.sticky_actions if sticky else 0.0
         self._ale.setFloat("repeat_action_probability", probability)
         self._ale.loadROM(self._rom)

@@ -21,10 +21,18 @@ if TYPE_CHECKING:
 
 DISCOUNT = 0.99  # a step: earlier rewards are worth more
 
-# What is worth having besides points, as points. Seaquest: air for the next dives, divers on board.
-POTENTIALS: dict[str, Callable[[Ram], float]] = {
-    "seaquest": lambda ram: 2.0 * min(int(ram[102]), 30) + 10.0 * int(ram[62]),
-}
+
+def _air_and_divers(ram: Ram) -> float:
+    """In Seaquest: air for the next dives, and divers on board."""
+    return 2.0 * min(int(ram[102]), 30) + 10.0 * int(ram[62])
+
+
+def _nothing(ram: Ram) -> float:
+    return 0.0
+
+
+# What is worth having besides points, as points.
+POTENTIALS: dict[str, Callable[[Ram], float]] = {"seaquest": _air_and_divers}
 
 
 class Planner:
@@ -33,9 +41,11 @@ class Planner:
     def __init__(self, settings: Settings, sandbox: Emulator) -> None:
         self.sandbox = sandbox
         self.look: LookAhead = settings.look_ahead
-        self.potential = POTENTIALS.get(settings.game, lambda ram: 0.0)
+        self.potential = POTENTIALS.get(settings.game, _nothing)
         self.numbers = {name: number for number, name in enumerate(sandbox.actions)}
-        self.tracker, aims = TRACKERS.get(settings.game, (None, ()))
+        known = TRACKERS.get(settings.game)
+        self.tracker = None if known is None else known[0]
+        aims = () if known is None else known[1]
         names = self.look.candidates or tuple(sandbox.actions)
         self.options = aims or tuple(self.numbers[name] for name in names)
 
