@@ -89,7 +89,7 @@ def png(side: int = 84, value: int = 9) -> bytes:
 
 
 def episode(steps: int, terminal: bool = True, **other: Values | None) -> bytes:
-    """An episode as a ``tf.train.Example``; ``other``: features in place of those, None: without."""
+    """An episode as a ``tf.train.Example``; ``other``: features instead of those, None: none."""
     features: dict[str, Values | None] = {
         "observations": [png(value=step % 250) for step in range(steps)],
         "actions": [step % 4 for step in range(steps)],

@@ -99,7 +99,7 @@ class Shard:
 
     def _padded(self, first: int, frames: Shaped[np.ndarray, "steps height width"]) -> int:
         """How many rows of zeros an episode begins with, three at most."""
-        empty: np.ndarray = ~frames[:PADDING].any(axis=(1, 2))
+        empty = ~np.any(frames[:PADDING], axis=(1, 2))
         empty &= (self.actions[first : first + len(empty)] == 0) & (
             self.rewards[first : first + len(empty)] == 0
         )
