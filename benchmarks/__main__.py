@@ -20,6 +20,7 @@ NAMES = (
     "threads",
     "planning",
     "frames",
+    "atari",
     "simulators",
     "locomotion",
     "calibration",

@@ -189,6 +189,7 @@ def test_a_random_episode_ends(module, settings):
 def test_the_collection_policy_succeeds(module):
     if not hasattr(module, "collection_policy"):
         pytest.skip("no collection policy: its datasets come from elsewhere")
+    own_or_skip(module, "success")
     task = Task(module, example(module)).lengthened(LONG * SEGMENT_LENGTH)
     store = play(task.collection_vector(ROWS), task.collection_policy(), range(ROWS))
     solved = task.success(store.returns, store.terminated)

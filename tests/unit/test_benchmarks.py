@@ -69,6 +69,13 @@ def test_locomotion(benchmarks: Any) -> None:
     assert [bool(row["share of the policy"]) for row in table.rows] == [False] * 4 + [True] * 4
 
 
+def test_atari(benchmarks: Any) -> None:
+    pytest.importorskip("ale_py")
+    table = benchmarks("atari").measure(sides=(40,), rows=2, steps=20, games=("breakout",))
+    check(table)
+    assert len(table.rows) == 5
+
+
 def test_memory(benchmarks: Any) -> None:
     table = benchmarks("memory").measure(segments=(1, 2))
     check(table)

@@ -13,7 +13,11 @@ from memdt.settings.resolve import resolve
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "data" / "published" / "settings"
 # One experiment of each system, with a variant that has the paper's own settings.
-BUILT = {"tmaze": ("tmaze_table_2", "rate-3"), "vizdoom_two_colors": ("vizdoom_table_1", "rate")}
+BUILT = {
+    "tmaze": ("tmaze_table_2", "rate-3"),
+    "vizdoom_two_colors": ("vizdoom_table_1", "rate"),
+    "atari": ("atari_table_3", "breakout-rate"),
+}
 SHORT = {
     "layers": "Number of layers", "heads": "Number of attention heads",
     "width": "Embedding dimension", "K": "Context length K", "segments": "Number of segments",

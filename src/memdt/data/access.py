@@ -28,7 +28,7 @@ from memdt.data.segments import EpisodeTensors
 from memdt.errors import UserError
 
 LIMIT = "MEMDT_IN_MEMORY_BYTES"
-DEFAULT_LIMIT = 4 * 2**30
+DEFAULT_LIMIT = 3 * 2**30  # half a million frames of Atari are more, the sets of ViZDoom less
 CHUNK_CACHE = 64 * 2**20  # bytes of decompressed chunks that HDF5 caches
 Batch = TypeVar("Batch")
 
@@ -36,7 +36,7 @@ Batch = TypeVar("Batch")
 def in_memory_bytes() -> int:
     """Return the largest size of observations to hold in memory, in bytes.
 
-    MEMDT_IN_MEMORY_BYTES overrides the default of 4 GiB. Raises UserError if it is not a number.
+    MEMDT_IN_MEMORY_BYTES overrides the default of 3 GiB. Raises UserError if it is not a number.
     """
     text = os.environ.get(LIMIT, "") or str(DEFAULT_LIMIT)
     if not text.isdecimal():

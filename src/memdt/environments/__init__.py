@@ -3,4 +3,4 @@
 Helpers of a single environment have a folder of their own.
 """
 
-INFRASTRUCTURE = ("interface", "outcomes", "spaces", "task", "vectors")
+INFRASTRUCTURE = ("frame_stacks", "interface", "outcomes", "spaces", "task", "vectors")

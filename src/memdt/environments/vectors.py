@@ -14,7 +14,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int, Shaped
 
@@ -133,6 +133,8 @@ def screens(environment: VectorEnv, rows: Sequence[int]) -> list[Any]:
 
     Other rows are not rendered, because rendering may take longer than simulating.
     """
+    while isinstance(environment, VectorWrapper):
+        environment = environment.env
     try:
         if isinstance(environment, SerialVector):
             return [environment.environments[row].render() for row in rows]

@@ -15,6 +15,7 @@ import numpy as np
 from memdt.data.access import open_episodes
 from memdt.data.demonstrations import Demonstrations
 from memdt.device import default_device
+from memdt.environments.frame_stacks import stacked_vector
 from memdt.environments.task import Task
 from memdt.errors import UserError
 from memdt.evaluation import episode_table
@@ -98,7 +99,10 @@ def load_demonstrations(
         return None
     assert dataset is not None
     remedy = f"snakemake --cores all {dataset} --force"
-    episodes = open_episodes(dataset, digest(slices.dataset(settings)), remedy, default_device())
+    episodes = open_episodes(
+        dataset, digest(slices.dataset(settings)), remedy, default_device(),
+        frame_stack=settings.inputs.frame_stack,
+    )  # fmt: skip
     if policy.inputs is not None:
         episodes = policy.inputs.episodes(episodes)
     return Demonstrations.of(episodes, demonstration)
@@ -206,7 +210,9 @@ def rollout_of(
         # Batch 0 adds no number, so that it draws as an evaluation in a single batch does.
         seed=stream(seed, "rollout", evaluation.seed, segments, *([batch] if batch else [])),
     )
-    vector = task.vector(len(seeds), segments * settings.segment_length)
+    vector = stacked_vector(
+        task.vector(len(seeds), segments * settings.segment_length), settings.inputs.frame_stack
+    )
     rollout = Rollout(policy, vector, protocol)
     if demonstrations is not None:
         # Drawn with the environment's seed, so that all policies read the same demonstrations.

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from memdt.data.segments import Segment, returns_to_go
+from memdt.environments.frame_stacks import StackedEnvironment
 from memdt.environments.spaces import Spaces
 from memdt.errors import UserError
 from memdt.evaluation.policy_settings import PolicySettings
@@ -71,7 +72,8 @@ class Player:
         task = self.settings.task
         if segments is not None:
             task = task.lengthened(segments * self.settings.segment_length)
-        return task.shown(render_mode)
+        frames, single = self.settings.inputs.frame_stack, task.shown(render_mode)
+        return single if frames == 1 else StackedEnvironment(single, frames)
 
     def reset(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from memdt import discovery
+from memdt.environments.frame_stacks import stacked_spaces
 from memdt.environments.spaces import Spaces
 from memdt.environments.task import Task
 from memdt.models.interface import Policy
@@ -23,7 +24,8 @@ def build_policy(settings: RunSettings, weights_seed: int) -> Policy:
 
 
 def build(model: Mapping[str, Any], inputs: InputSettings, spaces: Spaces) -> Policy:
-    """Build a model for these spaces; ``model``: its settings, with its name."""
+    """Build a model for the spaces of single frames; ``model``: its settings, with its name."""
+    spaces = stacked_spaces(spaces, inputs.frame_stack)
     module = discovery.load("memdt.models", model["name"])
     policy: Policy = module.build(module.Settings(**model), spaces)
     if inputs != InputSettings():

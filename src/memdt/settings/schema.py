@@ -233,10 +233,19 @@ class InputSettings(Frozen):
         description="returns-to-go are divided by it; dataset: by the largest of the dataset",
     )
 
+    frame_stack: int = Field(
+        default=1,
+        gt=0,
+        le=100,
+        description="consecutive frames that form one observation; datasets hold single ones",
+    )
+
     @model_validator(mode="after")
     def _scale_is_positive(self) -> InputSettings:
         if self.return_scale != "dataset" and self.return_scale <= 0:
             raise ValueError("inputs.return_scale must be positive")
+        if self.frame_stack > 1 and self.observations != "raw":
+            raise ValueError("inputs.frame_stack needs inputs.observations: raw")
         return self
 
 

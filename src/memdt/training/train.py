@@ -68,6 +68,7 @@ def train_stage(job: TrainingJob) -> None:
     episodes = open_episodes(
         job.dataset, digest(slices.dataset(job.settings)), _remedy(job.dataset), device,
         training.data_fraction, best_fraction=training.best_fraction,
+        frame_stack=job.settings.inputs.frame_stack,
     )  # fmt: skip
     policy = build_policy(job.settings, stream(job.seed, "weights")).to(device)
     if job.start is not None:

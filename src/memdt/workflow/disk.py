@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from memdt.data.sources.size import Size
-from memdt.settings.schema import EnvironmentSettings, RunSettings
+from memdt.settings.schema import EnvironmentSettings, InputSettings, RunSettings
 from memdt.workflow.observations import Observation
 
 BLOCK = 4096  # bytes that even the smallest file takes
@@ -33,7 +33,8 @@ def size(path: Path) -> int | None:
 def parameters(settings: RunSettings) -> int:
     """How many weights the model has."""
     model = json.dumps(settings.model, sort_keys=True)  # as text, so that the count can be cached
-    return _parameters(model, settings.environment.model_dump_json())
+    inputs = settings.inputs.model_dump_json()
+    return _parameters(model, settings.environment.model_dump_json(), inputs)
 
 
 def checkpoint_bytes(settings: RunSettings) -> int:
@@ -59,15 +60,13 @@ def dataset_bytes(size: Size, seen: Observation) -> int:
 
 
 @cache
-def _parameters(model: str, environment: str) -> int:
+def _parameters(model: str, environment: str, inputs: str) -> int:
     import torch
 
-    from memdt import discovery
     from memdt.environments.task import Task
+    from memdt.models.building import build
 
-    content = json.loads(model)
-    module = discovery.load("memdt.models", content["name"])
     spaces = Task.of(EnvironmentSettings.model_validate_json(environment)).spaces
     with torch.device("meta"):
-        policy = module.build(module.Settings(**content), spaces)
+        policy = build(json.loads(model), InputSettings.model_validate_json(inputs), spaces)
     return sum(one.numel() for one in policy.parameters())

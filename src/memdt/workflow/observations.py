@@ -71,4 +71,7 @@ def note(settings: RunSettings) -> dict[str, Any]:
 
 
 def _of(settings: RunSettings) -> Observation:
-    return observation_of(settings.environment.model_dump_json())
+    """The shape that a model sees, and the bytes of what the dataset holds, a single frame."""
+    one = observation_of(settings.environment.model_dump_json())
+    shape = (*one.shape[:-1], *(side * settings.inputs.frame_stack for side in one.shape[-1:]))
+    return Observation(shape, one.bytes)

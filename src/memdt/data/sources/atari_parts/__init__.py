@@ -1,0 +1,1 @@
+"""Parts of the sources ``dqn_replay`` and ``rl_unplugged``."""

@@ -1,0 +1,1 @@
+"""Parts of the environment ``atari``: reference scores, emulators that look ahead, collectors."""
