@@ -2,10 +2,11 @@
 # Needed beforehand: make, git, and Python 3.11, 3.12 or 3.13.
 #
 # The software lives in .venv, in three steps:
-#   1. torch with the packages that torch itself asks for, held to requirements.lock. The lock
-#      does not list the CUDA packages: torch's CUDA build names those, its CPU build has none.
-#   2. everything in requirements.lock without looking at dependencies. The lock is complete, and
-#      this way d4rl comes in without mujoco-py, with which `import d4rl` fails.
+#   1. everything in requirements.lock but torch, each file held to the hashes there, without
+#      looking at dependencies. The lock is complete, and this way d4rl comes in without mujoco-py,
+#      with which `import d4rl` fails.
+#   2. torch, in the version of the lock, with what it asks for beyond that: its CUDA packages. No
+#      hash is asked for here: which build of torch comes is up to the package index.
 #   3. memdt itself, editable.
 #
 # Which build of torch comes is up to the package index; the usual one gives Linux the CUDA build
@@ -23,6 +24,10 @@ unexport PYTHONPATH PYTHONHOME
 PYTHON ?=
 # More options for snakemake: make reproduce OPTIONS='--config scale=smoke'
 OPTIONS ?=
+# A progress bar where there is a terminal; where there is none, a few plain lines a job.
+talk := $(if $(shell test -t 2 && echo yes),--logger rich,--quiet rules)
+# More seeds, as many as claims need to be decided: make reproduce SEEDS=10
+SEEDS ?=
 # What `make test` runs: make test MARKERS=slow, make test TESTS=tests/unit WORKERS=0
 MARKERS ?= not slow and not cluster
 TESTS ?= tests
@@ -41,16 +46,18 @@ ifneq ($(made_for),$(CURDIR))
 .PHONY: $(packages_stamp)
 endif
 
-.PHONY: help reproduce smoke test test-cluster check format environment clean-environment lock
+.PHONY: help reproduce smoke test test-cluster check format environment clean-environment lock audit site
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z-]+:[^#]*## / {printf "  make %-18s  %s\n", $$1, $$2}' Makefile
 
 reproduce: $(environment_stamp) ## install what is needed, then run every experiment and write the report
-	@$(in_environment) snakemake --cores all --rerun-incomplete $(OPTIONS)
+	@echo "Four stages: 1 datasets, 2 training and 3 evaluation (side by side, nearly all of the time),"
+	@echo "4 tables, figures and the report. .venv/bin/memdt plan says how long they take."
+	@$(in_environment) $(if $(SEEDS),MEMDT_SEEDS=$(SEEDS)) snakemake $(talk) --cores all --rerun-incomplete $(OPTIONS)
 
 smoke: $(environment_stamp) ## run every part once, tiny, to see that all of it works
-	@$(in_environment) snakemake smoke --cores all --rerun-incomplete $(OPTIONS)
+	@$(in_environment) snakemake smoke $(talk) --cores all --rerun-incomplete $(OPTIONS)
 
 test: $(environment_stamp) ## install what is needed, then run the tests but for slow and cluster ones
 	@$(in_environment) python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile \
@@ -74,6 +81,12 @@ format: $(environment_stamp) ## bring files into the style that `make check` ask
 	@$(in_environment) python -m memdt schema
 	@$(in_environment) python -m memdt pipeline
 
+# -E: Sphinx warns about a page only when it reads it, and then an unchanged page would pass.
+site: $(environment_stamp) ## write pages, results, reports and the code's reference as a website into site/
+	@$(in_environment) python -m sphinx --builder html --fail-on-warning --quiet -E \
+	    --conf-dir docs/site --doctree-dir build/site . site
+	@echo "open site/index.html"
+
 environment: $(environment_stamp) ## only install what is needed, into .venv
 
 clean-environment: ## remove .venv
@@ -90,6 +103,11 @@ else
 create = $(1) -m venv .venv
 install := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
 endif
+
+# Lines of the lock with their hashes, those for which an awk expression holds.
+part = awk '/^[^ \#]/ { $(1) } keep' requirements.lock
+# The lock without hashes: pip takes no other file as constraints of what has none.
+versions := sed -nE 's/^([A-Za-z0-9._-]+==[^\]*[^\ ]) *\\?$$/\1/p'
 
 # Prints the real path: an activated .venv is about to be removed, and with it its `python3`.
 python_check := import os, sys, venv; \
@@ -110,10 +128,14 @@ $(packages_stamp): requirements.lock
 	echo "[1/4] .venv is missing, unfinished or out of date: making it anew with $$python and $(if $(UV),uv,pip)"; \
 	rm -rf .venv; \
 	$(call create,"$$python"); \
-	echo "[2/4] PyTorch (seconds to minutes: up to 3 GB where the index gives the CUDA build)"; \
-	$(install) -c requirements.lock torch setuptools; \
-	echo "[3/4] all other packages (10 s with uv, 2 minutes with pip; 0.5 GB)"; \
-	$(install) --no-deps --no-build-isolation -r requirements.lock; \
+	$(call part,keep = /^setuptools==/) > .venv/first.txt; \
+	$(call part,keep = !/^(torch|setuptools)==/) > .venv/hashed.txt; \
+	$(versions) requirements.lock > .venv/versions.txt; \
+	echo "[2/4] all packages but PyTorch (10 s with uv, 2 minutes with pip; 0.5 GB)"; \
+	$(install) --no-deps --require-hashes -r .venv/first.txt; \
+	$(install) --no-deps --require-hashes --no-build-isolation -r .venv/hashed.txt; \
+	echo "[3/4] PyTorch (seconds to minutes: up to 3 GB where the index gives the CUDA build)"; \
+	$(install) -c .venv/versions.txt torch; \
 	printf '%s\n' '$(CURDIR)' > $@
 
 $(environment_stamp): $(packages_stamp) pyproject.toml
@@ -125,15 +147,21 @@ $(environment_stamp): $(packages_stamp) pyproject.toml
 
 # One version per package for all three Pythons (--universal, --fork-strategy fewest).
 compile = uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
-    --all-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+    --all-extras --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
     $(1) pyproject.toml requirements.in
 
 # The first pass finds the names of torch's CUDA packages, the second leaves them out. Versions
 # already in the lock stay as they are: make lock UPGRADE=--upgrade, or UPGRADE='-P dvc'.
 UPGRADE ?=
-lock: ## write requirements.lock anew after a change of pyproject.toml or requirements.in (needs uv)
+lock: ## write requirements.lock and constraints.txt anew after a change of pyproject.toml or requirements.in (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv on PATH: pip install uv" >&2; exit 1; }
 	@set -euo pipefail; \
 	left_out="$$($(call compile,--no-header --no-annotate) \
 	    | sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+|triton)==.*/--no-emit-package \1/p')"; \
-	$(call compile,$(UPGRADE) $$left_out --output-file requirements.lock) > /dev/null
+	$(call compile,$(UPGRADE) $$left_out --output-file requirements.lock) > /dev/null; \
+	{ echo "# The versions of requirements.lock without hashes, for conda; by make lock"; \
+	    $(versions) requirements.lock; } > constraints.txt
+
+audit: ## compare the versions of requirements.lock with known holes (needs uv and the internet)
+	@command -v uv >/dev/null || { echo "make audit needs uv on PATH: pip install uv" >&2; exit 1; }
+	@uv tool run pip-audit --strict --no-deps --disable-pip -r constraints.txt

@@ -12,6 +12,7 @@ include: "workflow/rules/common.smk"
 configfile: "workflow/config/config.yaml"
 
 
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/targets.smk"
 include: "workflow/rules/datasets.smk"
 include: "workflow/rules/train.smk"

@@ -22,6 +22,7 @@ NAMES = (
     "frames",
     "atari",
     "simulators",
+    "locomotion",
     "calibration",
 )
 

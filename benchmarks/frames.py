@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from benchmarks.sizes import SEGMENT_LENGTH, SMALL, Size, batch_of, trainer_of
 from memdt.data.episode_file import read_episodes, write_episodes
 from memdt.data.segments import Segment
 from memdt.data.sources import played
+from memdt.data.sources.record import Record
 from memdt.environments import vizdoom_two_colors as two_colors
 from memdt.environments.task import Task
 from memdt.evaluation.rollout import Protocol, Rollout
@@ -86,7 +86,7 @@ def dataset(room: two_colors.Settings, episodes: int) -> list[dict[str, Any]]:
         path = Path(folder) / "frames.h5"
 
         def collecting() -> int:
-            write_episodes(played.episodes(task, wanted, (), Counter()), path, {})
+            write_episodes(played.episodes(task, wanted, (), Record()), path, {})
             return episodes * SEGMENTS * SEGMENT_LENGTH
 
         def whole() -> int:

@@ -1,12 +1,13 @@
 """``python -m memdt <verb>``: run one step, and tell errors to people in one line.
 
-Exit status: 0 done, 2 bad input or a full disk (one line on stderr, no traceback; MEMDT_DEBUG=1
-shows it), 130 stopped by Ctrl-C or by the end of the Snakemake that started the step, 143 by
-SIGTERM, 138 by SIGUSR1.
+Exit status: 0 done, 2 bad input, or files that cannot be read or written (one line on stderr, no
+traceback; MEMDT_DEBUG=1 shows it), 130 stopped by Ctrl-C or by the end of the Snakemake that
+started the step, 143 by SIGTERM, 138 by SIGUSR1, 129 by SIGHUP.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -24,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the verb; returns the exit status."""
     from memdt import stopping
 
+    for stream in (sys.stdout, sys.stderr):  # a terminal may know ASCII alone
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         with stopping.raised():
             _run(arguments)
@@ -36,11 +40,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `memdt settings ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in NO_SPACE:
+        if error.errno is None:  # of a library, about something else than a file
             raise
-        remedy = "free some space; the same command continues"
-        return _refused(UserError(f"cannot be written ({error.strerror})", _place(error), remedy))
+        return _refused(_about_a_file(error))
+    except MemoryError:
+        return _refused(UserError("out of memory", "", "lower the sizes in the settings"))
     return 0
+
+
+def _about_a_file(error: OSError) -> UserError:
+    if error.errno in NO_SPACE:
+        remedy = "free some space; the same command continues"
+        return UserError(f"cannot be written ({error.strerror})", _place(error), remedy)
+    remedy = "look at its owner and rights: memdt doctor"
+    return UserError(f"cannot be read or written ({error.strerror})", _place(error), remedy)
 
 
 def _run(arguments: Sequence[str] | None) -> None:
@@ -50,7 +63,8 @@ def _run(arguments: Sequence[str] | None) -> None:
     guard.die_with_snakemake()
     command = commands.parse(arguments)
     set_threads(getattr(command, "threads", 1))
-    commands.require_project()
+    if getattr(command, "needs_project", True):
+        commands.require_project()
     command.run()
 
 
@@ -62,6 +76,10 @@ def _refused(error: UserError) -> int:
 
 
 def _stopped(stopped: Stopped) -> int:
+    if __name__ == "__main__":  # not where somebody else's process goes on after this
+        from memdt.stopping import ignore_more
+
+        ignore_more()
     print(stopped.line(), file=sys.stderr)
     return stopped.status
 

@@ -24,8 +24,11 @@ from memdt.provenance import device_name, threads
 
 VARIABLE = "MEMDT_DEVICE"
 LOCKS = Path(".snakemake")
-# Messages of torch, cuBLAS and the driver when memory is full; only the first has an exception.
-FULL = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# Messages of torch, cuBLAS and the driver when memory is full; only CUDA's has an exception.
+FULL = (
+    "not enough memory", "can't allocate memory", "CUDA out of memory",
+    "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
+)  # fmt: skip
 
 _held: list[IO[str]] = []  # the lock of this process's card, for as long as it lives
 
@@ -68,14 +71,16 @@ def batch_job() -> str:
 
 @contextlib.contextmanager
 def room_told(setting: str) -> Iterator[None]:
-    """Turn a full GPU memory into one line that names the setting to lower."""
+    """Turn a full memory into one line that names the setting to lower."""
     try:
         yield
+    except MemoryError:
+        raise UserError("out of memory", "", f"lower {setting}, or the model's sizes") from None
     except RuntimeError as error:  # torch.OutOfMemoryError is one, too
         if not any(words in str(error) for words in FULL):
             raise
         what = f"out of memory on {device_name(str(default_device()))}"
-        raise UserError(what, "", f"lower {setting}, or ask for a larger GPU") from None
+        raise UserError(what, "", f"lower {setting}, or ask for a larger machine") from None
 
 
 def _requested() -> torch.device:
@@ -85,7 +90,9 @@ def _requested() -> torch.device:
     try:
         requested = torch.device(text)
     except RuntimeError:
-        raise UserError(f"{text!r} is no device", VARIABLE, "cpu, cuda or cuda:1") from None
+        requested = None
+    if requested is None or requested.type not in ("cpu", "cuda"):
+        raise UserError(f"{text!r} is no device", VARIABLE, "cpu, cuda or cuda:1")
     if requested.type == "cuda" and (requested.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         seen = f"torch {torch.__version__} sees {count or 'no'} GPU{'' if count == 1 else 's'}"

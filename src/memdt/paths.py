@@ -17,7 +17,7 @@ LEDGER = "records.jsonl"
 
 def published_files(root: Path = Path()) -> list[Path]:
     """The printed numbers of every paper, a file each; second transcriptions are for a test."""
-    files = sorted((root / PUBLISHED).glob("*.csv"))
+    files = sorted((root / PUBLISHED).glob("[!.]*.csv"))
     return [file for file in files if not file.stem.endswith("_second_transcription")]
 
 

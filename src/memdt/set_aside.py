@@ -29,17 +29,28 @@ def keep(paths: Iterable[Path]) -> dict[Path, Path]:
     """Give files that are about to be made anew a second name below ``FOLDER``.
 
     Snakemake deletes outputs before it starts a job. A second name costs no space until then, and
-    nothing at all if the job never starts. Returns the second names; a file system without hard
-    links keeps nothing.
+    nothing at all if the job never starts; on another disk it is a copy. Returns the second names.
     """
     kept = {}
     for path in paths:
         target = _free(_place(path))
         with contextlib.suppress(OSError):
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(path, target)
+            _second_name(path, target)
             kept[path] = target
     return kept
+
+
+def _second_name(path: Path, target: Path) -> None:
+    """A second name; a copy where the folder is on another disk, or the file system has none."""
+    try:
+        os.link(path, target)
+    except OSError:
+        try:
+            shutil.copy2(path, target)
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
 
 
 def settle(kept: dict[Path, Path]) -> list[Path]:
@@ -52,9 +63,13 @@ def settle(kept: dict[Path, Path]) -> list[Path]:
 
 def _place(path: Path) -> Path:
     here = Path.cwd()
-    whole = path.parent.resolve() / path.name  # a link is moved itself, not what it points at
-    if whole.is_relative_to(here):
-        return FOLDER / whole.relative_to(here)
+    # As it is called, also where a folder on the way leads to another disk; else as it lies. A link
+    # is moved itself, not what it points at.
+    called = Path(os.path.normpath(here / path))
+    whole = path.parent.resolve() / path.name
+    for place in (called, whole):
+        if place.is_relative_to(here):
+            return FOLDER / place.relative_to(here)
     return path.with_name(f"{path.name}.set_aside")
 
 

@@ -1,7 +1,7 @@
 """How a signal ends a step: by an exception, or by a note if work can be saved first.
 
-Ctrl-C sends SIGINT, ``kill`` and batch systems send SIGTERM, and a batch system can be set to send
-SIGUSR1 before time is up.
+Ctrl-C sends SIGINT, ``kill`` and batch systems send SIGTERM, a closed terminal sends SIGHUP, and a
+batch system can be set to send SIGUSR1 before time is up.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 STOPPED = "memdt: stopped"  # how the last line of a step begins that a signal has ended
 
@@ -44,10 +44,14 @@ class Stopped(BaseException):
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """SIGTERM and SIGUSR1 are raised as Stopped, so that a step tidies up as after Ctrl-C."""
+    """All but Ctrl-C are raised as Stopped, so that a step tidies up as after Ctrl-C."""
     try:
         with _handled(SIGNALS[1:], _raise):
-            yield
+            try:
+                yield
+            except Exception:  # an import may turn what a signal raises into its own error
+                _raise_what_was_dropped()
+                raise
             _raise_what_was_dropped()
     finally:
         _raised.clear()
@@ -69,6 +73,13 @@ def noted() -> Iterator[list[int]]:
     finally:
         _noted.clear()
         _raised.clear()
+
+
+def ignore_more() -> None:
+    """For the last words of a process that has tidied up: a second Ctrl-C must not cut them off."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def interrupt() -> None:

@@ -25,7 +25,7 @@ from memdt.settings import slices
 from memdt.settings.learners import PACKAGE, learner_of
 from memdt.settings.schema import RunSettings
 from memdt.training.curve import FIXED_COLUMNS, Curve
-from memdt.training.learner import Learner, StageContext, build_learner
+from memdt.training.learner import Effort, Learner, StageContext, build_learner
 
 LEARNERS = discovery.names(PACKAGE)
 DATASET = {"source": "played", "lengths": (5, 10), "episodes_per_length": 6}
@@ -35,6 +35,8 @@ SIZES = {
 }  # fmt: skip
 # The model that a learner is tried with; another learner is tried with the first that names it.
 MODELS = {"behaviour_cloning": "rate"}
+# Segments that a gradient spans, of two: RATE without memory tokens passes none on.
+REACH = {"conservative_q": 2}
 
 
 PLACES = {
@@ -146,6 +148,53 @@ def test_a_batch_follows_from_its_number_alone(name: str, episodes: EpisodeTenso
     other = tensors_in(sampler(5))
     assert any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(first, other))  # noqa: B905
     assert sampler.updates(2) == 8  # 12 episodes, twice, three at a time
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_effort_counts_real_steps(name: str, episodes: EpisodeTensors) -> None:
+    learner, sampler = begun(name, episodes)
+    seen = 0
+    for number in range(4):
+        batch = sampler(number)
+        parts = batch if isinstance(batch, list) else [batch]
+        seen += sum(int(getattr(one, "mask", getattr(one, "real", None)).sum()) for one in parts)
+    effort = learner.effort(4)
+    assert effort == Effort(
+        optimiser_steps=4, steps_seen=seen, gradient_segments=REACH.get(name, 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "expected"),
+    [
+        ({"memory_tokens": 2}, {}, (4, 2)),
+        ({"memory_tokens": 2}, {"gradient_through_memory": "detached"}, (8, 1)),
+        ({"memory_tokens": 0}, {}, (4, 1)),  # cached states carry no gradient
+        ({"name": "decision_transformer"}, {}, (4, 2)),
+        ({"name": "decision_transformer", "training_window": "segment"}, {}, (4, 1)),
+        ({"name": "dt_mem", "slots": 3}, {}, (4, 2)),
+        ({"name": "dt_mem", "slots": 3, "carried": False}, {}, (4, 1)),
+        ({"name": "behaviour_cloning_mlp"}, {}, (4, 1)),
+    ],
+)
+def test_the_effort_says_how_far_gradient_reaches(model, training, expected, mazes) -> None:
+    run = settings("behaviour_cloning")
+    name = model.get("name", "rate")
+    known = discovery.load("memdt.models", name).Settings.model_fields
+    kept = {key: value for key, value in run.model.items() if key in known}
+    changed = run.model_copy(
+        update={
+            "model": {**kept, **model, "name": name},
+            "training": run.training.model_copy(update=training),
+        }
+    )
+    stage = slices.stage(changed, 1)
+    policy = build_policy(changed, 0)
+    learner = build_learner(policy, StageContext(changed, stage, 0, torch.device("cpu")))
+    learner.sampler(mazes, stage)
+    effort = learner.effort(4)
+    # Every batch of three holds an episode of two segments, or the seed of the batches has changed.
+    assert (effort.optimiser_steps, effort.gradient_segments) == expected
 
 
 @pytest.mark.parametrize("name", LEARNERS)

@@ -54,5 +54,7 @@ def frame(means: Means, experiment: str = "task") -> pd.DataFrame:
     late = metric_names.late(METRICS)  # as counted after some step as in all
     looks = dict.fromkeys(episode_table.ATTENTION, found["success"])
     return found.assign(
-        **looks, **{column: found[measure] for column, (measure, _) in late.items()}
+        score=100 * found["success"],
+        **looks,
+        **{column: found[measure] for column, (measure, _) in late.items()},
     )

@@ -17,6 +17,7 @@ from memdt.figures.drawing import draw_figure
 from memdt.figures.interface import Clip
 from memdt.report import scale_comparison
 from memdt.report.render import render
+from memdt.results.budgets import budgets
 from memdt.results.claims import CLAIM_COLUMNS
 from memdt.results.metrics import write_metrics
 from memdt.results.published import published_cells
@@ -119,6 +120,7 @@ def forget_settings() -> None:
         layers.read_yaml,
         files.experiment_file,
         files.scale_file,
+        files.model_file,
         pages.figures,
         resolve.resolve,
         resolve.resolve_dataset,
@@ -144,6 +146,7 @@ def run(scale: str, seeds: tuple[int, ...]) -> None:
         files.experiment_file("walk").table,
         load_episodes(scale, "walk", wanted),
         published_cells(),
+        budgets({variant: [stages(scale, variant, seed) for seed in seeds] for variant in wanted}),
     )
     write_table(table, paths.table(scale, "walk"))
     claim = {
@@ -156,6 +159,10 @@ def run(scale: str, seeds: tuple[int, ...]) -> None:
     frame.to_csv(paths.claims(scale), index=False)
     write_metrics(scale, ["walk"], paths.metrics(scale))
     draw_figure("lines", scale)
+
+
+def stages(scale: str, variant: str, seed: int) -> list[Path]:
+    return [paths.stage(scale, "walk", variant, seed, k) / "manifest.json" for k in (1, 2)]
 
 
 def run_once(scale: str, variant: str, seed: int) -> None:
@@ -178,6 +185,7 @@ def run_once(scale: str, variant: str, seed: int) -> None:
     provenance.write_manifest(folder / "evaluation_manifest.json", job, took)
     for stage in (1, 2):
         trained = {**job, "stage": stage, "parameters": 1234, "updates": 50}
+        trained |= {"steps_seen": 3000 * stage, "gradient_segments": stage}
         if variant == "far":
             trained["trained_parameters"] = 40
         speed = {**took, "updates_per_second": 10.0 * stage}

@@ -83,7 +83,7 @@ def test_the_same_settings_give_the_same_bytes(tmp_path):
     assert content(tmp_path / "three")[1] != content(tmp_path / "one")[1]
 
 
-def test_one_that_was_stopped_ends_with_the_same_bytes(tmp_path, monkeypatch):
+def test_one_that_was_stopped_ends_with_the_same_bytes(tmp_path, monkeypatch, capsys):
     train_agent(job(tmp_path / "whole"))
     played, stops = Learning.play_episode, [2, 5]
 
@@ -99,6 +99,7 @@ def test_one_that_was_stopped_ends_with_the_same_bytes(tmp_path, monkeypatch):
             train_agent(job(tmp_path / "stopped"))
     train_agent(job(tmp_path / "stopped"))
     assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+    assert capsys.readouterr().err.count("goes on from step") == 2
     assert sorted(one.name for one in (tmp_path / "stopped").iterdir()) == sorted(agents.FILES)
 
 

@@ -62,6 +62,13 @@ def test_simulators(benchmarks: Any) -> None:
     check(benchmarks("simulators").measure(tasks=("drawer-open-v3",), steps=20))
 
 
+def test_locomotion(benchmarks: Any) -> None:
+    pytest.importorskip("mujoco")
+    table = benchmarks("locomotion").measure(rows=2, steps=2, tasks=("Hopper",))
+    assert [row["steps/s"] > 0 for row in table.rows] == [True] * (4 + 4)
+    assert [bool(row["share of the policy"]) for row in table.rows] == [False] * 4 + [True] * 4
+
+
 def test_atari(benchmarks: Any) -> None:
     pytest.importorskip("ale_py")
     table = benchmarks("atari").measure(sides=(40,), rows=2, steps=20, games=("breakout",))

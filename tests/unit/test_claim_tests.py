@@ -369,3 +369,18 @@ def test_variants_that_match_a_pattern_are_their_interquartile_mean_seed_by_seed
     evidence = Evidence({"task": frame(means)}, "task")
     assert list(evidence.sample(Quantity(variant="*-rate", segments=1))) == [0]
     assert evidence.sample(Quantity(variant="*-dt", segments=1)) == {}
+
+
+def test_two_patterns_are_compared_over_what_both_were_run_on() -> None:
+    means = {
+        ("a-rate", "as_published", 1): (0.5, 0.6),
+        ("b-rate", "as_published", 1): (0.9, 1.0),
+        ("a-cql", "as_published", 1): (0.4, 0.4),
+    }
+    evidence = Evidence({"task": frame(means)}, "task")
+    rate, cql = (Quantity(variant=f"*-{method}", segments=1) for method in ("rate", "cql"))
+    assert evidence.pair(rate, cql) == (
+        pytest.approx({0: 0.5, 1: 0.6}),
+        pytest.approx({0: 0.4, 1: 0.4}),
+    )
+    assert evidence.sample(rate) == pytest.approx({0: 0.7, 1: 0.8})

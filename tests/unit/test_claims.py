@@ -134,7 +134,7 @@ def test_declared_looks_are_checked(tmp_path):
         ("task: {looks: {8: 0.5, 3: 0.5}, why: x}", "ascending"),
         ("task: {looks: {}, why: x}", "numbers of seeds"),
         ("- task", "no mapping"),
-        ("task: [", "no mapping"),
+        ("task: [", "not valid YAML"),
     ):
         path.write_text(bad, encoding="utf-8")
         with pytest.raises(UserError, match=told):

@@ -240,8 +240,10 @@ def test_a_new_setting_changes_no_digest_until_it_is_set(config, monkeypatch, pa
 def test_a_new_setting_of_figures_and_tables_makes_none_anew(config, monkeypatch):
     before = [plan.figure_content("quick", name) for name in pages.figures()]
     report = plan.report_content("quick", ["tmaze_table_2"])
-    for name in ("FigureSettings", "ScaleFile", "ExperimentFile"):
-        monkeypatch.setattr(resolve, name, extended(getattr(schema, name)))
+    for module, name in (
+        (pages, "FigureSettings"), (files, "ScaleFile"), (files, "ExperimentFile"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, extended(getattr(module, name)))
     forget_settings()
     assert [plan.figure_content("quick", name) for name in pages.figures()] == before
     assert plan.report_content("quick", ["tmaze_table_2"]) == report

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from importlib import metadata
+from pathlib import Path
 
-from memdt.cli import doctor
-from memdt.workflow import plan
+import pytest
+
+from memdt.cli import doctor, surroundings
+from memdt.errors import UserError
+from memdt.workflow import plan, restore
 
 
 def findings() -> dict[str, doctor.Finding]:
@@ -51,3 +56,41 @@ def test_without_a_library_to_draw_with_films_are_what_is_missing(monkeypatch):
 def test_the_release_of_a_simulator_is_shown(monkeypatch):
     monkeypatch.setattr(plan, "required_simulators", lambda module: ("numpy",))
     assert findings()["simulator numpy"].detail.startswith(metadata.version("numpy"))
+
+
+def test_a_user_without_name_or_home_is_told_what_helps(monkeypatch, tmp_path):
+    def no_name() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(surroundings.getpass, "getuser", no_name)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    found = findings()
+    assert found["user"].remedy == "export USER=me"
+    cache = found["folder /proc/nowhere"]
+    assert cache.ok or cache.remedy == "export XDG_CACHE_HOME=/a/folder/of/yours"
+
+
+def test_a_file_system_without_locks_a_quota_and_nonsense_in_a_variable_are_told(
+    monkeypatch, tmp_path
+):
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(surroundings.fcntl, "flock", no_locks)
+    monkeypatch.setenv("MEMDT_DEVICE", "gpu")
+    limit = tmp_path / "cpu.max"
+    limit.write_text("50000 100000\n")
+    monkeypatch.setattr(surroundings, "CGROUP", limit)
+    found = findings()
+    assert "No locks available" in found["file locks"].detail
+    assert not found["file locks"].needed
+    assert found["variables"].remedy == "such as cpu, cuda or cuda:1"
+    assert found["quota"].remedy == "snakemake --cores 1"
+
+
+def test_half_a_dvc_lock_is_told_with_the_command_that_brings_it_back(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  data@qu")
+    assert "git checkout dvc.lock" in findings()["dvc.lock"].remedy
+    with pytest.raises(UserError, match="git checkout dvc.lock"):
+        restore.restore()

@@ -25,7 +25,7 @@ REFUSED = {"d4rl": {"dm-control", "mujoco-py", "pybullet", "termcolor"}}
 
 def requirements(lines: list[str]) -> list[Requirement]:
     """The requirements among the lines of a requirements file, without comments and options."""
-    bare = [line.split("#")[0].strip() for line in lines]
+    bare = [line.split("#")[0].strip().removesuffix("\\").strip() for line in lines]
     return [Requirement(line) for line in bare if line and not line.startswith("-")]
 
 
@@ -78,6 +78,15 @@ def test_every_line_of_the_lock_is_an_exact_version() -> None:
 def test_no_package_is_pinned_twice() -> None:
     names = [canonicalize_name(pin.name) for pin in locked_requirements()]
     assert sorted(names) == sorted(set(names))
+
+
+def test_every_version_is_held_to_hashes_and_conda_gets_the_same_versions() -> None:
+    """Of d4rl and of packages that come as source as well; of torch those of PyPI's builds."""
+    text = (ROOT / "requirements.lock").read_text()
+    blocks = re.findall(r"^([\w.-]+)==.*((?:\n +--hash=sha256:[0-9a-f]{64}.*)+)", text, re.M)
+    assert {canonicalize_name(name) for name, _ in blocks} == set(pins())
+    same = requirements((ROOT / "constraints.txt").read_text().splitlines())
+    assert same == locked_requirements()
 
 
 def test_the_lock_leaves_the_cuda_packages_to_torch() -> None:
@@ -155,7 +164,7 @@ def test_makefile_asks_for_the_same_pythons_as_the_project() -> None:
 def test_conda_takes_every_extra_in_the_versions_of_the_lock() -> None:
     _, for_pip = conda_dependencies()
     constraint, package = for_pip
-    assert constraint == "-c requirements.lock"
+    assert constraint == "-c constraints.txt"
     extras = re.fullmatch(r"-e \.\[(.+)\]", package)
     assert extras is not None
     assert set(extras[1].split(",")) == set(PROJECT["optional-dependencies"])
@@ -198,7 +207,9 @@ def committed_texts() -> dict[str, str]:
 
 
 def test_torch_is_pinned_to_one_version_everywhere(committed_texts: dict[str, str]) -> None:
-    (declared,) = [r for r in direct_requirements() if r.name == "torch"]
+    torches = [r for r in direct_requirements() if r.name == "torch"]
+    (declared,) = [r for r in torches if "==" in str(r.specifier)]
+    assert all(pins()["torch"] in r.specifier for r in torches)
     assert str(declared.specifier) == f"=={pins()['torch']}"
     others = {
         name: version

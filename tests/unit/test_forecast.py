@@ -164,3 +164,28 @@ def test_snakemake_has_noted_how_long_a_dataset_took():
     job.output.touch()
     (job,) = (job for job in forecast.jobs("smoke", ["pair"]) if job.kind == "dataset")
     assert job.seconds == 12.5
+
+
+def test_a_machine_with_half_the_peak_takes_longer_and_the_plan_says_so(monkeypatch, capsys):
+    def left(peak: float) -> float:
+        found = forecast.jobs("quick", ["pair"], costs.CPU.at(peak))
+        return forecast.wall_seconds(found, cores=2)
+
+    reference = forecast.wall_seconds(forecast.jobs("quick", ["pair"]), cores=2)
+    assert left(costs.REFERENCE_PEAK) == pytest.approx(reference)
+    assert reference < left(costs.REFERENCE_PEAK / 2) < 2 * reference  # starting takes as long
+    monkeypatch.setattr(forecast_table.peak, "peak", lambda: 71e9)
+    monkeypatch.setattr(forecast_table.peak, "cores", lambda: 2)
+    forecast_table.show("quick", ["pair"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"2 cores of 71 Gflop/s (measured now) if idle: {left(71e9) / 60:,.0f} minutes" in told
+
+
+def test_no_number_of_cores_shortens_the_longest_chain():
+    found = forecast.jobs("quick", ["pair"])
+    assert forecast.wall_seconds(found, cores=10_000) == forecast.longest_chain(found)[0]
+
+
+def test_the_peak_is_that_of_a_machine():
+    assert 1e8 < forecast_table.peak.peak(seconds=0.1) < 1e14
+    assert forecast_table.peak.cores() >= 1

@@ -154,6 +154,16 @@ def test_a_file_that_is_gone_is_told_once(look):
     assert not paths.ledger(TABLE).exists()
 
 
+def test_of_what_is_asked_for_a_ledger_remembers_that_it_is_gone(look):
+    digest = recorded(EPISODES)
+    EPISODES.unlink()
+    for _ in range(2):
+        assert look(asked=lambda: frozenset([EPISODES]))[0].startswith("1 file recorded, but gone")
+    assert recorded(EPISODES) == digest
+    make(EPISODES, "0,1\n")
+    assert look(asked=lambda: frozenset([EPISODES])) == []
+
+
 def test_what_was_cleared_up_after_a_kill_is_not_told(look):
     EPISODES.unlink()
     assert look(cleared={EPISODES}) == []

@@ -111,7 +111,7 @@ def test_what_cannot_be_loaded_is_told_in_one_line(trained: Path, tmp_path: Path
     assert memdt.load(tmp_path / "run", target_return=0.5).target_return == 0.5
     damaged = tmp_path / "run" / "stage_2" / "checkpoint.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-10])
-    with pytest.raises(UserError, match=r"its content is not what manifest\.json says"):
+    with pytest.raises(UserError, match="not a whole checkpoint|is not what manifest"):
         memdt.load(tmp_path / "run")
     shutil.copy(trained_run.RUN / EVALUATION, tmp_path / EVALUATION)
     with pytest.raises(UserError, match="plays the checkpoints of another"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from memdt.data.episodes import concatenate
 from memdt.data.sources import played
+from memdt.data.sources.record import Record
 from memdt.environments import meta_world as module
 from memdt.environments.meta_world import GOAL, Settings, in_decimetres
 from memdt.environments.meta_world_parts import tasks as meta_world_tasks
@@ -242,13 +242,13 @@ def test_as_many_of_each_task_are_collected_and_again_the_same() -> None:
     task = Task(module, Settings(tasks=(COFFEE, "handle-press-v3")))
     wanted = played.Settings(source="played", lengths=(30,), episodes_per_length=6)
     # 30 steps: the coffee machine is often reached too late.
-    attempts = Counter[str](), Counter[str]()
-    one, two = (concatenate(played.episodes(task, wanted, (), tried)) for tried in attempts)
+    records = Record(), Record()
+    one, two = (concatenate(played.episodes(task, wanted, (), record)) for record in records)
     groups = one.groups.tolist()
     assert groups == module.group(task.settings, one.seeds)
     assert groups.count(COFFEE) == groups.count("handle-press-v3") == 3
-    assert attempts[0] == attempts[1]
-    assert attempts[0][COFFEE] > 3
+    assert records[0].attempts == records[1].attempts
+    assert records[0].attempts[COFFEE] > 3
     for name, array in vars(one).items():
         np.testing.assert_array_equal(array, getattr(two, name), err_msg=name)
 

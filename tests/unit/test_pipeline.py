@@ -28,6 +28,7 @@ STEPS = {
 # Loaded to parse a command line and to talk, none of which can move a result.
 TALK = {
     "memdt.cli.export",
+    "memdt.cli.play",
     "memdt.cli",
     "memdt.cli.doctor",
     "memdt.cli.screen",
@@ -102,3 +103,9 @@ def test_settings_of_every_part_count(monkeypatch):
 def test_an_experiment_that_takes_checkpoints_depends_on_whoever_made_them():
     deps = STAGES["tmaze_figure_5"]["do"]["deps"]
     assert "data/runs/${item}/tmaze_table_2" in deps
+
+
+def test_what_goes_into_a_command_is_quoted(monkeypatch):
+    """Settings refuse such names; the file that runs as shell commands does not rely on it."""
+    monkeypatch.setattr(pipeline, "_environments", lambda names: [])
+    assert pipeline._snakemake("runs", ["a;b", "c"]).endswith("experiments='a;b,c'")

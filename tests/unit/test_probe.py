@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from memdt.evaluation.probe import accuracy, predict
+from memdt.evaluation.probe import accuracy, behaviour, predict
+from memdt.evaluation.recordings import Recording
 
 GROUPS = np.array(["red", "green"] * 20)
 
@@ -63,3 +66,42 @@ def test_predictions_are_those_of_ridge_regression() -> None:
     scores = rows[30:] @ np.linalg.lstsq(system, answers, rcond=None)[0]
     found = predict(features[:30], labels[:30], features[30:], 2)
     assert found.tolist() == scores.argmax(axis=1).tolist()
+
+
+def recording(groups: np.ndarray, taken: np.ndarray) -> Recording:
+    """Two segments of three steps, a third begun; in the first step an item may be taken."""
+    episodes, steps = len(groups), 7
+    right = np.where(taken == "none", 0, taken == groups)
+    wrong = np.where(taken == "none", 0, taken != groups)
+    counts = np.stack([right, wrong], axis=-1)[None].repeat(steps + 1, axis=0)
+    counts[0] = 0
+    nothing = np.zeros(0, dtype=np.int64)
+    return Recording(
+        seeds=np.arange(episodes), groups=groups, lengths=np.full(episodes, steps),
+        measure_names=np.array(["right", "wrong"]), measures=counts,
+        actions=np.random.default_rng(0).integers(3, size=(steps, episodes)),
+        returns_to_go=np.zeros((steps, episodes)), memory=np.zeros((2, episodes, 4)),
+        segment_length=np.array(3), hint=np.array([0, 1]), filmed=nothing,
+        film_every=np.array(1), frame_bytes=np.zeros((0, 0), dtype=np.int64),
+        frames=np.zeros(0, dtype=np.uint8),
+    )  # fmt: skip
+
+
+def test_the_control_reads_the_group_off_what_was_taken_and_off_nothing_else() -> None:
+    faithful = recording(GROUPS, GROUPS)  # who saw red takes red
+    done = behaviour(faithful, ("right", "wrong"))
+    assert accuracy(done, GROUPS, [1], 1) == 1.0
+    mixed = np.random.default_rng(3).permutation(GROUPS)
+    for taken in (np.full(40, "none"), mixed):  # the items tell nothing, right ones included
+        guessed = accuracy(behaviour(recording(GROUPS, taken), ("right", "wrong")), GROUPS, [1], 1)
+        assert guessed is not None
+        assert guessed < 0.75
+
+
+def test_the_control_knows_no_later_step_and_no_ended_episode() -> None:
+    one = recording(GROUPS, GROUPS)
+    later = replace(one, actions=np.concatenate([one.actions[:3], 2 - one.actions[3:]]))
+    np.testing.assert_array_equal(behaviour(one)[0], behaviour(later)[0])
+    ended = replace(one, lengths=np.where(np.arange(40) < 3, 5, one.lengths))
+    assert np.isnan(behaviour(ended)[1, :3]).all()
+    assert not np.isnan(behaviour(ended)[0]).any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import pandas as pd
 import pytest
@@ -58,9 +59,10 @@ def _(test: MostSeeds, wishes: Wishes) -> None:
 
 @grant.register
 def _(test: Beats, wishes: Wishes) -> None:
-    if test.up_to < 1:
+    if math.isfinite(test.up_to):
+        scale = 100 if test.left.metric == "score" else 1
         place(wishes, test.right, [0.4] * SEEDS)
-        place(wishes, test.left, [0.4 + (test.by + test.up_to) / 2] * SEEDS)
+        place(wishes, test.left, [0.4 + (test.by + test.up_to) / 2 / scale] * SEEDS)
         return
     above = known(wishes, test.left) or [0.5] * SEEDS
     below = known(wishes, test.right) or [0.4 * level for level in above]
@@ -113,12 +115,14 @@ def test_every_published_claim_can_hold_and_can_fail(claim: Claim):
         return
     granted = evaluate_claims([claim], world(claim, wishes))
     assert granted.loc[0, "verdict"] == "holds"
-    alike = [
-        evaluate_claims([claim], world(claim, dict.fromkeys(wishes, [level] * SEEDS)))
-        for level in (0.7, 0.0, 1.0)
-    ]
+    alike: list[Wishes] = [dict.fromkeys(wishes, [level] * SEEDS) for level in (0.7, 1.0)]
+    # A claim that two are about alike is refuted only where they are not: the wishes, turned.
+    turned = {key: [1 - level for level in seeds] for key, seeds in wishes.items()}
+    halves = {key: [float(2 * k >= len(wishes))] * SEEDS for k, key in enumerate(wishes)}
+    apart = {key: [0.2 + 0.6 * (k % 2)] * SEEDS for k, key in enumerate(wishes)}
+    found = [evaluate_claims([claim], world(claim, one)) for one in (*alike, turned, halves, apart)]
     expected = "undecided" if "steadier" in str(claim.test) else "does not hold"
-    assert expected in [found.loc[0, "verdict"] for found in alike]
+    assert expected in [one.loc[0, "verdict"] for one in found]
 
 
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if "steadier" in str(c.test)], ids=str)

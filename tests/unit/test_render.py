@@ -180,7 +180,7 @@ def test_the_head_tells_scale_and_verdicts(reported: Path) -> None:
     assert "Reduced scale: tiny." in head
     row = head[head.index("<tbody>") : head.index("</tbody>")]
     assert re.findall(r'class="count (\w+)[^"]*">(\d)', row) == [
-        ("holds", "1"), ("fails", "0"), ("undecided", "0"), ("waits", "0")
+        ("holds", "1"), ("fails", "0"), ("undecided", "0"), ("waits", "0"), ("unbuilt", "0")
     ]  # fmt: skip
     assert "not distinguished 1" in section(report(), "tables")
 
@@ -280,6 +280,12 @@ def test_a_project_without_any_result_has_a_report_too(reported: Path) -> None:
     page = (reported / "cost.html").read_text(encoding="utf-8")
     assert "not run" in section(page, "variants")
     assert "not run" in section(page, "runs")
+
+
+def test_every_table_tells_what_its_rows_cost(reported: Path) -> None:
+    page = section(report(), "tables")
+    row = r"far</td><td>1,234</td><td>40</td><td>100</td><td>not known</td><td>9,000</td><td>2<"
+    assert re.search(row, page)
 
 
 def test_a_reduced_scale_says_so_at_every_table_and_figure(reported: Path) -> None:

@@ -129,6 +129,39 @@ def test_an_inlined_drawing_takes_the_colours_of_the_page_and_ids_of_its_own() -
             inline(foreign, "one", "")
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "<script>alert(1)</script>",
+        "<SCRIPT>alert(1)</SCRIPT>",
+        '<path id="x" onload="alert(1)"/>',
+        '<path ONCLICK="alert(1)"/>',
+        '<a xlink:href="javascript:alert(1)"><path d="M0"/></a>',
+        '<image href="http://alert.example/x.png"/>',
+        '<use xlink:href="file.svg#alert"/>',
+        "<foreignObject><iframe src='alert'/></foreignObject>",
+        '<set attributeName="href" to="javascript:alert(1)"/>',
+        '<path style="fill: url(http://alert.example)"/>',
+        '<rect style="background: URL( alert.png )"/>',
+        '<g><g><handler type="x">alert</handler></g></g>',
+    ],
+)
+def test_nothing_of_a_drawing_runs_or_loads(harm: str) -> None:
+    svg = SVG.format(width=360).replace("<use ", harm + "<use ")
+    markup = inline(svg, "one", "").markup
+    assert "alert" not in markup
+    assert 'id="one-p1"' in markup
+    assert 'href="#one-p1"' in markup
+
+
+def test_text_of_a_drawing_stays_text() -> None:
+    svg = SVG.format(width=360).replace("<use ", "<text>a &lt;b&gt; &amp; c</text><use ")
+    assert "<text>a &lt;b&gt; &amp; c</text>" in inline(svg, "one", "").markup
+    entities = svg.replace("a &lt;", "&xxe; &lt;")
+    with pytest.raises(UserError, match="not an SVG drawing"):
+        inline(entities, "one", "")
+
+
 def test_every_colour_of_the_figures_is_defined_for_light_and_dark_pages() -> None:
     sheet = (ROOT / "src/memdt/report/style.css").read_text(encoding="utf-8")
     light, dark = sheet.split("prefers-color-scheme: dark")

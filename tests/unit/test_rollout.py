@@ -12,6 +12,7 @@ from memdt import discovery
 from memdt.data.segments import Segment
 from memdt.environments import tmaze
 from memdt.environments.task import Task
+from memdt.errors import UserError
 from memdt.evaluation.memory_edits import MemoryEdit
 from memdt.evaluation.rollout import Protocol, Rollout
 from memdt.models.interface import Choice, Spaces, Step
@@ -207,6 +208,31 @@ def test_noise_is_added_or_replaces_the_memory() -> None:
     assert float(replaced.std()) == pytest.approx(2.0, rel=0.02)
     together = torch.stack([replaced.flatten(), memory.tokens.flatten()])
     assert abs(float(torch.corrcoef(together)[0, 1])) < 0.02
+
+
+def test_single_tokens_are_erased_and_the_cache_stays() -> None:
+    (memory,) = memories(1)
+    erased = edit(erased_tokens=(1,))(memory)
+    assert not erased.tokens[:, 1].any()
+    assert torch.equal(erased.tokens[:, 0], memory.tokens[:, 0])
+    pairs = zip(erased.cache, memory.cache, strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+    with pytest.raises(UserError, match="no memory token 9"):
+        edit(erased_tokens=(9,))(memory)
+
+
+def test_with_the_initial_memory_every_segment_is_decoded_as_the_first_one() -> None:
+    """The same observations after a border give the same logits, whatever came before it."""
+    policy = policy_of(cache_length=3)
+    rollout = Rollout(policy, environment(3, 2), protocol(memory_edit="initial"))
+    given: list = []
+    rollout.observer.on_segment_end = lambda alive, memory: given.append(memory)
+    rollout.play([0, 1])
+    start = policy.initial_memory(2)
+    assert len(given) == 2
+    for memory in given:
+        assert torch.equal(memory.tokens, start.tokens[: len(memory.tokens)])
+        assert not memory.cache
 
 
 def test_no_edit_changes_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,23 @@ def test_what_was_deleted_and_not_made_again_stays():
     kept = set_aside.keep([path])
     path.unlink()
     assert [second.read_text() for second in set_aside.settle(kept)] == ["old"]
+
+
+def test_files_behind_a_link_to_another_disk_are_kept_under_the_paths_they_are_called_by(
+    tmp_path_factory, monkeypatch
+):
+    scratch = tmp_path_factory.mktemp("scratch")
+    written("data/keep", "")
+    Path("data/runs").symlink_to(scratch)
+    path = written("data/runs/a.csv", "old")
+
+    def no_link(*_: object) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(set_aside.os, "link", no_link)
+    kept = set_aside.keep([path])
+    path.write_text("new")
+    assert kept == {path: set_aside.FOLDER / "data/runs/a.csv"}
+    assert [second.read_text() for second in set_aside.settle(kept)] == ["old"]
+    assert [file.name for file in scratch.iterdir()] == ["a.csv"]
+    assert set_aside.set_aside(path) == set_aside.FOLDER / "data/runs/a.1.csv"

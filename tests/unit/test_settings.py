@@ -146,9 +146,7 @@ def test_scales_do_not_overrule_what_experiments_vary(config):
             for variant in files.variants_of(experiment, scale):
                 found = resolve.resolve(experiment, variant, scale)
                 evaluated = slices.evaluate(found.settings)
-                shapes = json.dumps(
-                    [slices.train(found.settings, found.settings.stages), evaluated]
-                )
+                shapes = json.dumps([slices.played(found.settings), evaluated])
                 assert shapes not in trained, f"{scale}: {variant} is {trained.get(shapes)}"
                 trained[shapes] = variant
 

@@ -139,9 +139,44 @@ def test_failures_of_this_run_are_told_and_older_ones_are_not(tmp_path):
         logs[name] = tmp_path / f"{name}.log"
         logs[name].write_text(f"memdt: {name} failure\n")
         os.utime(logs[name], (time.time() - age,) * 2)
-    failed = [SimpleNamespace(log=[path], output=[]) for path in logs.values()]
+    failed = [SimpleNamespace(log=[path], output=[f"{path}.csv"]) for path in logs.values()]
     told = status.failure_in_words(failed, since=time.time() - 100)
     assert "new failure" in told
     assert str(logs["new"]) in told
     assert "old failure" not in told
+    assert f"alone: snakemake --cores 1 {logs['new']}.csv" in told
     assert told.endswith("the same command continues from here")
+
+
+def test_of_a_traceback_the_last_lines_are_told(tmp_path):
+    log = tmp_path / "job.log"
+    lines = ["Traceback (most recent call last):", *(f"  step {n}" for n in range(20))]
+    log.write_text("\n".join([*lines, "ValueError: no such shape"]))
+    told = status.failure_in_words([SimpleNamespace(log=[log], output=["x.csv"])], 0.0)
+    assert told.splitlines()[:2] == ["  step 13", "  step 14"]
+    assert "ValueError: no such shape" in told
+
+
+def test_the_last_line_says_where_the_report_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / "reports" / "quick" / "report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("")
+    told = status.end_in_words([job("report", scale="quick")], 61.0).splitlines()
+    assert told[0].startswith("memdt: done in 1 min")
+    assert told[-1] == "memdt: reports/quick/report.html"
+
+
+def test_watching_shows_the_same_again_and_again(monkeypatch, capsys):
+    shown = []
+
+    def stop_at_the_third(seconds):
+        if len(shown) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "show", lambda *about: shown.append(about))
+    monkeypatch.setattr(status.time, "sleep", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        status.watch("quick", ["e"], 5.0)
+    assert shown == [("quick", ["e"])] * 3
+    assert "every 5 s; Ctrl-C ends this" in capsys.readouterr().out

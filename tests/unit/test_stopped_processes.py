@@ -99,7 +99,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path
     root = tmp_path_factory.mktemp("project")
     project = make_project(root / "project")
     scale = "workflow/config/scales/smoke.yaml"
-    project.edit(scale, "training.updates_per_stage: [2]", "training.updates_per_stage: [250]")
+    project.edit(
+        scale, "\n  training.updates_per_stage: [2]", "\n  training.updates_per_stage: [250]"
+    )
     project.edit(scale, "model.dropout: 0.0", "model.dropout: 0.1")
     done = project.memdt("dataset", "--environment", "tmaze", "--scale", "smoke")
     assert done.returncode == 0, done.stderr

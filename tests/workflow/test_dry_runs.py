@@ -79,6 +79,36 @@ def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
     return value
 
 
+def dataset(place: str) -> dict[str, Any]:
+    """The dataset block of an environment, dotted; a file that names another source begins anew."""
+    block: dict[str, Any] = {}
+    for name in family(place):
+        mine = {
+            k: v for k, v in dotted(read("environments", name)).items() if k.startswith("dataset.")
+        }
+        block = (
+            mine
+            if mine.get("dataset.source") not in (None, block.get("dataset.source"))
+            else block | mine
+        )
+    return block
+
+
+def addresses(place: str) -> list[str]:
+    """What must be fetched for a dataset."""
+    block = dataset(place)
+    if block.get("dataset.source") == "d4rl":
+        return [block["dataset.id"]]
+    parts = block.get("dataset.parts", [])
+    return [part["weights"]["address"] for part in parts if "weights" in part]
+
+
+def made_of(place: str) -> str | None:
+    """Whether an agent is trained for a dataset."""
+    source = dataset(place).get("dataset.source")
+    return "agent" if source == "gymnasium_agent" and not addresses(place) else None
+
+
 def expected(scale: str, experiments: list[str]) -> Counter[str]:
     """Jobs by rule, for a scale at which nothing has been made."""
     counts = Counter(all=1, claims=1, metrics=1, report=1)
@@ -95,6 +125,8 @@ def expected(scale: str, experiments: list[str]) -> Counter[str]:
             played |= {environment(*one) for one in found}
             trained |= {(*one, seed) for one in found for seed in seeds}
     counts["dataset"] = len(played)
+    counts["agent"] = len({name.split("_")[0] for name in played if made_of(name) == "agent"})
+    counts["fetch"] = len({one for name in played for one in addresses(name)})
     for experiment, variant, _ in trained:
         if "checkpoint_of" not in read("experiments", experiment)["variants"][variant]:
             segments = setting(scale, experiment, variant, "training.segments")
@@ -157,7 +189,8 @@ def test_a_bare_call_plans_what_config_yaml_names(project):
 
 def test_smoke_takes_every_experiment_unless_some_are_named(project):
     done = project.snakemake("-n", "smoke")
-    counts = expected("smoke", EXPERIMENTS) - Counter(all=1) + Counter(smoke=1)
+    offline = [name for name in EXPERIMENTS if "fetch" not in expected("smoke", [name])]
+    counts = expected("smoke", offline) - Counter(all=1) + Counter(smoke=1)
     assert planned(done.stdout) == counts
 
 

@@ -23,7 +23,17 @@ from memdt.settings.files import experiment_file, selection
 from memdt.settings.pages import figures
 from memdt.settings.resolve import resolve_dataset
 from memdt.settings.runs import Run, seeds_of
-from memdt.workflow import costs, digests, guard, inputs, ledgers, plan, slurm, upstream
+from memdt.workflow import (
+    costs,
+    digests,
+    guard,
+    inputs,
+    ledgers,
+    plan,
+    slurm,
+    upstream,
+    variables,
+)
 
 STARTED = time.time()
 # Whether this is only a plan, which writes nothing that the next run relies on.
@@ -66,6 +76,11 @@ def by_wildcards(function):
     return signed(lambda wildcards: answer(*(wildcards.get(name, None) for name in names)))
 
 
+if not paths.CONFIG.is_dir():
+    what = f"there is no {paths.CONFIG} here"
+    refuse(UserError(what, str(Path.cwd()), f"cd {Path(workflow.basedir).resolve()}"))
+
+
 @guarded
 def select():
     """The selected scale, the experiments of each scale that can run, and what the others lack."""
@@ -85,7 +100,7 @@ if workflow.is_main_process:
     upstream.end_every_slurm_job()
     upstream.reschedule_only_when_needed()
     upstream.check_options(workflow, guarded(upstream.refuse_options), DRY)
-    for note in guarded(functools.partial(guard.enter, dry=DRY))():
+    for note in [*guarded(variables.check)(), *guarded(functools.partial(guard.enter, dry=DRY))()]:
         print(f"memdt: {note}", file=sys.stderr)
     for name, lacks in LEFT_OUT.items():
         print(f"memdt: {name} is left out: {lacks[0]} is not installed", file=sys.stderr)
@@ -307,75 +322,3 @@ def datasets_asked():
 def runs_asked():
     outputs_of = (plan.manifests, plan.episodes, plan.recorded)
     return [str(path) for outputs in outputs_of for path in outputs(SCALE, EXPERIMENTS[SCALE])]
-
-
-# ---- resources on a cluster ------------------------------------------------------------------
-# A second attempt requests more, because the first may have run out of memory or time.
-
-
-@signed
-def gpus_of(wildcards):
-    """GPUs of a job: one at published sizes. `--resources gpu=N` limits how many jobs use one."""
-    return int(not plan.scale_file(wildcards.scale).reduced)
-
-
-@signed
-def partition_of(wildcards):
-    """The partition of jobs with and without a GPU; None leaves the choice to the cluster."""
-    usual = os.environ.get("MEMDT_SLURM_PARTITION") or None
-    return os.environ.get("MEMDT_SLURM_GPU_PARTITION") or usual if gpus_of(wildcards) else usual
-
-
-@signed
-def memory_of(wildcards, attempt):
-    """Megabytes, including the two Snakemakes that a SLURM job starts beside its step."""
-    return attempt * 2000
-
-
-@signed
-def memory_of_training(wildcards, attempt):
-    names = (wildcards.scale, wildcards.experiment, wildcards.variant)
-    return attempt * training_memory(*names)
-
-
-@guarded
-def training_memory(scale, experiment, variant):
-    return costs.training_memory(scale, experiment, variant)
-
-
-@signed
-def memory_of_model(wildcards, attempt):
-    return attempt * costs.memory(wildcards.scale)
-
-
-@signed
-def minutes_of(wildcards, attempt):
-    """Minutes of steps that are short at every scale."""
-    return attempt * 60
-
-
-def minutes_by(estimate):
-    """Make a resources function from an estimate in minutes, times MEMDT_SLURM_TIME_FACTOR."""
-    minutes = by_wildcards(estimate)
-    factor = float(os.environ.get("MEMDT_SLURM_TIME_FACTOR") or 1)
-    return signed(lambda wildcards, attempt: round(attempt * factor * minutes(wildcards)))
-
-
-@minutes_by
-def collection_minutes(scale, environment):
-    return costs.collection_minutes(scale, environment)
-
-
-@minutes_by
-def agent_minutes(scale, environment):
-    return costs.agent_minutes(scale, environment)
-
-
-@minutes_by
-def training_minutes(scale, experiment, variant, stage):
-    return costs.training_minutes(scale, experiment, variant, int(stage))
-
-
-@minutes_by
-def evaluation_minutes(scale, experiment, variant):
-    return costs.evaluation_minutes(scale, experiment, variant)

@@ -18,6 +18,8 @@ rule evaluate:
     threads: 1
     resources:
         gpu=gpus_of,
+        gpu_model=gpu_model_of,
+        gres=gres_of,
         mem_mb=memory_of_model,
         runtime=evaluation_minutes,
         slurm_partition=partition_of,
@@ -76,6 +78,8 @@ rule record:
     threads: 1
     resources:
         gpu=gpus_of,
+        gpu_model=gpu_model_of,
+        gres=gres_of,
         mem_mb=memory_of_model,
         runtime=evaluation_minutes,
         slurm_partition=partition_of,

@@ -3,12 +3,17 @@
 KEPT = {}
 
 
+def asked_files():
+    """What the experiments of this run's scale are to have."""
+    return frozenset(plan.files(SCALE, EXPERIMENTS[SCALE]))
+
+
 def synchronise_records(starts, alone=False):
-    """Synchronise ledgers and records; a full disk is reported, but is no reason to stop here."""
+    """Bring ledgers and records together. A full disk is reported, and does not stop the run."""
     try:
         made = [one for one in workflow.rules if one.name != "fetch"]
         files = ledgers.files_of(made)
-        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared)
+        summary = ledgers.synchronise(files, starts, alone, DRY, guard.cleared, asked_files)
     except OSError as error:
         print(f"memdt: records of files are not up to date: {error}", file=sys.stderr)
     else:

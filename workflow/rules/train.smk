@@ -19,6 +19,8 @@ rule train:
     threads: 1
     resources:
         gpu=gpus_of,
+        gpu_model=gpu_model_of,
+        gres=gres_of,
         mem_mb=memory_of_training,
         runtime=training_minutes,
         slurm_partition=partition_of,

@@ -1,6 +1,6 @@
-"""The command line: the verbs of `steps.py` and `report_steps.py`, and those that tell something.
+"""The command line: the verbs of `steps.py` and `report_steps.py`, and those that only print.
 
-Nothing heavy is imported before a verb runs: help must not wait for torch.
+Heavy imports happen only when a verb runs, so that help does not wait for torch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tyro
 from memdt import paths
 from memdt.cli import report_steps, steps
 from memdt.cli.export import Export
+from memdt.cli.play import Play
 from memdt.errors import UserError
 
 
@@ -85,15 +86,20 @@ class Status:
     """A file under workflow/config/scales; that of config.yaml if not given."""
     experiments: tuple[str, ...] = ()
     """Those that the report is about if not given."""
+    watch: bool = False
+    """Look again every few seconds, until Ctrl-C."""
+    seconds: float = 5.0
+    """Between two looks."""
 
     def run(self) -> None:
         """Look and print."""
-        from memdt.cli.status import show
+        from memdt.cli.status import show, watch
         from memdt.settings.files import selection
         from memdt.workflow import plan
 
         scale = self.scale or selection().scale
-        show(scale, self.experiments or plan.default_experiments(scale))
+        experiments = tuple(self.experiments or plan.default_experiments(scale))
+        watch(scale, experiments, self.seconds) if self.watch else show(scale, experiments)
 
 
 @dataclass(frozen=True)
@@ -111,8 +117,8 @@ class Plan:
         from memdt.settings.files import selection
 
         overrides = {"scale": self.scale} if self.scale else {}
-        asked = selection({**overrides, "experiments": self.experiments or all_experiments()})
-        show(asked.scale, tuple(asked.experiments))
+        chosen = selection({**overrides, "experiments": self.experiments or all_experiments()})
+        show(chosen.scale, tuple(chosen.experiments))
 
 
 @dataclass(frozen=True)
@@ -221,6 +227,7 @@ VERBS: dict[str, Any] = {
     "agent": steps.Agent,
     "dataset": steps.Dataset,
     "export": Export,
+    "play": Play,
     "train": steps.Train,
     "evaluate": steps.Evaluate,
     "attention": steps.Attention,
@@ -246,7 +253,7 @@ VERBS: dict[str, Any] = {
 
 
 def parse(arguments: Sequence[str] | None = None) -> Any:
-    """The verb with its options; prints help or a complaint and exits where that is asked for."""
+    """The verb with its options; prints help or an error and exits if necessary."""
     return cast(
         Any,
         tyro.extras.subcommand_cli_from_dict(
@@ -259,7 +266,7 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
 
 
 def require_project() -> None:
-    """UserError where the current folder is not that of the project: all paths start there."""
+    """UserError if the current folder is not the project's root, from which all paths start."""
     if not paths.CONFIG.is_dir():
         raise UserError(
             f"there is no {paths.CONFIG} here", str(Path.cwd()), "cd to the folder of the Snakefile"

@@ -9,30 +9,20 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from ctypes.util import find_library
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from rich.table import Table
 
 from memdt import discovery
+from memdt.cli.findings import Finding
 from memdt.cli.screen import console
+from memdt.cli.surroundings import quota, surroundings
 from memdt.provenance import cpu_model, git_state, versions
 from memdt.workflow import plan
 
 DISK_BYTES = 5 * 2**30  # datasets, checkpoints and reports of the default run, with room
 MEMORY_BYTES = 3 * 2**30  # two jobs side by side at scale quick
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: what was looked at, whether it is as it should be, and what to do if not."""
-
-    what: str
-    ok: bool
-    detail: str
-    remedy: str = ""
-    needed: bool = True
 
 
 def examine() -> None:
@@ -50,7 +40,8 @@ def examine() -> None:
 def findings() -> Iterator[Finding]:
     """Everything that is looked at, in order."""
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _torch, _threads, _packages, _simulators, _pictures, _room, _git
+        _python, _torch, _threads, _packages, _simulators, _pictures, _room, _git,
+        surroundings,
     )  # fmt: skip
     for check in checks:
         yield from check()
@@ -88,6 +79,11 @@ def _threads() -> Iterator[Finding]:
     cores = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
     yield Finding("cores", True, f"{usable} of {cores} usable, one job on each; {cpu_model()}")
+    allowed = quota()
+    if allowed is not None and allowed < usable:
+        detail = f"a quota allows {allowed:g} cores, `--cores all` would start {usable} jobs"
+        remedy = f"snakemake --cores {max(1, int(allowed))}"
+        yield Finding("quota", False, detail, remedy, needed=False)
 
 
 def _packages() -> Iterator[Finding]:

@@ -1,10 +1,10 @@
-"""The verb that hands a dataset to other people's tools."""
+"""The verb that hands what was made here to other people's tools: one target each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Export:
+class Dataset:
     """Write the dataset of an environment as a Minari data set."""
 
     environment: tyro.conf.Positional[str]
@@ -62,3 +62,97 @@ class Export:
 def _behaviour(task: Task, source: str) -> str:
     """Who acted in the episodes: a policy that plays here, or whoever filled the source."""
     return type(task.collection_policy()).__name__ if source == "played" else source
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Write a trained policy to a folder that memdt.load takes on any machine."""
+
+    trained: tyro.conf.Positional[Path]
+    """The folder of a run: data/runs/{scale}/{experiment}/{variant}/seed_{n}."""
+    to: Path
+    """The new folder."""
+
+    def run(self) -> None:
+        """Write, and say how the policy is loaded."""
+        from memdt.evaluation.policy_export import export_policy
+
+        folder = export_policy(self.trained, self.to)
+        print(f"written to {folder}; in Python: memdt.load({str(folder)!r})")
+
+
+@dataclass(frozen=True)
+class Croissant:
+    """Describe the dataset of an environment in the format of MLCommons."""
+
+    environment: tyro.conf.Positional[str]
+    """A file under workflow/config/environments."""
+    out: Path | None = None
+    """data/datasets/{scale}/{environment}.croissant.json if not given."""
+    scale: str = ""
+    """A file under workflow/config/scales; that of config.yaml if not given."""
+
+    def run(self) -> None:
+        """Write, and say where."""
+        from memdt.data.croissant import write_croissant
+        from memdt.settings.files import selection
+
+        scale = self.scale or selection().scale
+        dataset = paths.dataset(scale, self.environment)
+        out = self.out or dataset.with_suffix(".croissant.json")
+        write_croissant(dataset, out, self.environment, scale)
+        print(f"written to {out}")
+
+
+@dataclass(frozen=True)
+class Crate:
+    """Pack a finished report with the workflow that made it as a Workflow Run RO-Crate."""
+
+    to: Path
+    """The new folder."""
+    scale: str = ""
+    """A file under workflow/config/scales; that of config.yaml if not given."""
+
+    def run(self) -> None:
+        """Pack, and say where."""
+        from memdt.settings.files import selection
+        from memdt.workflow import plan
+        from memdt.workflow.crate import write_crate
+
+        scale = self.scale or selection().scale
+        folder = write_crate(scale, tuple(plan.default_experiments(scale)), self.to)
+        print(f"written to {folder}")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Write the training curves of a run as TensorBoard events."""
+
+    trained: tyro.conf.Positional[Path]
+    """The folder of a run."""
+    to: Path
+    """The folder that TensorBoard is given as --logdir."""
+
+    def run(self) -> None:
+        """Write, and say how the curves are looked at."""
+        from memdt.training.tensorboard import write_events
+
+        count = write_events(self.trained, self.to)
+        print(f"{count} values written; tensorboard --logdir {self.to}")
+
+
+@dataclass(frozen=True)
+class Export:
+    """Hand datasets, trained policies and results to other people's tools."""
+
+    target: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[Dataset, tyro.conf.subcommand("dataset")]
+        | Annotated[Policy, tyro.conf.subcommand("policy")]
+        | Annotated[Croissant, tyro.conf.subcommand("croissant")]
+        | Annotated[Crate, tyro.conf.subcommand("crate")]
+        | Annotated[Curves, tyro.conf.subcommand("curves")]
+    ]
+
+    def run(self) -> None:
+        """Write the target."""
+        self.target.run()

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from memdt.cli.screen import console
 from memdt.settings.layers import available
-from memdt.workflow import costs, forecast, plan
+from memdt.workflow import costs, forecast, peak, plan
 from memdt.workflow.forecast import PlannedJob, Sum
 
 KINDS = {"training": "training", "evaluation": "evaluations", "other": "others"}
@@ -19,9 +19,10 @@ def show(scale: str, experiments: Sequence[str]) -> None:
     """Print a row for each experiment, the sum, the work left, and the longest chain of jobs."""
     screen = console()
     possible = [name for name in experiments if not plan.missing_simulators(name)]
-    planned = forecast.jobs(scale, possible)
+    fast = None if costs.uses_gpu(scale) else peak.peak()  # of a core here, operations a second
+    planned = forecast.jobs(scale, possible, costs.CPU.at(fast) if fast else None)
     screen.print(table(scale, planned))
-    for line in notes(scale, planned):
+    for line in [*([here(planned, fast)] if fast else []), *notes(scale, planned)]:
         screen.print(line, markup=False)
     for name in experiments:
         if name not in possible:
@@ -79,6 +80,15 @@ def notes(scale: str, planned: Sequence[PlannedJob]) -> list[str]:
 def all_experiments() -> tuple[str, ...]:
     """The experiments of workflow/config/experiments."""
     return tuple(available("experiments"))
+
+
+def here(found: Sequence[PlannedJob], fast: float) -> str:
+    """How long what is left takes on this machine, beside its peak."""
+    cores = peak.cores()
+    minutes = forecast.wall_seconds(found, cores) / 60
+    told = "nothing is left to do" if all(job.done for job in found) else f"{minutes:,.0f} minutes"
+    speed = f"{fast / 1e9:,.0f} Gflop/s (measured now)"
+    return f"on this machine, {cores} cores of {speed} if idle: {told}"
 
 
 def _count(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The verbs that make the report out of what runs have left; written as those of `steps.py`."""
+"""The verbs that make the report from the results of runs; written like those of `steps.py`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from memdt.cli.steps import FileStep
 
 
 def _episodes_for_table(scale: str, experiment: str) -> Any:
-    """The episodes of an experiment with all that its table shows."""
+    """The episodes of an experiment with everything that its table shows."""
     from memdt.results import results
     from memdt.settings.files import experiment_file
     from memdt.settings.runs import seeds_of
 
     metrics = experiment_file(experiment).table.metrics
     return results.load_episodes(scale, experiment, seeds_of(scale, experiment), metrics=metrics)
+
+
+def _manifests(scale: str, experiment: str) -> dict[str, list[list[Path]]]:
+    """Of each variant's runs, the manifests of all stages that were trained for them."""
+    from memdt.settings.runs import runs
+    from memdt.workflow import plan
+
+    found: dict[str, list[list[Path]]] = {}
+    for run in runs(scale, experiment):
+        found.setdefault(run.variant, []).append(plan.stages_behind(scale, run))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +43,14 @@ class Table(FileStep):
     def run(self) -> None:
         """Gather, compare and write."""
         self.source("table")
-        from memdt.results import published, tables
+        from memdt.results import budgets, published, tables
         from memdt.settings.files import experiment_file
 
         scale, name = self.scale_name, self.experiment
         shape = experiment_file(name).table
         episodes = _episodes_for_table(scale, name)
-        table = tables.build_table(name, shape, episodes, published.published_cells())
+        spent = budgets.budgets(_manifests(scale, name))
+        table = tables.build_table(name, shape, episodes, published.published_cells(), spent)
         tables.write_table(table, self.out or paths.table(scale, name))
 
 

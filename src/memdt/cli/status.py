@@ -1,7 +1,7 @@
 """What is done, running, waiting and failed, from files alone; and what a run says at both ends.
 
-A job tells how far it is in its own log (`progress.py`), so ``memdt status`` needs nothing but the
-project's folder, and works beside a run on a cluster as it does on a laptop.
+A job writes its progress to its log (`progress.py`), so ``memdt status`` needs only the project's
+folder and works for a run on a cluster as on a laptop.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from memdt.stopping import STOPPED  # a step that is stopped has not failed
 from memdt.workflow import plan, upstream
 
 LOGS = Path("data/logs")
-# A job writes a line every ten seconds. One that has been silent for so long is taken for dead.
+# A job writes a line every ten seconds. A job that is silent for this long counts as dead.
 SILENT_SECONDS = 120.0
-PLACE = re.compile(r"\| (node \S+, job \S+)$")  # how the first line of a cluster's job ends
+PLACE = re.compile(r"\| (node \S+, job \S+)$")  # end of the first line of a cluster job's log
 # How a step's log ends where it failed: our one line, or a traceback.
+FAILURE_LINES = 8  # shown of a log that ends in a traceback
 FAILURE_LINE = re.compile(r"^(memdt: |Traceback \(most recent|\w*(Error|Exception|Killed)\b)")
 
 
@@ -142,6 +143,18 @@ def show(scale: str, experiments: Sequence[str]) -> None:
     screen.print(f"report: {report}" if report.is_file() else "report: not written yet")
 
 
+def watch(scale: str, experiments: Sequence[str], seconds: float) -> None:
+    """Print the same again and again, over what was there before, until Ctrl-C."""
+    from memdt.cli.screen import console
+
+    screen = console()
+    while True:
+        screen.clear()  # nothing where there is no terminal
+        show(scale, experiments)
+        screen.print(f"{time.strftime('%H:%M:%S')}, every {seconds:g} s; Ctrl-C ends this")
+        time.sleep(seconds)
+
+
 def plan_in_words(jobs: Iterable[Any]) -> str:
     """A summary of the plan: scales, experiments, jobs and unfinished runs."""
     planned = list(jobs)
@@ -172,17 +185,17 @@ def plan_in_words(jobs: Iterable[Any]) -> str:
 
 
 def end_in_words(jobs: Iterable[Any], seconds: float) -> str:
-    """Where the reports are, how the claims stand, and how long it took."""
+    """How long it took; last, where the reports are and how the claims stand."""
     lines = []
     for scale in _scales(job for job in jobs if job.rule.name == "report"):
         report = paths.report(scale)
         if report.is_file():
             lines.append(f"memdt: {report}{_claims(scale)}")
-    return "\n".join([*lines, f"memdt: done in {duration(seconds)}"])
+    return "\n".join([f"memdt: done in {duration(seconds)}", *lines])
 
 
 def failure_in_words(jobs: Iterable[Any], since: float) -> str:
-    """The last line and the log of each job that failed since then, and how to continue."""
+    """What each job that failed since then said last, its log, and the command for it alone."""
     messages = []
     for job in jobs:
         logs = [path for path in map(Path, map(str, job.log)) if path.is_file()]
@@ -191,7 +204,10 @@ def failure_in_words(jobs: Iterable[Any], since: float) -> str:
         lines = _last_lines(logs[0])
         failed = any(FAILURE_LINE.match(line) for line in lines)
         if failed and not lines[-1].startswith(STOPPED):
-            messages.append(f"{lines[-1]}\n       log: {logs[0]}")
+            # A refusal is one line of ours; a traceback says where it happened in the ones before.
+            last = lines[-1:] if lines[-1].startswith("memdt: ") else lines[-FAILURE_LINES:]
+            alone = f"snakemake --cores 1 {job.output[0]}"
+            messages.append("\n".join([*last, f"       log: {logs[0]}", f"       alone: {alone}"]))
     return "\n".join([*messages, "memdt: not finished; the same command continues from here"])
 
 

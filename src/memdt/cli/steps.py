@@ -1,7 +1,7 @@
 """The verbs that make datasets and runs, one dataclass each; field docstrings are the help text.
 
-Snakemake calls them and passes every path; by hand paths follow from the names. A step imports what
-it needs when it runs, because a second of imports is a second before the first update.
+Snakemake calls them and passes every path; by hand, paths follow from the names. A step imports
+its modules when it runs, because each import delays the first update.
 """
 
 from __future__ import annotations
@@ -116,11 +116,11 @@ class Agent(FileStep):
         """Train and write."""
         from memdt.workflow import inputs
 
-        found = inputs.agent(self.scale_name, self.environment)
-        if found is None:
+        agent = inputs.agent(self.scale_name, self.environment)
+        if agent is None:
             what = f"the dataset of {self.environment} is made without an agent"
             raise UserError(what, "", "memdt dataset makes it")
-        name, shaped = found
+        name, shaped = agent
         self.refuse_change(shaped)
         from memdt import device
         from memdt.data.agents import AgentSettings
@@ -135,9 +135,9 @@ class Agent(FileStep):
             "settings_digest": digest(shaped),
             "source_digest": self.source("agent", environment=settings.environment.module),
         }
-        task, asked = Task.of(settings.environment), AgentSettings(**shaped["agent"])
+        task, agent_settings = Task.of(settings.environment), AgentSettings(**shaped["agent"])
         out = self.out or paths.agent(self.scale_name, name)
-        train_agent(AgentJob(task, asked, out, metadata, name))
+        train_agent(AgentJob(task, agent_settings, out, metadata, name))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -144,6 +144,20 @@ class Batches:
             windows.append(replace(window, demonstration=_rows_of(demonstration, rows)))
         return windows
 
+    @property
+    def longest(self) -> int:
+        """Segments of the longest rows of any batch."""
+        within = self.maximum_segments
+        if self.horizon is not None:
+            within = min(within, -(-self.horizon // self.segment_length))
+        return within
+
+    def extent(self, update: int) -> tuple[int, int]:
+        """Return the real steps in a batch, and the segments of its longest row."""
+        _, first, last = self.rows(update)
+        lengths = last - first
+        return int(lengths.sum()), -(-int(lengths.max()) // self.segment_length)
+
     def _within_horizon(self, steps: int, earlier: int = 0) -> int:
         """Steps of a window up to the horizon; ``earlier``: steps that precede the window."""
         return steps if self.horizon is None else min(steps, self.horizon - earlier)

@@ -1,10 +1,10 @@
-"""Fetch published files: resumed where a transfer broke off, checked before anybody reads them.
+"""Fetch published files: resume broken transfers, and check every file before it is read.
 
-    MEMDT_MIRROR   where to look first: addresses or folders, separated by blanks. A mirror holds a
-                   file under its bare name.
+    MEMDT_MIRROR   where to look first: addresses or folders, separated by spaces. A mirror stores
+                   each file under its bare name.
 
-A transfer that broke off leaves ``<name>.part`` beside the file, and the next one goes on from
-there (HTTP range requests). The library ``pooch`` begins anew and knows no mirrors.
+An interrupted transfer leaves ``<name>.part`` beside the file, and the next one continues from
+there (HTTP range requests). The library ``pooch`` starts again and has no mirrors.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ from memdt.progress import Progress
 from memdt.set_aside import set_aside
 
 MIRROR = "MEMDT_MIRROR"
-FOLDER = Path("data/raw/fetched")  # what the rule `fetch` makes
+FOLDER = Path("data/raw/fetched")  # written by the rule `fetch`
 TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, and between two pieces
-PIECE = 2**16  # bytes; what a broken transfer loses at most
-ATTEMPTS = 3  # in a row that bring no byte, before an address is given up
-PAUSE_SECONDS = 1.0  # between two of them
+PIECE = 2**16  # bytes; the most that a broken transfer loses
+ATTEMPTS = 3  # without a new byte before an address is given up
+PAUSE_SECONDS = 1.0  # between two attempts
 
 
 class _Failed(Exception):
-    """Why one place does not give the file, in a few words."""
+    """Why a source does not provide the file, in a few words."""
 
 
 def fetched(name: str, folder: str) -> Path:
-    """Where a fetched file lies."""
+    """The path of a fetched file."""
     return FOLDER / folder / name
 
 
 def fetch(file: RawFile) -> None:
-    """Bring a file to its place from the first mirror or address that has it.
+    """Fetch a file from the first mirror or address that has it.
 
-    A file that is there and right is left alone; one that is wrong is set aside.
+    A correct file is left alone; a wrong one is set aside.
 
     Raises:
-        UserError: no place gives a file of the right size and digest.
+        UserError: no source has a file with the expected size and digest.
     """
     if file.path.exists():
         with contextlib.suppress(UserError):
             check(file)
             return
     tried = []
-    for place in _places(file):
+    for source in _sources(file):
         try:
-            _take(place, file)
+            _take(source, file)
         except _Failed as why:
-            tried.append(f"{place} ({why})")
+            tried.append(f"{source} ({why})")
         else:
             return
     raise UserError(
@@ -71,7 +71,7 @@ def fetch(file: RawFile) -> None:
 
 
 def check(file: RawFile) -> None:
-    """UserError where a file is missing, or is not of the size and digest that it should have.
+    """Check a file; UserError if it is missing or has another size or digest than expected.
 
     A wrong file is set aside, so that nothing reads it.
     """
@@ -84,7 +84,7 @@ def check(file: RawFile) -> None:
 
 
 def _difference(file: RawFile, path: Path) -> str | None:
-    """What is wrong with the content of ``path``; None: nothing."""
+    """What is wrong with the content of ``path``; None if nothing is."""
     size = path.stat().st_size
     if file.size is not None and size != file.size:
         return f"it has {size:,} bytes, {file.size:,} are expected"
@@ -93,22 +93,22 @@ def _difference(file: RawFile, path: Path) -> str | None:
     return None
 
 
-def _places(file: RawFile) -> list[str]:
-    """Mirrors first: whoever names one does so because the address is slow or gone."""
+def _sources(file: RawFile) -> list[str]:
+    """The addresses to try: mirrors first, because the original may be slow or gone."""
     mirrors = os.environ.get(MIRROR, "").split()
-    found = [f"{mirror.rstrip('/')}/{file.path.name}" for mirror in mirrors]
-    return found + ([file.address] if file.address else [])
+    addresses = [f"{mirror.rstrip('/')}/{file.path.name}" for mirror in mirrors]
+    return addresses + ([file.address] if file.address else [])
 
 
-def _take(place: str, file: RawFile) -> None:
-    """The file from one place, checked; _Failed where that place does not have it."""
+def _take(source: str, file: RawFile) -> None:
+    """Fetch from one source and check the file; _Failed if the source does not have it."""
     part = file.path.with_name(f"{file.path.name}.part")
     resumed = part.exists()
-    _bring(place, part, file)
+    _bring(source, part, file)
     wrong = _difference(file, part)
-    if wrong is not None and resumed:  # its first half may be another place's fault
+    if wrong is not None and resumed:  # its first half may come from another source
         part.unlink()
-        _bring(place, part, file)
+        _bring(source, part, file)
         wrong = _difference(file, part)
     if wrong is not None:
         raise _Failed(f"{wrong}; it is set aside as {set_aside(part)}")
@@ -117,25 +117,25 @@ def _take(place: str, file: RawFile) -> None:
     os.replace(part, file.path)
 
 
-def _bring(place: str, part: Path, file: RawFile) -> None:
+def _bring(source: str, part: Path, file: RawFile) -> None:
     """Download or copy to ``part``."""
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
-        if urlsplit(place).scheme in ("http", "https"):
-            _download(place, part, file)
+        if urlsplit(source).scheme in ("http", "https"):
+            _download(source, part, file)
             return
-        source = Path(place.removeprefix("file://")).expanduser()
-        if not source.is_file():
+        path = Path(source.removeprefix("file://")).expanduser()
+        if not path.is_file():
             raise _Failed("no such file")
-        shutil.copyfile(source, part)
-    except OSError as error:  # of the disk; those of the network are told by _download
+        shutil.copyfile(path, part)
+    except OSError as error:  # of the disk; _download handles those of the network
         raise UserError(f"cannot be written ({error.strerror or error})", str(part)) from None
 
 
 def _download(address: str, part: Path, file: RawFile) -> None:
-    """Fill ``part`` from where it ends; go on as long as attempts bring something."""
+    """Append to ``part``; try again as long as attempts bring new bytes."""
     if file.sha256 is None:
-        part.unlink(missing_ok=True)  # nobody could tell whether both halves are of one file
+        part.unlink(missing_ok=True)  # nothing would show that both halves belong to one file
     left, progress = ATTEMPTS, None
     while True:
         before = part.stat().st_size if part.exists() else 0
@@ -163,10 +163,10 @@ def _download(address: str, part: Path, file: RawFile) -> None:
 
 @contextlib.contextmanager
 def _answer(address: str, begin: int, size: int | None) -> Iterator[requests.Response]:
-    """The server's answer from byte ``begin`` on; _Failed where it has no such file."""
+    """The server's response from byte ``begin`` on; _Failed if it has no such file."""
     if size is not None and begin >= size:
-        begin = 0  # more than there should be: begin anew
-    # Without compression, so that bytes on the way are bytes of the file.
+        begin = 0  # more than expected: start again
+    # Without compression, so that ranges count bytes of the file.
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={begin}-"} if begin else {})}
     with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as answer:
         if answer.status_code == requests.codes.requested_range_not_satisfiable:
@@ -177,7 +177,7 @@ def _answer(address: str, begin: int, size: int | None) -> Iterator[requests.Res
 
 
 def _refuse_other_size(file: RawFile, offered: int, answer: requests.Response) -> None:
-    """_Failed before a transfer of hours where the server has another file under this name."""
+    """_Failed before a long transfer if the server has another file under this name."""
     if file.size is not None and "Content-Length" in answer.headers and offered != file.size:
         raise _Failed(f"it offers {offered:,} bytes, {file.size:,} are expected")
 
@@ -194,7 +194,7 @@ def _write(answer: requests.Response, part: Path, begin: int, progress: Progress
 
 
 def _in_words(error: requests.RequestException) -> str:
-    """The kind of a failure; the whole text of requests is a nest of objects."""
+    """The kind of a failure; the message of requests itself is hard to read."""
     if isinstance(error, requests.Timeout):
         return "no answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):

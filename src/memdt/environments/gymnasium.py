@@ -97,6 +97,12 @@ def make(settings: Settings) -> gymnasium.Env[Any, Any]:
         raise
 
 
+def make_shown(settings: Settings, render_mode: str) -> gymnasium.Env[Any, Any]:
+    """Return one environment that renders in a mode of Gymnasium. Raises UserError as `make`."""
+    arguments = {**settings.arguments, "render_mode": render_mode}
+    return make(settings.model_copy(update={"arguments": arguments}))
+
+
 def make_vector(settings: Settings, count: int) -> SerialVector:
     """``count`` environments, one after the other."""
     return Rows([make(settings) for _ in range(count)])

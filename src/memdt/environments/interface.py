@@ -64,6 +64,8 @@ class EnvironmentModule(Protocol):
 
     - ``spaces_of(settings)``: returns :class:`Spaces` without starting a simulator;
     - ``make_vector(settings, count)``: a faster vector environment than :class:`SerialVector`;
+    - ``make_shown(settings, render_mode)``: an environment that renders in a mode of Gymnasium, if
+      ``make`` does not return one whose ``render`` gives frames or text;
     - ``lengthened(settings, steps)``: settings of the same task with episodes of ``steps`` steps;
     - ``success(returns, terminated)``: True for episodes that solve the task;
     - ``score_range(settings, group)``: the returns that count as scores of 0 and 100 in a group;

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
+import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Int, Shaped
@@ -97,6 +98,13 @@ class Task:
         if own is not None:
             return cast(VectorEnv, own(task.settings, rows))
         return SerialVector([task.module.make(task.settings) for _ in range(rows)])
+
+    def shown(self, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+        """Make one environment, in a render mode of Gymnasium where its module knows of them."""
+        own = getattr(self.module, "make_shown", None)
+        if own is None or render_mode is None:
+            return self.module.make(self.settings)
+        return cast("gymnasium.Env[Any, Any]", own(self.settings, render_mode))
 
     def collection_vector(self, rows: int) -> VectorEnv:
         """Return the vector environment in which a dataset is collected."""

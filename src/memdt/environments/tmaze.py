@@ -41,6 +41,8 @@ Y, HINT, FLAG, NOISE = range(4)  # columns of an observation
 # Noise is drawn for this number of steps at a time, because a corridor may have a million steps.
 NOISE_STEPS = 256
 
+CORRIDOR_WIDTH = 70  # characters of a drawing at most
+
 Observations = Float[np.ndarray, "rows 4"]
 
 
@@ -170,9 +172,15 @@ def _draw_noise(generator: np.random.Generator) -> Int8[np.ndarray, " noise_step
 class TMaze(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
     """One maze, written for reading; :class:`TMazeVector` plays the same episodes faster."""
 
-    metadata: dict[str, Any] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 10}
 
-    def __init__(self, settings: Settings | None = None, **parameters: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        render_mode: str | None = None,
+        **parameters: Any,
+    ) -> None:
+        self.render_mode = render_mode
         self.settings = Settings(**parameters) if settings is None else settings
         self.observation_space = _observation_space()
         self.action_space = spaces.Discrete(4)
@@ -198,6 +206,17 @@ class TMaze(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         terminated = self._y != 0
         truncated = not terminated and self._time >= self.settings.time_limit
         return self._observe(hint=0), float(self._y == self._goal), terminated, truncated, {}
+
+    def render(self) -> str:
+        """Draw the maze in three lines; the hint is there while it can be observed."""
+        width = min(self._length, CORRIDOR_WIDTH)
+        lines = [[" "] * width + [mark] for mark in ("·", "┤", "·")]
+        lines[1][:width] = "─" * width
+        lines[1 - self._goal][width] = "G"
+        lines[1 - self._y][round(self._x * width / self._length)] = "A"
+        hint = "" if self._time else f"   hint: {'up' if self._goal > 0 else 'down'}"
+        drawn = "\n".join("".join(line) for line in lines)
+        return f"step {self._time} of at most {self.settings.time_limit}{hint}\n{drawn}"
 
     def _observe(self, hint: int) -> Float[np.ndarray, "4"]:
         if self._time % NOISE_STEPS == 0:

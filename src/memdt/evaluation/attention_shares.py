@@ -1,4 +1,4 @@
-"""How much read and write tokens are looked at, as three numbers of a run.
+"""How much read and write tokens are looked at, as a few numbers of a run.
 
 RATE appendix C reads the roles of memory tokens off pictures; here the same attention is summed, in
 the first evaluation episode of the trained length, over layers, heads and the segments that have a
@@ -7,8 +7,10 @@ write tokens and steps say anything.
 
     write_on_steps        of the attention of write tokens, what the steps of the segment get
     write_on_read         and what the memory that is read gets
+    write_on_last_quarter of what they give the steps, the part of the last quarter of these
     steps_on_read_gain    of the attention of steps, what the memory that is read gets, less what it
                           would get if a step looked at all it may see alike
+    steps_on_read_least_gain  the same for the quarter of the steps in which it is least
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from memdt.settings.schema import RunSettings
 
 
 def attention_shares(settings: RunSettings, policy: Policy, seed: int) -> dict[str, float]:
-    """The three numbers; 0 for a policy without attention or without memory tokens."""
+    """The numbers by their names; 0 for a policy without attention or without memory tokens."""
     nothing = dict.fromkeys(ATTENTION, 0.0)
     if not isinstance(policy, SequencePolicy) or settings.training.segments < 2:
         return nothing
@@ -38,19 +40,25 @@ def attention_shares(settings: RunSettings, policy: Policy, seed: int) -> dict[s
     return dict(zip(ATTENTION, np.mean(shares, axis=0).tolist(), strict=True))
 
 
-def shares_of(one: AttentionMaps, segment: Segment) -> tuple[float, float, float]:
+def shares_of(one: AttentionMaps, segment: Segment) -> tuple[float, ...]:
     """The numbers of one segment of one episode, in the order of ATTENTION."""
     weights = one.weights[0].float().mean(dim=(0, 1))
     memory, steps = one.memory_tokens, 3 * segment.steps
     real = 3 * int(segment.mask[0].sum())
     cache = weights.shape[1] - weights.shape[0]
-    read, shown = slice(cache, cache + memory), slice(cache + memory, cache + memory + real)
+    first, late = cache + memory, 3 * (real // 12)
     looking, written = weights[memory : memory + real], weights[memory + steps :]
-    gain = looking[:, read].sum(dim=1) - _evenly(memory, cache, real)
+    gain = looking[:, cache:first].sum(dim=1) - _evenly(memory, cache, real)
+    gains = float(gain.mean()), min(float(part.mean()) for part in gain.tensor_split(min(4, real)))
     if not len(written):
-        return 0.0, 0.0, float(gain.mean())
-    on_steps, on_read = (float(written[:, part].sum(dim=1).mean()) for part in (shown, read))
-    return on_steps, on_read, float(gain.mean())
+        return 0.0, 0.0, 0.0, *gains
+    parts = (
+        slice(first, first + real),
+        slice(cache, first),
+        slice(first + real - late, first + real),
+    )
+    on_steps, on_read, on_late = (float(written[:, part].sum(dim=1).mean()) for part in parts)
+    return on_steps, on_read, on_late / on_steps if on_steps else 0.0, *gains
 
 
 def _evenly(memory: int, cache: int, real: int) -> Float[Tensor, " steps"]:

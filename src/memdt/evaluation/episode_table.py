@@ -15,7 +15,10 @@ FIRST = ("condition", "segments", "episode", "environment_seed", "return", "step
 GROUP = "group"  # after the outcomes, before the measures
 TEXTS = ("condition", GROUP)
 # Of the whole run, the same in each of its rows; where `evaluation.attention` asks for them.
-ATTENTION = ("write_on_steps", "write_on_read", "steps_on_read_gain")
+ATTENTION = (
+    "write_on_steps", "write_on_read", "write_on_last_quarter",
+    "steps_on_read_gain", "steps_on_read_least_gain",
+)  # fmt: skip
 REAL = ("return", "score", *ATTENTION)  # six digits; all else are whole numbers
 
 Row = Mapping[str, Any]

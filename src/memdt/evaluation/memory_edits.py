@@ -1,9 +1,9 @@
 """Edits of the memory between two segments of a rollout.
 
 Source: RATE section 5.2 (Figure 5) and Table 6: the first segment's memory kept, noise added to the
-memory, memory replaced by noise. Two edits are ours: the memory of an episode's start, which leaves
-the current segment alone, and single tokens erased. An edit is part of the condition, not a second
-rollout.
+memory, memory replaced by noise. Two edits are ours (Deviation D82): the memory of an episode's
+start, which leaves the current segment alone, and single tokens erased. An edit is part of the
+condition, not a second rollout.
 """
 
 from __future__ import annotations

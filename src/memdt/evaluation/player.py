@@ -60,15 +60,19 @@ class Player:
         """The spaces of single observations and actions."""
         return self.policy.spaces
 
-    def make_environment(self, segments: int | None = None) -> gymnasium.Env[Any, Any]:
+    def make_environment(
+        self, segments: int | None = None, render_mode: str | None = None
+    ) -> gymnasium.Env[Any, Any]:
         """Make the environment of the run, with the wrappers that it was trained in.
 
-        ``segments``: how long its episodes are, where its length can be set; None: as configured.
+        Args:
+            segments: length of its episodes, where that can be set; as configured if not given.
+            render_mode: of Gymnasium, where the environment has several.
         """
         task = self.settings.task
         if segments is not None:
             task = task.lengthened(segments * self.settings.segment_length)
-        frames, single = self.settings.inputs.frame_stack, task.module.make(task.settings)
+        frames, single = self.settings.inputs.frame_stack, task.shown(render_mode)
         return single if frames == 1 else StackedEnvironment(single, frames)
 
     def reset(

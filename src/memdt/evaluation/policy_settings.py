@@ -88,7 +88,7 @@ def read(folder: Path) -> PolicySettings:
 def of_checkpoint(path: Path, metadata: Mapping[str, Any]) -> PolicySettings:
     """Derive the settings from a stage's checkpoint, and from its run where that is evaluated."""
     trained = metadata["settings"]
-    evaluation = path.parents[1] / EVALUATION
+    evaluation = path.absolute().parents[1] / EVALUATION
     told = read_manifest(evaluation)["settings"] if evaluation.is_file() else {}
     asked = told.get("evaluation", {})
     environment = told or trained["dataset"]

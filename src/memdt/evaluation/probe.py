@@ -4,6 +4,10 @@ A probe is a ridge regression on one target per group (1 for its episodes, 0 for
 standardised features, solved in closed form. An episode is never in the training and the test set
 at once, even if it appears at several times. Accuracy is balanced, that is, the mean over groups of
 the share recognised. Guessing therefore scores 1 / groups, whatever their sizes.
+
+A control stands beside it. Memory also holds what the agent has done, and who takes red items all
+the time remembers red by that alone. What a probe reads off behaviour so far is no finding about
+the memory; what it reads off the memory beyond that is.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+
+from memdt.evaluation.recordings import Recording
 
 FOLDS = 5
 FEWEST = 5  # smallest number of episodes per group that gives an accuracy
@@ -51,6 +57,42 @@ def accuracy(
     correct = predicted == numbers
     shares = [correct[running[tested_at] & (numbers == k)].mean() for k in range(len(names))]
     return float(np.mean(shares))
+
+
+def behaviour(
+    recording: Recording, mirrored: tuple[str, str] | None = None
+) -> Float[np.ndarray, "borders episodes features"]:
+    """What an episode's agent did before each border; NaN where the episode has ended.
+
+    How often it chose each action (of continuous ones the mean), what was counted, and the return
+    to go. ``mirrored`` names two counts that change places between two groups, as right and wrong
+    items do between two colours: they are counted by what was taken, not by whether it was right.
+    UserError where one of them was not recorded.
+    """
+    length, borders = int(recording.segment_length), len(recording.memory)
+    ends = np.minimum((np.arange(borders) + 1) * length, len(recording.actions))
+    plain = [str(name) for name in recording.measure_names if str(name) not in (mirrored or ())]
+    counts = [recording.measure(name)[ends] for name in plain]
+    if mirrored is not None:
+        first = recording.groups == np.unique(recording.groups)[0]
+        one, other = (recording.measure(name)[ends] for name in mirrored)
+        counts += [np.where(first, one, other), np.where(first, other, one)]
+    features = [*counts, recording.returns_to_go[ends - 1], *_chosen(recording.actions, ends)]
+    done = np.stack(features, axis=-1).astype(np.float64)
+    for border in range(borders):
+        done[border, ~recording.alive_at_border(border)] = np.nan
+    return done
+
+
+def _chosen(
+    actions: Shaped[np.ndarray, "steps episodes ..."], ends: Int[np.ndarray, " borders"]
+) -> list[Float[np.ndarray, "borders episodes"]]:
+    """How often each action was chosen so far, or the mean of each number of a continuous one."""
+    if actions.ndim == 2:
+        parts = [actions == action for action in np.unique(actions)]
+    else:
+        parts = list(np.moveaxis(actions.reshape(*actions.shape[:2], -1), -1, 0))
+    return [np.cumsum(part, axis=0)[ends - 1] / ends[:, None] for part in parts]
 
 
 def predict(

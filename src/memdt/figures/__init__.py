@@ -1,3 +1,3 @@
-"""Figures, one module a kind; workflow/config/figures.yaml names the module of each figure."""
+"""Figures, one module per kind; workflow/config/figures.yaml names the module of each figure."""
 
 INFRASTRUCTURE = ("clips", "drawing", "interface")

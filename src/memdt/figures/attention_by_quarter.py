@@ -1,9 +1,9 @@
-"""Which part of a segment is written into memory, and which part reads it: sums by quarters.
+"""Which part of a segment is written into memory and which part reads it, by quarters.
 
-Draws the recorded weights of one episode, as `attention_map.py` does. Above, how what written
-memory gives to the steps is spread over the quarters of the segment. Below, how much of the
-attention of the steps of each quarter goes to the memory that is read. Lines say how much it were
-if all that may be seen were looked at alike. Source: RATE appendix C, Figures 8 and 9.
+Draws the recorded weights of one episode, like `attention_map.py`. Above: how the attention of
+written memory tokens to steps is spread over the quarters of the segment. Below: the share of each
+quarter's attention that goes to the memory that is read. Lines show the same for uniform attention.
+Source: RATE appendix C, Figures 8 and 9.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LOOKS = {
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row for each look, quarter and layer: the mean over segments, and by even attention."""
+    """One row per look, quarter and layer: mean over segments, and value for uniform attention."""
     options = inputs.options(Options)
     record = attention_map.chosen(inputs, options)
     rows = list(_rows(record, options))
@@ -49,33 +49,37 @@ def _rows(record: AttentionRecord, options: Options) -> Iterator[dict[str, Any]]
     if not {"read", "write"} <= set(looking):
         return
     weights = attention_map.heads_of(record, options)
+    weights = weights[1:] if len(weights) > 1 else weights  # the first one has no full cache
     written = weights[:, :, looking["write"], at["steps"]].mean(axis=(0, 2))
     reading = weights[:, :, looking["steps"], at["read"]].sum(axis=-1).mean(axis=0)
     # A step token sees the cache, the memory read, and the step tokens up to itself.
     visible = record.cache + record.memory_tokens + 1 + np.arange(written.shape[-1])
     even = record.memory_tokens / visible
-    quarters = np.array_split(np.arange(record.segment_length), QUARTERS)
+    # A segment of fewer than four steps has no fourth quarter.
+    parts = np.array_split(np.arange(record.segment_length), QUARTERS)
+    quarters = [part for part in parts if part.size]
     for quarter, steps in enumerate(quarters, start=1):
         tokens = TOKENS_OF_A_STEP * steps[:, None] + np.arange(TOKENS_OF_A_STEP)
         tokens = tokens.ravel()
         for layer in range(written.shape[0]):
-            place = {"quarter": quarter, "layer": layer + 1}
-            share = written[layer, tokens].sum() / written[layer].sum()
+            row = {"quarter": quarter, "layer": layer + 1}
+            total = written[layer].sum()  # 0 where write tokens look at no step
+            written_share = written[layer, tokens].sum() / total if total else 0.0
             looks = {
-                "write to steps": (share, tokens.size / written.shape[-1]),
+                "write to steps": (written_share, tokens.size / written.shape[-1]),
                 "steps to memory": (reading[layer, tokens].mean(), even[tokens].mean()),
             }
-            for look, (found, usual) in looks.items():
+            for look, (share, even_share) in looks.items():
                 yield {
                     "look": look,
-                    **place,
-                    "share": round(float(found), 5),
-                    "even": round(float(usual), 5),
+                    **row,
+                    "share": round(float(share), 5),
+                    "even": round(float(even_share), 5),
                 }
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
-    """A panel a look; quarters on the x axis, layers side by side."""
+    """One panel per look; quarters on the x axis, layers side by side."""
     figure = style.new_figure(4.6)
     panels = figure.subplots(2, 1, sharex=True)
     for axes, (look, title) in zip(panels, LOOKS.items(), strict=True):

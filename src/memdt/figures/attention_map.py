@@ -1,8 +1,8 @@
-"""Where a policy looks: attention weights of one episode, a column a segment, a row a layer.
+"""Attention maps of one episode: one column per segment, one row per layer.
 
-Draws the recorded weights (``attention.npz``). In each map a row is a token that looks, a column
-one that is looked at, both in the order of the episode; borders part the cache, the memory that is
-read, the steps and the memory that is written. Source: RATE Figures 6 to 9.
+Draws the recorded weights (``attention.npz``). In each map a row is a query token and a column a
+key token, both in the order of the episode. Borders separate the cache, the memory that is read,
+the steps and the memory that is written. Source: RATE Figures 6 to 9.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OBSERVATION = 1
 
 
 class Options(Frozen):
-    """Which episode, and what of it."""
+    """Which episode to draw, and which part of it."""
 
     variant: str | None = Field(default=None, description="null: the first that was recorded")
     seed: int | None = Field(default=None, description="null: the first that was recorded")
@@ -70,7 +70,7 @@ class Block:
 
 @dataclass(frozen=True)
 class PanelLayout:
-    """Where the tokens of a segment stand, as rows and as columns of its map."""
+    """Positions of a segment's tokens as rows and columns of its map."""
 
     cache: int
     memory_tokens: int
@@ -85,32 +85,32 @@ class PanelLayout:
 
     @property
     def rows(self) -> list[Block]:
-        """Blocks of the tokens that look."""
+        """Blocks of query tokens."""
         return self._blocks((0, self.memory_tokens, TOKENS_OF_A_STEP * self.steps))
 
     @property
     def columns(self) -> list[Block]:
-        """Blocks of the tokens that are looked at."""
+        """Blocks of key tokens."""
         return self._blocks((self.cache, self.memory_tokens, TOKENS_OF_A_STEP * self.steps))
 
     def _blocks(self, sizes: tuple[int, int, int]) -> list[Block]:
-        """The given blocks; what is left of the tokens are the memory tokens written."""
+        """The given blocks; all remaining tokens are written memory tokens."""
         written = self.tokens - sizes[1] - sizes[2]
         borders = np.cumsum((0, *sizes, written))
         blocks = map(Block, KINDS, borders[:-1].tolist(), borders[1:].tolist())
         return [block for block in blocks if len(block)]
 
     def token(self, step: int, cached: bool) -> int:
-        """The observation token of a step of the segment, among the columns if ``cached``."""
+        """Position of a step's observation token, among the columns if ``cached``."""
         before = self.memory_tokens + self.cache * cached
         return before + TOKENS_OF_A_STEP * step + OBSERVATION
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row for each pair of tokens with a weight: segment, layer, query, key, weight.
+    """One row per pair of tokens with a weight: segment, layer, query, key, weight.
 
     Segments and layers count from 1, queries and keys from 0 in the order of the map. Weights are
-    rounded to five digits; pairs without weight, such as those that the mask forbids, are left out.
+    rounded to five digits. Pairs without weight, such as masked ones, are left out.
     """
     options = inputs.options(Options)
     record = chosen(inputs, options)
@@ -133,19 +133,19 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
 
 
 def _shown(record: AttentionRecord, options: Options) -> list[Block]:
-    """The blocks of columns that are drawn; UserError where there is none."""
+    """The blocks of columns to draw; UserError if there are none."""
     columns = PanelLayout.of(record).columns
-    found = [block for block in columns if options.looked_at in (None, block.kind)]
-    if not found:
+    chosen = [block for block in columns if options.looked_at in (None, block.kind)]
+    if not chosen:
         what = f"{record.variant} has no tokens of the kind {options.looked_at!r} to look at"
         raise UserError(what, "figures.yaml: looked_at")
-    return found
+    return chosen
 
 
 def chosen(inputs: FigureInputs, options: Options) -> AttentionRecord:
-    """The recording that the options ask for; UserError where there is none.
+    """The recording that the options select; UserError if there is none.
 
-    A scale may have fewer seeds than the figure was made for: then another one serves.
+    If the scale does not have the selected seed, another one is used.
     """
     recordings = [one for one in inputs.attention if options.variant in (None, one.variant)]
     if not recordings:
@@ -156,7 +156,7 @@ def chosen(inputs: FigureInputs, options: Options) -> AttentionRecord:
 def heads_of(
     record: AttentionRecord, options: Options
 ) -> Float[np.ndarray, "segments layers tokens keys"]:
-    """The weights of one head, or the mean over all."""
+    """The weights of one head, or the mean over all heads."""
     weights: np.ndarray = record.weights
     if options.head is None:
         return weights.mean(axis=2)  # type: ignore[no-any-return]
@@ -164,7 +164,7 @@ def heads_of(
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
-    """Segments side by side, layers one below the other; wide, so it scrolls on a phone."""
+    """Segments side by side, layers below each other; wide, so it scrolls on a phone."""
     options = inputs.options(Options)
     record = chosen(inputs, options)
     layout = PanelLayout.of(record)
@@ -197,7 +197,7 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
 
 
 def _matrix(data: pd.DataFrame, record: AttentionRecord) -> Float[np.ndarray, "tokens keys"]:
-    """The weights as a matrix; NaN, drawn as nothing, where there is none."""
+    """The weights as a matrix; NaN, which is not drawn, where there is none."""
     weights = np.full(record.weights.shape[3:], np.nan)
     weights[data["query"], data["key"]] = data["weight"]
     return weights
@@ -217,7 +217,7 @@ def _map(
     layout: PanelLayout,
     columns: list[Block],
 ) -> AxesImage:
-    """One map with its borders, and along two edges what kind of tokens they part."""
+    """One map with its borders, and the kinds of tokens along two edges."""
     axes.grid(False)
     axes.spines[:].set_visible(False)
     image = axes.imshow(
@@ -257,7 +257,7 @@ def _kind_colour(block: Block) -> str:
 def _mark(
     axes: Axes, record: AttentionRecord, layout: PanelLayout, segment: int, decides: bool
 ) -> None:
-    """The columns of the hint and the row of the decision, where they lie in this segment."""
+    """Mark the hint's columns and the decision's row if they are in this segment."""
     line: dict[str, Any] = {"color": MARK, "linewidth": 0.7, "linestyle": (0, (3, 2))}
     position: dict[str, Any]
     seen = record.hint_in(segment)
@@ -287,7 +287,7 @@ def _hint_strip(axes: Axes, first: int, last: int) -> None:
 
 
 def _ticks(axes: Axes, record: AttentionRecord, layout: PanelLayout, first: int) -> None:
-    """Time on both axes: a third of the steps are numbered, as they count over the episode."""
+    """Time on both axes: a third of the steps are numbered, counted from the episode's start."""
     every = max(1, round(record.segment_length / 3))
     steps = range(0, record.segment_length, every)
     names = [str(first + step) for step in steps]

@@ -1,9 +1,8 @@
-"""How the hint gets into memory, and who looks there: sums of attention, a bar a layer.
+"""How the hint gets into memory and which steps read it: attention shares, one bar per layer.
 
-Draws the recorded weights of one episode, as `attention_map.py` does. Above, how much of the
-attention of the memory tokens written at the end of a segment goes to steps in which the hint is
-seen; a line says how much it were if they looked everywhere alike. Below, how much of the attention
-of steps goes to the memory that is read.
+Draws the recorded weights of one episode, like `attention_map.py`. Above: the share of the written
+memory tokens' attention that goes to steps showing the hint; a line shows the share for uniform
+attention. Below: the share of the steps' attention that goes to the memory that is read.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ LOOKS = {
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row for each look, segment and layer: the share, and what it were by even attention."""
+    """One row per look, segment and layer: the share, and its value for uniform attention."""
     options = inputs.options(Options)
     record = attention_map.chosen(inputs, options)
     rows = list(_rows(record, options))
@@ -70,7 +69,7 @@ def _columns(steps: Block, some: range) -> slice:
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
-    """A panel a look; segments on the x axis, layers side by side."""
+    """One panel per look; segments on the x axis, layers side by side."""
     figure = style.new_figure(4.6)
     panels = figure.subplots(2, 1, sharex=True)
     for axes, (look, title) in zip(panels, LOOKS.items(), strict=True):

@@ -1,7 +1,7 @@
-"""Right choices among all, by time: a line a variant, a panel for all episodes and for each group.
+"""Share of right choices over time: one line per variant, one panel for all episodes and per group.
 
-Draws recorded episodes. Two counts of the environment say what is right and what is wrong; whoever
-has forgotten what is right guesses.
+Draws recorded episodes. Two counts of the environment tell right choices from wrong ones. A policy
+that has forgotten which is right guesses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COLUMNS = (*lines.COLUMNS, "choices")
 
 
 class Options(lines.SeriesOptions):
-    """What is counted, and in which pieces of time."""
+    """What is counted, and in which intervals of time."""
 
     right: str = Field(description="what counts right choices")
     wrong: str = Field(description="what counts wrong ones")
@@ -32,7 +32,7 @@ class Options(lines.SeriesOptions):
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row a mark, x the middle of some steps; ``choices`` is their number, of all seeds."""
+    """One row per mark, x the middle of an interval; ``choices`` is their number over all seeds."""
     options = inputs.options(Options)
     runs = over_time.shown(inputs, options.variants)
     groups = sorted({str(group) for run in runs for group in run.recording.groups})
@@ -43,7 +43,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
 
 
 def _panel(panel: str, runs: Sequence[RecordedRun], options: Options) -> Iterator[dict[str, Any]]:
-    """Every variant's share in every piece of time."""
+    """Every variant's share in every interval."""
     steps = max(len(run.recording.returns_to_go) for run in runs)
     length = int(runs[0].recording.segment_length)
     width = length * (options.segments or max(1, round(steps / 12 / length)))
@@ -66,7 +66,7 @@ def _marks(
 
 
 def _counts(run: RecordedRun, panel: str, steps: slice, options: Options) -> tuple[int, int]:
-    """Right and wrong choices in some steps, over all episodes of a panel."""
+    """Right and wrong choices in an interval, over all episodes of a panel."""
     recording = run.recording
     chosen = slice(None) if panel == ALL else recording.groups == panel
     names = (options.right, options.wrong)
@@ -75,7 +75,7 @@ def _counts(run: RecordedRun, panel: str, steps: slice, options: Options) -> tup
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
-    """Steps on the x axis, from never right to always."""
+    """Steps on the x axis, the share from 0 to 1 on the y axis."""
     options = inputs.options(Options)
     nothing = f"nobody has made {options.fewest} choices"
     return over_time.draw(data, options, "share of right choices", nothing)

@@ -1,7 +1,7 @@
-"""Write animated pictures: the step behind the rule ``clip``.
+"""Write animations: the step behind the rule ``clip``.
 
-The module of a figure whose entry says ``clip: true`` defines ``clip``; what it is drawn from is
-gathered as for the figure itself. WebP plays in every browser without a script.
+The module of a figure with ``clip: true`` defines ``clip``, which gets the same data as the figure
+itself. WebP plays in every browser without a script.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from memdt.files import atomic_path
 from memdt.settings.pages import figures
 
 MOST_BYTES = 2_000_000
-LAST = 2000  # milliseconds for which the end stays
+LAST = 2000  # milliseconds for which the last frame is shown
 QUALITIES = (80, 65, 50, 35, 20)  # of WebP; the first that is small enough
 
 
@@ -36,7 +36,7 @@ def make_clip(name: str, scale: str, path: Path) -> None:
 
 
 def encoded(clip: Clip) -> bytes:
-    """The clip as WebP that plays for ever, in the best quality that is small enough.
+    """The clip as an endless WebP animation, in the best quality that is small enough.
 
     The same clip gives the same bytes.
     """

@@ -1,7 +1,7 @@
-"""Draw figures: gather what a figure asks for, let its module draw, write SVG and CSV.
+"""Draw figures: gather a figure's data, let its module draw, write SVG and CSV.
 
-Between the runs and the report. The step behind the rule ``figure``; what a figure shows stands in
-`workflow/config/figures.yaml`, how it is drawn in ``memdt.figures``.
+The step behind the rule ``figure``, between the runs and the report. What a figure shows is set in
+`workflow/config/figures.yaml`; how it is drawn is in ``memdt.figures``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def draw_all(names: Iterable[str], scale: str) -> None:
 def draw_figure(name: str, scale: str) -> Path:
     """Draw one figure of `workflow/config/figures.yaml`; returns the path of the SVG.
 
-    UserError for an unknown figure or module, a wrong option, and where nothing has run yet.
+    UserError for an unknown figure or module, a wrong option, or if nothing has run yet.
     """
     known = figures()
     if name not in known:
@@ -70,7 +70,7 @@ def write(module: FigureModule, inputs: FigureInputs, path: Path) -> Path:
 
 
 def gather(name: str, settings: FigureSettings, scale: str) -> FigureInputs:
-    """Everything that a figure may draw from, of all its experiments."""
+    """All data that a figure may use, from all its experiments."""
     seeds = {experiment: seeds_of(scale, experiment) for experiment in settings.experiments}
     curves = settings.inputs == "curves"
     recordings = settings.inputs == "recordings"
@@ -88,20 +88,20 @@ def gather(name: str, settings: FigureSettings, scale: str) -> FigureInputs:
 
 
 def facts_of(experiment: str, variant: str, scale: str) -> VariantFacts:
-    """What figures may know of a variant."""
+    """Facts about a variant for figures."""
     settings = resolve(experiment, variant, scale).settings
     dotted = flatten(settings.model_dump(mode="json"))
     return VariantFacts(settings.training.segments, settings.segment_length, dotted)
 
 
 def read_attention(path: Path, experiment: str, variant: str, seed: int) -> AttentionRecord:
-    """A recording; UserError where the file is none."""
+    """Read a recording; UserError if the file is not one."""
     remedy = f"make it anew: snakemake {path} --force --cores all"
     try:
         with np.load(path, allow_pickle=False) as stored:
             numbers = {key: int(stored[key]) for key in ATTENTION_KEYS}
             weights = stored["weights"].astype(np.float32)
-    except Exception as error:  # damage shows in zipfile, zlib and numpy alike, in many ways
+    except Exception as error:  # zipfile, zlib and numpy report damage with many exceptions
         raise UserError(f"no recorded attention: {error}", str(path), remedy) from error
     if weights.ndim != 5 or weights.shape[4] != weights.shape[3] + numbers["cache"]:
         raise UserError(f"weights of the shape {weights.shape}", str(path), remedy)

@@ -1,6 +1,6 @@
-"""How far beyond its training a policy still succeeds: a line a variant, steps on a log axis.
+"""Success beyond the trained length: one line per variant, steps on a logarithmic axis.
 
-Draws episodes of evaluation.
+Draws evaluation episodes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from memdt.figures.parts import line_drawing, lines
 
 
 class Options(lines.LineOptions):
-    """Those of all line figures."""
+    """The options of all line figures."""
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row a mark, x in environment steps."""
+    """One row per mark, x in environment steps."""
     options = inputs.options(Options)
 
     def spots_of(cell: lines.CellName) -> list[lines.Spot]:

@@ -1,7 +1,7 @@
-"""One episode of each variant as a strip of frames, with a timeline of what was chosen, if any.
+"""One episode of each variant as a strip of frames, with a timeline of its choices.
 
-Draws filmed episodes; the same seed of the environment for all. Also comes as a clip, all variants
-side by side. Source: RATE Figure 3.
+Draws filmed episodes with the same environment seed. The clip shows all variants side by side.
+Source: RATE Figure 3.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ ON_IMAGE: dict[str, Any] = {
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row for every frame, choice and mark: film, variant, seed, group, kind, step."""
+    """One row per frame, choice and mark: film, variant, seed, group, kind, step."""
     return films.frame(inputs, inputs.options(Options))
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
-    """A row of frames a variant, its timeline below; wide, so it scrolls on a phone."""
+    """One row of frames per variant, its timeline below; wide, so it scrolls on a phone."""
     options = inputs.options(Options)
     shown = films.films(inputs, options)
     figure = style.new_figure(0.75 + 1.65 * len(shown), style.WIDE)
@@ -59,7 +59,7 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
 
 
 def _title(axes: Axes, film: films.Film, data: pd.DataFrame, options: Options) -> None:
-    """A line of its own: over a frame its length would push the frames apart."""
+    """On its own line: above a frame its length would push the frames apart."""
     counts = ", ".join(films.counts_until(data, film.steps, options))
     _without_axis(axes)
     axes.text(0, 0.5, options.label(film.run.variant), va="center", weight="bold", fontsize=10.5)

@@ -1,18 +1,17 @@
-"""What a figure module offers, and what it is given.
+"""The interface of figure modules.
 
-Last step of the flow before the report: results -> `data` (a frame, saved as CSV) -> `draw` (SVG).
+The last step before the report: results -> `data` (a frame, saved as CSV) -> `draw` (SVG).
 A module of ``memdt.figures`` defines
 
     class Options(Frozen): ...                                  the keys under ``options:``
     def data(inputs: FigureInputs) -> pandas.DataFrame: ...     everything that is plotted
     def draw(data: DataFrame, inputs: FigureInputs) -> Figure: ...
 
-and where the figure also comes as an animated picture (``clip: true`` in figures.yaml)
+and, if the figure is also an animation (``clip: true`` in figures.yaml),
 
     def clip(data: DataFrame, inputs: FigureInputs) -> Clip: ...
 
-and nothing else: reading and writing files belong to `figures/drawing.py` and
-`figures/clips.py`.
+Files are read and written by `figures/drawing.py` and `figures/clips.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ OptionsModel = TypeVar("OptionsModel", bound=Frozen)
 
 @dataclass(frozen=True)
 class VariantFacts:
-    """What a figure may want to know of a variant beside its results."""
+    """Facts about a variant besides its results."""
 
     trained_segments: int
     segment_length: int
@@ -52,9 +51,9 @@ class VariantFacts:
 class AttentionRecord:
     """The attention weights of one episode.
 
-    Tokens of a segment: [cache | read m | R0 o0 a0 R1 o1 a1 ... | write m]; the cache is only
-    looked at, so it has columns and no rows. Steps count from the start of the episode; the hint is
-    seen from ``hint_start`` to ``hint_stop - 1``.
+    Tokens of a segment: [cache | read m | R0 o0 a0 R1 o1 a1 ... | write m]; the cache holds
+    only keys, so it has columns and no rows. Steps count from the start of the episode. The hint is
+    visible from ``hint_start`` to ``hint_stop - 1``.
     """
 
     experiment: str
@@ -69,7 +68,7 @@ class AttentionRecord:
     decision_step: int
 
     def hint_in(self, segment: int) -> range:
-        """The steps of a segment, both counted from 0, in which the hint is seen."""
+        """The steps of a segment in which the hint is visible, counted from 0."""
         first, length = segment * self.segment_length, self.segment_length
         return range(
             *(min(max(step - first, 0), length) for step in (self.hint_start, self.hint_stop))
@@ -88,7 +87,7 @@ class RecordedRun:
 
 @dataclass(frozen=True)
 class Clip:
-    """An animated picture; all its frames are of one size."""
+    """An animation; all frames have the same size."""
 
     frames: Sequence[Image.Image]
     milliseconds: int  # of each frame
@@ -96,10 +95,10 @@ class Clip:
 
 @dataclass(frozen=True)
 class FigureInputs:
-    """Everything a figure may draw from; frames are empty where the figure asks for others.
+    """All data that a figure may use; frames that it does not request are empty.
 
-    ``episodes`` and ``curves`` come from `results/results.py`, ``facts`` are by experiment and
-    variant, ``published`` holds every printed number.
+    ``episodes`` and ``curves`` come from `results/results.py`, ``facts`` are keyed by experiment
+    and variant, ``published`` holds every printed number.
     """
 
     name: str
@@ -120,7 +119,7 @@ class FigureInputs:
             raise explain(error, model, lambda key: where) from None
 
     def nothing(self, what: str) -> UserError:
-        """The error of a figure that finds none of what it draws."""
+        """The error of a figure without any data."""
         where = f"{paths.CONFIG / 'figures.yaml'}: {self.name}"
         return UserError(f"there are no {what} to draw", where, "run its experiments first")
 
@@ -134,4 +133,4 @@ class FigureModule(Protocol):
         """Everything that is plotted, tidy."""
 
     def draw(self, data: pd.DataFrame, inputs: FigureInputs) -> Figure:
-        """The figure, drawn from ``data`` and from nothing that ``data`` could hold."""
+        """The figure; everything that it plots comes from ``data``."""

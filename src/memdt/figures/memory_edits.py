@@ -1,6 +1,6 @@
-"""What becomes of success when memory is edited at inference: a panel a variant, a line an edit.
+"""Success when memory is edited at inference: one panel per variant, one line per edit.
 
-Draws episodes of evaluation under several conditions. Source: RATE Figure 5.
+Draws evaluation episodes under several conditions. Source: RATE Figure 5.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from memdt.figures.parts import line_drawing, lines
 
 
 class Options(lines.LineOptions):
-    """Those of all line figures; all conditions unless some are named."""
+    """The options of all line figures; all conditions unless some are named."""
 
     conditions: tuple[str, ...] | None = None
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row a mark; panels are variants unless the options say otherwise."""
+    """One row per mark; panels are variants unless the options say otherwise."""
     options = inputs.options(Options)
 
     def spots_of(cell: lines.CellName) -> list[lines.Spot]:

@@ -1,8 +1,10 @@
-"""What the memory holds: how well a linear probe tells the groups apart, border by border.
+"""What the memory holds: accuracy of a linear probe for the group, per segment border.
 
-Draws recorded episodes, those that go on; `evaluation/probe.py` says how the probe is trained and
-tested. Each variant has a panel of two lines: one trains and tests the probe at the same border,
-the other trains it on the borders that training crossed and asks whether the code stays the same.
+Draws recorded episodes that have not ended; `evaluation/probe.py` describes how the probe is
+trained and tested. Each variant has a panel with three lines. One trains and tests the probe at the
+same border. Another trains it at the borders within the trained length, which shows whether the
+code stays the same. The third is the control: a probe on what the agent did so far, in place of its
+memory.
 """
 
 from __future__ import annotations
@@ -19,17 +21,21 @@ from memdt.figures.interface import FigureInputs, RecordedRun
 from memdt.figures.parts import lines, over_time
 
 SAME, EARLY = "trained and tested at the same step", "trained on the steps of training"
+CONTROL = "control: what was done so far, without memory"
 COLUMNS = (*lines.COLUMNS, "episodes")
 
 
 class Options(lines.SeriesOptions):
-    """Which runs, and where guessing lies."""
+    """Which runs, and the accuracy of guessing."""
 
+    mirrored: tuple[str, str] | None = Field(
+        default=None, description="two counts that change places between two groups (the control)"
+    )
     chance: float | None = Field(default=0.5, description="where guessing lies: a dotted line")
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row a mark, x the step of a border; ``episodes`` go on there, over all seeds."""
+    """One row per mark, x the step of a border; ``episodes`` is the number left, over all seeds."""
     options = inputs.options(Options)
     runs = over_time.shown(inputs, options.variants)
     variants = over_time.by_variant(runs)
@@ -37,7 +43,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
     rows = [
         row
         for panel, seeds in zip(panels, variants.values(), strict=True)
-        for series in (SAME, EARLY)
+        for series in (SAME, EARLY, CONTROL)
         for row in _line(panel, series, seeds, inputs)
     ]
     rows += over_time.marked(rows, runs, inputs, options, names_variant="panel")
@@ -61,8 +67,11 @@ def _line(
 
 def _accuracy(series: str, run: RecordedRun, border: int, inputs: FigureInputs) -> float | None:
     memory, groups = run.recording.memory, run.recording.groups
-    if border >= len(memory):
+    if border >= len(memory) or not memory.shape[2]:
         return None
+    if series == CONTROL:
+        done = probe.behaviour(run.recording, inputs.options(Options).mirrored)
+        return probe.accuracy(done, groups, [border], border)
     crossed = inputs.facts[run.experiment, run.variant].trained_segments - 1
     early = range(min(max(1, crossed), len(memory)))
     return probe.accuracy(memory, groups, [border] if series == SAME else early, border)

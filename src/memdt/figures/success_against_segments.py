@@ -1,6 +1,6 @@
-"""Success against the number of segments, a line a variant.
+"""Success against the number of segments, one line per variant.
 
-Draws episodes of evaluation. Source: RATE Figure 4 and, as curves, Table 2.
+Draws evaluation episodes. Source: RATE Figure 4 and, as curves, Table 2.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from memdt.figures.parts import line_drawing, lines
 
 
 class Options(lines.LineOptions):
-    """Those of all line figures."""
+    """The options of all line figures."""
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row a mark; several conditions make several lines of one variant."""
+    """One row per mark; several conditions make several lines of one variant."""
     options = inputs.options(Options)
     several = options.conditions is None or len(options.conditions) > 1
 

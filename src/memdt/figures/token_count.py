@@ -1,6 +1,6 @@
-"""Success against a number in the settings, such as that of memory tokens: a line a length.
+"""Success against a number in the settings, such as that of memory tokens: one line per length.
 
-Draws episodes of evaluation. Source: RATE Figure 11 (memory tokens on Atari).
+Draws evaluation episodes. Source: RATE Figure 11 (memory tokens on Atari).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from memdt.figures.parts import line_drawing, lines, style
 
 
 class Options(lines.LineOptions):
-    """Those of all line figures, and what stands on the x axis."""
+    """The options of all line figures, and the setting on the x axis."""
 
     setting: str = Field(default="model.memory_tokens", description="dotted key of a number")
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row a mark, x the value of the setting; a line is a number of segments."""
+    """One row per mark, x the value of the setting; a line is a number of segments."""
     options = inputs.options(Options)
 
     def spots_of(cell: lines.CellName) -> list[lines.Spot]:

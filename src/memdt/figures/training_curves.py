@@ -1,7 +1,7 @@
-"""Loss and accuracy while training, stage after stage: seeds thin, their mean thick.
+"""Loss and accuracy during training, stage by stage: seeds thin, their mean thick.
 
-Draws the curves that training wrote. Variants whose stages end at the same updates share a row,
-since they share the borders; a border is labelled with the segments of the stage that begins there.
+Draws the training curves. Variants whose stages end at the same updates share a row. A stage border
+is labelled with the segments of the stage that begins there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Options(Frozen):
 
 
 def data(inputs: FigureInputs) -> pd.DataFrame:
-    """One row a point of a curve; ``update`` counts through all stages of a run."""
+    """One row per point of a curve; ``update`` counts through all stages of a run."""
     options = inputs.options(Options)
     curves = inputs.curves
     if options.variants is not None and not curves.empty:
@@ -53,7 +53,7 @@ def data(inputs: FigureInputs) -> pd.DataFrame:
 
 
 def _thinned(curves: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """At most ``points`` rows a stage: neighbours are averaged, the last update of each is kept."""
+    """At most ``points`` rows per stage: averages of neighbours, each at their last update."""
     stage = curves.groupby([*RUN, "stage"], sort=False)
     rank, size = stage.cumcount(), stage["update"].transform("size")
     chunk = rank * np.minimum(options.points, size) // size
@@ -66,7 +66,7 @@ def _thinned(curves: pd.DataFrame, options: Options) -> pd.DataFrame:
 
 
 def _through_all_stages(points: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Updates counted on from stage to stage."""
+    """Updates, counted through all stages."""
     ends = curves.groupby([*RUN, "stage"])["update"].max()
     before = ends.groupby(level=RUN).cumsum() - ends
     index = pd.MultiIndex.from_frame(points[[*RUN, "stage"]])
@@ -74,9 +74,9 @@ def _through_all_stages(points: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFr
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
-    """A panel for each column, a row for each set of stage borders.
+    """One panel per column, one row per set of stage borders.
 
-    Continuous actions have no accuracy, and figures of such runs no panel of it.
+    Runs with continuous actions have no accuracy, and their figures no such panel.
     """
     options = inputs.options(Options)
     rows = _rows(data, options.lines_in_a_row)

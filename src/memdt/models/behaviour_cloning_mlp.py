@@ -36,6 +36,11 @@ class Perceptron(SequencePolicy):
             action_head(spaces, settings.width),
         )
 
+    @property
+    def carries_gradient(self) -> bool:
+        """Each step stands alone."""
+        return False
+
     def initial_memory(self, batch: int) -> Memory:
         """Return an empty memory."""
         return Memory()

@@ -17,6 +17,8 @@ from memdt.models.parts.d3rlpy_library import library
 from memdt.settings.schema import Frozen
 
 LEARNER = "conservative_actor_critic"
+# For the forecast of hours: two critics of three times ten actions, and what is left of an update.
+PASSES_OF_A_ROW = 70
 
 
 class Settings(Frozen):
@@ -41,7 +43,7 @@ class Actor(Policy):
             observation_shape=spaces.observation.shape,
             action_size=spaces.action_outputs,
             encoder_factory=encoder_factory(settings),
-            device="cpu",
+            device=str(torch.empty(0).device),  # d3rlpy moves what torch has put elsewhere
             enable_ddp=False,
         )
 

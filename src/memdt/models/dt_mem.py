@@ -153,6 +153,11 @@ class DecisionTransformerWithMemory(SequencePolicy):
             self.adapters = Adapters(pairs, settings.width, settings.rank)
             self.hyper_network = HyperNetwork(settings, spaces, pairs, settings.width, actions=True)
 
+    @property
+    def carries_gradient(self) -> bool:
+        """Through the slots, where they are carried."""
+        return self.settings.carried
+
     def initial_memory(self, batch: int) -> SlotMemory:
         """Return the trained initial slots."""
         return SlotMemory(self.slots.expand(batch, -1, -1))

@@ -81,7 +81,7 @@ class Step:
     observation: Tensor  # batch ...
     return_to_go: Float[Tensor, " batch"]
     # batch ...; None at the first step of an episode or segment. Policies keep it themselves, so
-    # callers of ``act`` leave it out.
+    # callers of ``act`` leave it out. Deviation D94: it is not shifted.
     previous_action: Tensor | None = None
 
 
@@ -203,6 +203,11 @@ class SequencePolicy(Policy):
     spread: ClassVar[float] = 0.0
     # True: training feeds whole episodes as one window instead of segments.
     whole_episodes: bool = False
+
+    @property
+    def carries_gradient(self) -> bool:
+        """Whether a loss reaches the segments before it through the memory."""
+        return self.recurrent
 
     @abstractmethod
     def initial_memory(self, batch: int) -> Memory:

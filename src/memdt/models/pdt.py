@@ -68,7 +68,7 @@ class PromptDecisionTransformer(DecisionTransformer):
         absent = ~real.gather(1, order)
         return PromptMemory(moved, absent=(absent.repeat_interleave(3, dim=1),))
 
-    def _following(
+    def _next_memory(
         self, memory: SegmentMemory, closing: Tensor, hidden: list[Tensor]
     ) -> SegmentMemory:
         return memory

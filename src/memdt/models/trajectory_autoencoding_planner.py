@@ -1,7 +1,8 @@
 """TAP: plans in the codes of an autoencoder of trajectories, anew at every step of the environment.
 
 A beam search over codes that a prior thinks likely; the decoder says what each plan would earn.
-Source: Jiang et al. 2023; their public code for the objective and the search. Deviation D114. Its two phases are two runs: ``training.trainable`` names ``autoencoder.*``, then ``prior.*``.
+Source: Jiang et al. 2023; their public code for the objective and the search. Deviation D114. Its
+two phases are two runs: ``training.trainable`` names ``autoencoder.*``, then ``prior.*``.
 """
 
 from __future__ import annotations

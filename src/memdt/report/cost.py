@@ -1,7 +1,7 @@
-"""What the results cost and at which commit they were made: all that differs from run to run.
+"""Cost and commit of the results: everything that differs from run to run.
 
-Between ``measured.json`` beside the manifests and the page ``cost.html``. These files lie only
-where the runs were made, so every figure may be missing; the report itself never looks at them.
+Reads ``measured.json`` beside the manifests for the page ``cost.html``. These files exist only
+where the runs were made, so every number may be missing. The report itself does not use them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TIMES = ("training_wall", "training_cpu", "evaluation_wall", "evaluation_cpu")
 
 
 def content(records: pd.DataFrame) -> dict[str, Any]:
-    """Everything that the page shows; ``records`` are the manifests (`job_manifests`)."""
+    """Everything on the page; ``records`` are the manifests (`job_manifests`)."""
     jobs = with_measured(records)
     there = jobs["finished"].notna()
     return {
@@ -40,7 +40,7 @@ def content(records: pd.DataFrame) -> dict[str, Any]:
 
 
 def with_measured(records: pd.DataFrame) -> pd.DataFrame:
-    """The records with the columns MEASURED, empty where nothing was measured here."""
+    """The records with the columns MEASURED, empty if nothing was measured here."""
     measurements = [read_measured(Path(path)) for path in records["path"]]
     rows = [[one.get(name) for name in MEASURED] for one in measurements]
     columns = pd.DataFrame(rows, columns=list(MEASURED), index=records.index)
@@ -48,7 +48,7 @@ def with_measured(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def newest_commit(commits: Iterable[str]) -> tuple[str, str]:
-    """The newest of some commits and its day (`YYYY-MM-DD`), as git knows them.
+    """The newest of several commits and its date (`YYYY-MM-DD`) according to git.
 
     Without git the first commit is returned, without a day.
     """
@@ -79,7 +79,7 @@ def _head(jobs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _variant_rows(jobs: pd.DataFrame) -> list[dict[str, str]]:
-    """What every variant took as texts, and at the end the sum over all of them."""
+    """The cost of every variant as texts, and the sum over all in the last row."""
     if jobs.empty:
         return []
     rows = [
@@ -91,7 +91,7 @@ def _variant_rows(jobs: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _run_rows(jobs: pd.DataFrame) -> list[dict[str, str]]:
-    """What every run took, stages and evaluation together."""
+    """The cost of every run, stages and evaluation together."""
     return [
         {"experiment": experiment, "variant": variant, "seed": str(seed), **_texts(group)}
         for (experiment, variant, seed), group in _runs(jobs)

@@ -18,6 +18,7 @@ import pandas as pd
 from jaxtyping import Float, Shaped
 
 from memdt import paths
+from memdt.data.episode_checks import is_as_written
 from memdt.data.episode_file import WIDE, names_of, read_metadata
 from memdt.data.episodes import EpisodeStore
 from memdt.environments.task import Task
@@ -55,6 +56,8 @@ def dataset_card(name: str, module: str, scale: str, segment_length: int) -> Dat
     task = Task.named(module, settings.get("parameters", {}))
     try:
         with h5py.File(path, "r", locking=False) as file:
+            if is_as_written(file) is False:
+                raise UserError("damaged dataset (not what was written)", str(path), remedy)
             store = _lean(file)
             store = replace(store, groups=names_of(file)[store.groups])
             lines = _lines(store, task, path, metadata)

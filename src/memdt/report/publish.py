@@ -126,7 +126,7 @@ class _Page:
         names = {one.name for one in self.tables}
         figures = [one for one in self.figures if set(one.settings.experiments) <= names]
         claims = self.claims[self.claims["environment"] == self.name.environment]
-        run = claims[claims["state"] != "waits"]
+        run = claims[~claims["state"].isin(["waits", "unbuilt"])]
         about = self._about(names)
         text = _template().render(
             about,

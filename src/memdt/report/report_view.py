@@ -27,7 +27,7 @@ from memdt.report.scoreboard import (
     standings,
     with_places,
 )
-from memdt.report.table_view import BlockView, blocks, run_views
+from memdt.report.table_view import BlockView, blocks, budget_rows, run_views
 from memdt.results import tables
 from memdt.results.claims import by_sentence, count_tested, read_claims
 from memdt.results.outcomes import FAILS
@@ -82,6 +82,7 @@ class TableView:
     counts: list[tuple[str, int]]  # of cells that a table or figure prints
     of_sentences: int  # cells that are spread out from a sentence
     differences: list[Difference]
+    budgets: list[dict[str, str]]  # what each variant cost
 
     @property
     def spreads(self) -> list[str]:
@@ -167,16 +168,17 @@ def table_views(scale: str, experiments: Sequence[str], records: pd.DataFrame) -
 def _table_view(scale: str, name: str, records: pd.DataFrame | None) -> TableView:
     path = paths.table(scale, name)
     settings = experiment_file(name)
-    laid_out, counts, spread = [], [], 0
+    laid_out, counts, spread, spent = [], [], 0, []
     if records is not None and path.is_file():
         table = tables.read_table(path)
         runs = run_views(scale, name, trained_as(name, scale), records)
         laid_out = blocks(table, settings.table, runs)
         counts = counted(table.loc[tables.printed_cells(table), "verdict"])
         spread = int(tables.cells_of_sentences(table).sum())
+        spent = budget_rows(table)
     changes = differences(name, scale) if laid_out else []
     command = f"snakemake --cores all {path}"
-    return TableView(name, settings, path, command, laid_out, counts, spread, changes)
+    return TableView(name, settings, path, command, laid_out, counts, spread, changes, spent)
 
 
 def figure_views(scale: str, experiments: Sequence[str]) -> list[FigureView]:

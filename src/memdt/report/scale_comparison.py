@@ -1,6 +1,6 @@
-"""What is smaller at a scale than in the papers: the settings that differ from the published ones.
+"""The settings of a reduced scale that differ from the published ones.
 
-Read by `report/render.py`, which says it at every table and figure. The published sizes are
+`report/render.py` prints them at every table and figure. The published sizes are
 those of the first scale that does not call itself reduced.
 """
 
@@ -15,14 +15,14 @@ from memdt.settings.layers import available, flatten
 from memdt.settings.resolve import DERIVED, resolve
 
 MOST_NAMED = 3  # variants that a short sentence names
-MOST_LISTED = 6  # entries of a list that a short sentence tells one by one
+MOST_LISTED = 6  # entries of a list that a short sentence spells out
 _MISSING = "not set"
 _COMMA = ", "
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One setting that differs, alike for all the variants named."""
+    """One setting that differs in the same way for all named variants."""
 
     key: str  # dotted
     here: str
@@ -31,7 +31,7 @@ class Difference:
 
     @property
     def words(self) -> str:
-        """``layers 2 instead of 8``, for readers; of long lists how long they are."""
+        """``layers 2 instead of 8``, for readers; long lists are given by their length."""
         here, published = self.here, self.published
         if max(here.count(_COMMA), published.count(_COMMA)) >= MOST_LISTED:
             here, published = _counted(here), _counted(published)
@@ -51,7 +51,7 @@ def published_scale() -> str | None:
 def differences(experiment: str, scale: str) -> list[Difference]:
     """Every setting of an experiment that differs from the published scale, shared ones first.
 
-    None of an experiment that answers no paper: nobody has published sizes for it.
+    Empty for an experiment without a paper, for which no sizes are published.
     """
     reference = published_scale()
     if reference in (None, scale) or experiment_file(experiment).answers is None:

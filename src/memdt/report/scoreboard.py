@@ -16,13 +16,19 @@ from dataclasses import dataclass
 import pandas as pd
 
 from memdt.results.claims import by_sentence
-from memdt.results.outcomes import FAILS, HOLDS, NOT_RUN
+from memdt.results.outcomes import FAILS, HOLDS, NOT_RUN, WAITING
 from memdt.settings.files import experiment_file
 from memdt.settings.layers import available, environment_title
 
-# The four states that a reader asks for; every other verdict is one of "undecided".
-STATES = {"holds": "holds", "fails": "does not hold", "undecided": "undecided", "waits": "not run"}
-_OF_VERDICT = {HOLDS: "holds", FAILS: "fails", NOT_RUN: "waits"}
+# The states that a reader asks for; every other verdict is one of "undecided".
+STATES = {
+    "holds": "holds",
+    "fails": "does not hold",
+    "undecided": "undecided",
+    "waits": "not run",
+    "unbuilt": "waiting",
+}
+_OF_VERDICT = {HOLDS: "holds", FAILS: "fails", NOT_RUN: "waits", WAITING: "unbuilt"}
 PAPERS = {"rate": "RATE", "dt_mem": "DT-Mem"}
 OURS = "this project"
 
@@ -59,7 +65,7 @@ class EnvironmentClaims:
 def with_places(frame: pd.DataFrame) -> pd.DataFrame:
     """The decided claims with the columns ``environment``, ``paper`` and ``state``."""
     return frame.assign(
-        environment=[_environment(name) for name in frame["experiment"]],
+        environment=[_environment(*row) for row in _of_claims(frame)],
         paper=[_paper(*row) for row in frame[["origin", "source"]].itertuples(index=False)],
         state=[state(verdict) for verdict in frame["verdict"]],
     )
@@ -75,7 +81,9 @@ def standings(frame: pd.DataFrame) -> list[Standing]:
 
 def by_environment(frame: pd.DataFrame) -> list[EnvironmentClaims]:
     """The claims in the order of the file, what has run before what has not."""
-    ordered = frame.sort_values("state", key=lambda states: states == "waits", kind="stable")
+    ordered = frame.sort_values(
+        "state", key=lambda states: states.isin(["waits", "unbuilt"]), kind="stable"
+    )
     groups = {title: claims for title, claims in ordered.groupby("environment", sort=False)}
     return [
         EnvironmentClaims(title, anchor(title), groups[title].to_dict("records"))
@@ -88,7 +96,14 @@ def anchor(title: str) -> str:
     return "claims-" + "".join(c if c.isalnum() else "-" for c in title.lower())
 
 
-def _environment(experiment: str) -> str:
+def _of_claims(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    waits_for = frame["waits_for"] if "waits_for" in frame else [""] * len(frame)
+    return list(zip(frame["experiment"], waits_for, strict=True))
+
+
+def _environment(experiment: str, waits_for: str) -> str:
+    if waits_for:
+        return f"{waits_for} (not built yet)"
     # A claims file may be older than the settings: what it names may be gone.
     if experiment not in available("experiments"):
         return experiment.replace("_", " ")

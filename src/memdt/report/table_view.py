@@ -1,7 +1,7 @@
-"""Lay a table of cells out as the paper printed it, every number as the text that readers see.
+"""Lay out a table of cells as in the paper, with every number as text.
 
-Between `results/tables.py` and the template. The paper's table has two dimensions; what varies
-beside them (a condition, say, or a metric) makes a block of its own:
+Between `results/tables.py` and the template. The paper's table has two dimensions. Anything else
+that varies, such as a condition or a metric, gets its own block:
 
     block "as published"        dt-3                rate-3
         segments 1              published / here    published / here
@@ -19,6 +19,7 @@ import pandas as pd
 
 from memdt import paths
 from memdt.figures.parts.style import words
+from memdt.results import budgets
 from memdt.results.tables import AS_PUBLISHED, DIMENSIONS, left_open
 from memdt.settings.files import TableSettings
 
@@ -42,7 +43,7 @@ class SeedView:
 
 @dataclass(frozen=True)
 class CellView:
-    """One cell; texts are empty where there is nothing to say."""
+    """One cell; missing values are empty texts."""
 
     published: str
     published_mean: str  # the same without its spread
@@ -92,7 +93,7 @@ def blocks(table: pd.DataFrame, settings: TableSettings, runs: Runs) -> list[Blo
 
 
 def _title(values: Mapping[str, object], varying: Sequence[str]) -> str:
-    """What sets a block apart: what varies, and a condition that the paper does not have."""
+    """The title of a block: what varies, and whether the paper lacks its condition."""
     named = [
         words(str(value)) if name in ("condition", "metric") else f"{name} {value}"
         for name, value in values.items()
@@ -174,6 +175,22 @@ def _difference(value: object) -> str:
     if not text or float(value) == 0.0:  # type: ignore[arg-type]
         return text
     return text.replace("-", "−") if text.startswith("-") else f"+{text}"
+
+
+def budget_rows(table: pd.DataFrame) -> list[dict[str, str]]:
+    """What each variant with results cost, as texts; none where no manifest says it."""
+    there = table[(table["seeds"] > 0) & table["parameters"].notna()]
+    return [
+        {
+            "variant": words(str(row["variant"])),
+            **{name: _count(row[name]) for name in budgets.COLUMNS},
+        }
+        for row in there.drop_duplicates("variant").to_dict("records")
+    ]
+
+
+def _count(value: object) -> str:
+    return "not known" if pd.isna(value) else f"{value:,}"
 
 
 def run_views(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import yaml
 from pydantic import Field, ValidationError
 
 from memdt.errors import UserError, closest
@@ -37,6 +36,7 @@ from memdt.results.published import Cell
 from memdt.results.results import read_csv
 from memdt.results.sequential import Looks, strictest
 from memdt.results.statistics import holm
+from memdt.settings import yaml_files
 
 CLAIM_COLUMNS = (
     "id", "text", "sentence", "source", "origin", "experiment", "test", "verdict", "seeds",
@@ -64,7 +64,9 @@ def load_claims(root: Path | str = Path(".")) -> tuple[Claim, ...]:
     path = Path(root) / PUBLISHED / "claims.yaml"
     if not path.is_file():
         raise UserError("no such file of claims", str(path), "restore it from git")
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = yaml_files.read(path)
+    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+        raise UserError("expected a list of claims", str(path), "restore it from git")
     claims = tuple(_claim(entry, path) for entry in entries)
     names = [claim.id for claim in claims]
     if len(set(names)) < len(names):

@@ -5,7 +5,7 @@ Connects the frames of `results/results.py` with the tests of `results/claim_tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -71,12 +71,34 @@ class Evidence:
         frame = self.episodes.get(self.experiment)
         return [] if frame is None or frame.empty else list(frame["variant"].unique())
 
-    def sample(self, quantity: Quantity) -> dict[int, float]:
-        """Seed -> mean, for seeds that have results at all of the quantity's segment counts."""
+    def pair(self, left: Quantity, right: Quantity) -> tuple[dict[int, float], dict[int, float]]:
+        """Both samples; where both variants have a star, over what it stands for in both."""
+        if not ("*" in left.variant and "*" in right.variant):
+            return self.sample(left), self.sample(right)
+        common = set(self._matching(left)) & set(self._matching(right))
+        return self.sample(left, common), self.sample(right, common)
+
+    def _matching(self, quantity: Quantity) -> dict[str, str]:
+        """The variants that have results, by what the * of the quantity's variant stands for."""
         means = self._per_seed(quantity.experiment or self.experiment, quantity.metric)
-        matches = means["variant"].map(lambda name: fnmatchcase(name, quantity.variant))
+        names = means[means["condition"] == quantity.condition]["variant"].unique()
+        before, _, after = quantity.variant.partition("*")
+        return {
+            name.removeprefix(before).removesuffix(after): name
+            for name in names
+            if fnmatchcase(name, quantity.variant)
+        }
+
+    def sample(self, quantity: Quantity, only: Collection[str] | None = None) -> dict[int, float]:
+        """Seed -> mean, for seeds that have results at all of the quantity's segment counts.
+
+        ``only``: what a * in the variant's name may stand for; None: anything.
+        """
+        means = self._per_seed(quantity.experiment or self.experiment, quantity.metric)
+        matching = self._matching(quantity)
+        names = [name for star, name in matching.items() if only is None or star in only]
         chosen = means[
-            matches.astype(bool)
+            means["variant"].isin(names)
             & (means["condition"] == quantity.condition)
             & means["segments"].isin(quantity.lengths)
         ]

@@ -16,6 +16,7 @@ import pandas as pd
 from memdt import paths
 from memdt.files import write_text
 from memdt.results.claims import read_claims
+from memdt.results.claims_json import write_claims_json
 from memdt.results.outcomes import VERDICTS
 from memdt.results.tables import AS_PUBLISHED, read_table
 
@@ -23,8 +24,12 @@ DIGITS = 6
 
 
 def write_metrics(scale: str, experiments: Sequence[str], path: Path) -> None:
-    """Write the metrics of a scale; the same tables and claims give the same bytes."""
+    """Write the metrics of a scale, and claims.json beside them.
+
+    The same tables, claims and manifests give the same bytes.
+    """
     content = metrics(scale, experiments)
+    write_claims_json(scale, experiments, path.with_name("claims.json"))
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -9,7 +9,7 @@ in which all runs support the claim.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from zlib import crc32
 
 import numpy as np
@@ -37,8 +37,11 @@ class PlannedEvidence(Evidence):
         super().__init__({}, experiment)
         self._printed, self._seeds, self._world = printed, seeds, world
 
-    def sample(self, quantity: Quantity) -> dict[int, float]:
-        """Seed -> mean. A run keeps its rank: one that does well at one length does so at all."""
+    def sample(self, quantity: Quantity, only: Collection[str] | None = None) -> dict[int, float]:
+        """Seed -> mean. A run keeps its rank: one that does well at one length does so at all.
+
+        ``only`` does not matter here, because no printed variant has a * in its name.
+        """
         cells = [self._printed[key] for key in quantity_keys(quantity, self.experiment)]
         source = crc32(f"{quantity.variant} {quantity.condition} {self._world}".encode())
         ranks = np.random.default_rng(source).random(self._seeds)

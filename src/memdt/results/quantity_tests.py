@@ -142,7 +142,7 @@ class _TwoQuantities(Test):
         return f"{self.left.label()} minus {self.right.label()}"
 
     def _differences(self, evidence: Evidence) -> Values:
-        return differences(evidence.sample(self.left), evidence.sample(self.right))
+        return differences(*evidence.pair(self.left, self.right))
 
     def _bounds(self) -> Bounds | None:
         left, right = (metric_settings(side.metric).bounds for side in (self.left, self.right))

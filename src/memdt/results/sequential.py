@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError, field_validator
 
 from memdt.errors import UserError
 from memdt.paths import PUBLISHED
 from memdt.results.evidence import Data, first_problem
+from memdt.settings import yaml_files
 
 FILE = "looks.yaml"
 
@@ -56,11 +56,11 @@ def load_looks(root: Path | str = Path(".")) -> dict[str, Looks]:
     if not path.is_file():
         return {}
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = yaml_files.read(path)
         return {str(name): Looks.model_validate(entry) for name, entry in entries.items()}
     except ValidationError as error:
         raise UserError(first_problem(error), str(path)) from error
-    except (yaml.YAMLError, AttributeError) as error:
+    except AttributeError as error:
         raise UserError("no mapping of experiments to looks", str(path)) from error
 
 

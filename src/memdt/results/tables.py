@@ -14,6 +14,8 @@ import pandas as pd
 
 from memdt.errors import UserError
 from memdt.files import atomic_path
+from memdt.results import budgets
+from memdt.results.budgets import Budget
 from memdt.results.published import Cell, Key, in_scope
 from memdt.results.results import CELL_KEYS, per_seed, read_csv
 from memdt.results.statistics import Interval, interval
@@ -30,23 +32,28 @@ TABLE_COLUMNS = (
     "experiment", "row", "column", "variant", "condition", "segments", "metric", "origin",
     "paper", "version", "item", "published_mean", "published_spread", "spread_kind",
     "published_seeds", "margin", "reproduced_mean", "low", "high", "seeds", "seed_numbers",
-    "per_seed", "difference", "verdict",
+    "per_seed", *budgets.COLUMNS, "difference", "verdict",
 )  # fmt: skip
 FLOATS = (
     "published_mean", "published_spread", "margin", "reproduced_mean", "low", "high", "difference",
 )  # fmt: skip
-COUNTS = ("segments", "published_seeds", "seeds")
+COUNTS = ("segments", "published_seeds", "seeds", *budgets.COLUMNS)
 
 
 def build_table(
-    experiment: str, settings: TableSettings, episodes: pd.DataFrame, published: Iterable[Cell]
+    experiment: str,
+    settings: TableSettings,
+    episodes: pd.DataFrame,
+    published: Iterable[Cell],
+    spent: Mapping[str, Budget] | None = None,
 ) -> pd.DataFrame:
     """One row per cell that is printed, reproduced or both, with the columns TABLE_COLUMNS.
 
     ``origin`` is `ours` for a condition that the paper does not report. ``per_seed`` and
     ``seed_numbers`` are texts joined by `;`, seeds ascending. `as_published` comes first, then
     conditions and variants as in the published rows and the episodes; segments ascend, metrics are
-    in the order of the settings. Missing numbers are missing values.
+    in the order of the settings. ``spent``: what each variant cost (`budgets.py`).
+    Missing numbers are missing values.
 
     Raises:
         UserError: for an impossible shape or an unknown metric.
@@ -63,6 +70,7 @@ def build_table(
             "column": str(_dimensions(key)[settings.columns]),
             "origin": "paper" if key[2] in reported else "ours",
             **_compared(key, cells.get(key), samples.get(key), judged[key[4]]),
+            **(spent or {}).get(str(key[1]), {}),
         }
         for key in _ordered({**cells, **samples}, settings.metrics)
     ]

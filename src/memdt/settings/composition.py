@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from memdt.settings.files import experiment_file, variant_of
 from memdt.settings.layers import family
-from memdt.settings.resolve import environment_layers, environment_of, lineage, model_module
+from memdt.settings.resolve import (
+    component_name,
+    environment_layers,
+    environment_of,
+    lineage,
+    model_module,
+)
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,14 @@ def components(experiment: str) -> Components:
     trained = [pair for variant in variants for pair in lineage(experiment, variant)]
     environments = sorted({environment_of(*pair) for pair in trained})
     models = {variant_of(*pair).model for pair in trained} - {None}
-    settings = [environment_layers(name).values for name in environments]
+    layers = [environment_layers(name) for name in environments]
     return Components(
         experiments=tuple(sorted({name for name, _ in trained})),
         environments=tuple(sorted({base for name in environments for base in family(name)})),
-        environment_modules=tuple(sorted({values["environment.module"] for values in settings})),
-        source_modules=tuple(sorted({values["dataset.source"] for values in settings})),
+        environment_modules=tuple(
+            sorted({component_name(one, "environment.module") for one in layers})
+        ),
+        source_modules=tuple(sorted({component_name(one, "dataset.source") for one in layers})),
         models=tuple(sorted(filter(None, models))),
         model_modules=tuple(sorted({model_module(name) for name in filter(None, models)})),
     )

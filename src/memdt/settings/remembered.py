@@ -7,6 +7,7 @@ that settings depend on, so any change resolves all settings again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable
@@ -61,7 +62,9 @@ def keep(
     cached = dict(_kept())
     new = {_name(*run): _entry(resolve(*run), note) for run in names if _name(*run) not in cached}
     if new:
-        write_text(FILE, json.dumps({"key": key(), "entries": cached | new}))
+        # Without this cache the next process takes some seconds more.
+        with contextlib.suppress(OSError):
+            write_text(FILE, json.dumps({"key": key(), "entries": cached | new}))
 
 
 def key() -> str:

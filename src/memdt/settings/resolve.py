@@ -81,8 +81,9 @@ def resolve(experiment: str, variant: str, scale: str) -> Resolved:
     entry = variant_of(experiment, variant)
     ancestors = lineage(experiment, variant)
     layers = _file_layers(ancestors)
-    names = (layers.values["environment.name"], layers.values["model.name"], experiment)
-    layers = _apply_scale(layers, scale, *names, entry)
+    environment = component_name(layers, "environment.name")
+    model = component_name(layers, "model.name")
+    layers = _apply_scale(layers, scale, environment, model, experiment, entry)
     source = resolve(*ancestors[1], scale) if len(ancestors) > 1 else None
     if source is not None:
         layers = _as_trained(layers, source, experiment, entry)
@@ -207,7 +208,7 @@ def environment_layers(environment: str) -> Layered:
         content = {
             key: value for key, value in read_yaml(path).items() if key not in (EXTENDS, TITLE)
         }
-        source = layers.values[SOURCE_KEY]
+        source = component_name(layers, SOURCE_KEY)
         # Another source has other keys, so none of the old ones may remain.
         if flatten(content).get(SOURCE_KEY, source) != source:
             layers = layers.with_parts_of(Layered(), ["dataset"])
@@ -261,7 +262,7 @@ def _apply_scale(
     """
     path = str(paths.CONFIG / "scales" / f"{scale}.yaml")
     content = scale_file(scale)
-    environments, source = family(environment), layers.values[SOURCE_KEY]
+    environments, source = family(environment), component_name(layers, SOURCE_KEY)
     blocks = [
         content.defaults,
         content.models.get(model, {}),
@@ -330,8 +331,17 @@ def _check_length(layers: Layered, settings: RunSettings) -> None:
         raise UserError(what, layers.origin("training.segments"), remedy)
 
 
+def component_name(layers: Layered, key: str) -> str:
+    """A name that a file gives by being there; UserError where a setting takes its place."""
+    if not isinstance(layers.values.get(key), str):
+        part = key.split(".")[0]
+        remedy = f"set what is below {part}, such as {part}.x, and not all of it"
+        raise UserError(f"{key} is lost", layers.origin(part), remedy)
+    return str(layers.values[key])
+
+
 def _module_name(layers: Layered, key: str, package: str) -> str:
-    name = layers.values[key]
+    name = component_name(layers, key)
     if name not in discovery.names(package):
         remedy = closest(str(name), discovery.names(package))
         raise UserError(f"unknown module {name!r}", f"{layers.origin(key)}: {key}", remedy)

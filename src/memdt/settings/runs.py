@@ -5,6 +5,7 @@ Everything here follows from the settings alone; files that exist already have n
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from memdt.settings.files import variants_of
 from memdt.settings.pages import FigureSettings
 from memdt.settings.remembered import resolve
 
+SEEDS = "MEMDT_SEEDS"
 RECORDED = {"attention": paths.attention, "recordings": paths.recording}
 
 
@@ -34,9 +36,17 @@ def runs(scale: str, experiment: str) -> tuple[Run, ...]:
 
 
 def seeds_of(scale: str, experiment: str) -> dict[str, tuple[int, ...]]:
-    """Return the variants of an experiment, in order, with the seeds of each."""
+    """Return the variants of an experiment, in order, with the seeds of each.
+
+    `MEMDT_SEEDS` asks for another number of them. It leaves a choice of particular seeds alone.
+    """
     variants = variants_of(experiment, scale)
-    return {v: resolve(experiment, v, scale).settings.seeds for v in variants}
+    seeds = {v: resolve(experiment, v, scale).settings.seeds for v in variants}
+    number = os.environ.get(SEEDS)
+    if not number:
+        return seeds
+    counted = {v: s == tuple(range(len(s))) for v, s in seeds.items()}
+    return {v: tuple(range(int(number))) if counted[v] else s for v, s in seeds.items()}
 
 
 def recorded_for(scale: str, figure: FigureSettings) -> dict[Path, Run]:

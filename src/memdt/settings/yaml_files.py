@@ -51,7 +51,8 @@ class _Loader(yaml.SafeLoader):
         """One node and all below it."""
         self.levels += 1
         if self.levels > MOST_LEVELS:
-            self._refuse(self.peek_event(), f"more than {MOST_LEVELS} levels deep")
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            self._refuse(event, f"more than {MOST_LEVELS} levels deep")
         node = super().compose_node(parent, index)
         self.levels -= 1
         return node
@@ -103,9 +104,9 @@ def read(path: Path) -> Any:
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        location = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None)
-        raise UserError("not valid YAML", place, str(problem or error)) from None
+        raise UserError("not valid YAML", location, str(problem or error)) from None
     except ValueError as error:  # a number with thousands of digits, a date that is none
         raise UserError("not valid YAML", str(path), str(error)) from None
 

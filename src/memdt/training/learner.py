@@ -8,6 +8,7 @@ defaults are refused before anything runs.
 
     sampler(episodes, stage)       batches as a pure function of the update's number
     update(number, batch)          one update; returns its figures as tensors
+    effort(updates)                what so many updates have cost, for comparisons
     state(), load(state)           everything that training changes, so that a stage can be resumed
 """
 
@@ -41,6 +42,20 @@ class Sampler(Protocol[BatchOut]):
         """Return the number of updates that go through the data ``epochs`` times."""
 
 
+@dataclass(frozen=True)
+class Effort:
+    """What training has cost beside its updates: rows of a table are equals where these are equal.
+
+    ``steps_seen``: environment steps that were trained on, each counted as often as it was; padding
+    and copies of segments are not counted. ``gradient_segments``: how many segments of an episode a
+    gradient spans at most.
+    """
+
+    optimiser_steps: int
+    steps_seen: int
+    gradient_segments: int
+
+
 @runtime_checkable
 class Learner(Protocol[Batch]):
     """Trains a policy for one stage."""
@@ -58,6 +73,9 @@ class Learner(Protocol[Batch]):
         is NaN or infinite. Must not wait for the device: the course reads figures when it writes a
         row.
         """
+
+    def effort(self, updates: int) -> Effort:
+        """What so many updates of the stage cost; asked once they are made."""
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors that training changes, by name and without copying them."""

@@ -115,7 +115,8 @@ def _write(
     content = manifest(
         job.seed, str(default_device()), files,
         stage=job.stage, parameters=sum(p.numel() for p in policy.parameters()),
-        trained_parameters=trained.trainable, updates=course.updates, **metadata,
+        trained_parameters=trained.trainable, updates=course.updates,
+        **vars(course.learner.effort(course.updates)), **metadata,
     )  # fmt: skip
     figures = measured(started, before=point.seconds, resumed=point.resumed, updates=course.updates)
     write_manifest(job.out / "manifest.json", content, figures)

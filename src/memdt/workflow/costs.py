@@ -14,7 +14,7 @@ Simulated steps take time where an environment's module defines ``STEPS_PER_SECO
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from memdt import discovery
@@ -29,7 +29,7 @@ from memdt.workflow.observations import Observation, observation, size, size_of
 
 MARGIN = 3.0  # a node may be slower than what was measured, and shared
 MEGABYTES = {True: 2000, False: 8000}  # by `reduced`; two Snakemakes of 150 MB are in it
-AGENT_STEPS_PER_SECOND = 150.0  # `python -m benchmarks agent`: steps with an update each, one core
+AGENT_STEPS_PER_SECOND = 200.0  # with an update each, on one core of November 2026
 BACKWARD = 3  # forward, and twice as much backward
 
 
@@ -43,11 +43,20 @@ class Speed:
     pictures: float  # multiplications per second of image encoders
     origin: str  # where these figures come from, shown by `memdt plan`
 
+    def at(self, peak: float) -> Speed:
+        """That of a machine with another peak, whose products run so much faster or slower.
+
+        What starts and what waits does not follow the peak: it stays as it is.
+        """
+        factor = peak / REFERENCE_PEAK
+        return replace(self, rate=self.rate * factor, pictures=self.pictures * factor)
+
 
 # `python -m benchmarks training rollout start_up`, one thread, two cores of November 2026. The rate
 # is between that of 2 layers x 4 heads x 16 (27e9) and of 8 layers x 10 heads x 64 (70e9).
 # Pictures: `benchmarks frames`, one core that others used too, 11e9 to 19e9 by the pictures' size.
 CPU = Speed(1.5, 0.3e-3, 40e9, 15e9, "estimated from speeds measured on two CPU cores")
+REFERENCE_PEAK = 200e9  # operations a second of one of those cores, as `peak.py` measures them
 # A layer starts some dozens of kernels; products as a card of 2018 does small ones in float32.
 GPU = Speed(10.0, 1e-3, 2e12, 2e12, "estimated, no GPU has been measured")
 
@@ -118,17 +127,22 @@ def evaluation_minutes(scale: str, experiment: str, variant: str) -> int:
     return _limit(evaluation_seconds(scale, experiment, variant))
 
 
-def training_seconds(scale: str, experiment: str, variant: str, number: int) -> float:
-    """Seconds that a training stage should take."""
+def training_seconds(
+    scale: str, experiment: str, variant: str, number: int, device: Speed | None = None
+) -> float:
+    """Seconds that a training stage is expected to take, on the scale's device if not given."""
     settings = resolve(experiment, variant, scale).settings
     seen = observation(experiment, variant, scale)
-    return training_work(settings, number, seen).seconds(speed(scale))
+    return training_work(settings, number, seen).seconds(device or speed(scale))
 
 
-def evaluation_seconds(scale: str, experiment: str, variant: str) -> float:
-    """Seconds that evaluating a checkpoint should take, over all lengths and conditions."""
+def evaluation_seconds(
+    scale: str, experiment: str, variant: str, device: Speed | None = None
+) -> float:
+    """Seconds that all lengths and conditions of a checkpoint are expected to take."""
     settings = resolve(experiment, variant, scale).settings
-    return evaluation_work(settings, observation(experiment, variant, scale)).seconds(speed(scale))
+    seen = observation(experiment, variant, scale)
+    return evaluation_work(settings, seen).seconds(device or speed(scale))
 
 
 def collection_seconds(settings: DatasetSettings) -> float:
@@ -149,7 +163,10 @@ def training_work(settings: RunSettings, number: int, seen: Observation) -> Work
     if stage.horizon is not None:
         segments = min(segments, math.ceil(stage.horizon / settings.segment_length))
     updates = stage.updates or _updates(settings, stage)
-    if _window(model):  # it trains on whole episodes, so their tokens form one sequence
+    passes = discovery.number("memdt.models", str(model.get("name")), "PASSES_OF_A_ROW")
+    if passes is not None:  # it trains on single steps
+        parts, products = 1, float(int(passes) * _layers(model) * _width(model) ** 2)
+    elif _window(model):  # it trains on whole episodes, so their tokens form one sequence
         parts, products = 1, _products(model, segments * _tokens(settings))
     else:
         parts, products = segments, segments * _products(model, _tokens(settings))

@@ -157,7 +157,9 @@ def _assets(step: str) -> list[Path]:
     if step not in ASSETS:
         return []
     files = (path for path in (ROOT / ASSETS[step]).rglob("*") if path.is_file())
-    return sorted(path for path in files if path.suffix not in (".py", ".pyc"))
+    left = (".py", ".pyc", ".swp", ".bak", ".orig")  # the last three by editors
+    shown = (path for path in files if path.name[0] not in ".#" and path.name[-1] != "~")
+    return sorted(path for path in shown if path.suffix not in left)
 
 
 class _Source:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from memdt import paths
+from memdt.data.agents import FILES
 from memdt.provenance import read_manifest, read_measured
 from memdt.settings.pages import figures
 from memdt.settings.remembered import resolve
 from memdt.settings.resolve import resolve_dataset
 from memdt.settings.runs import Run, recorded_for, runs
-from memdt.workflow import costs, disk, plan
+from memdt.workflow import costs, disk, inputs, plan
+from memdt.workflow.costs import Speed
 from memdt.workflow.observations import observation_of, size_of
 
 DATASETS, REPORT = "(datasets)", "(report)"  # rows of what all experiments share
@@ -48,12 +50,16 @@ class PlannedJob:
         return None if self.run is None else (self.kind, *self.run[:2])
 
 
-def jobs(scale: str, experiments: Sequence[str]) -> list[PlannedJob]:
-    """All jobs behind a scale's report on these experiments, each once."""
+def jobs(scale: str, experiments: Sequence[str], device: Speed | None = None) -> list[PlannedJob]:
+    """All jobs of a scale's report on these experiments, each once.
+
+    ``device``: what they run on; by default the device that the scale is made for.
+    """
     asked = [run for name in experiments for run in runs(scale, name)]
-    planned = [*_datasets(scale, experiments), *_stages(scale, asked), *_evaluations(scale, asked)]
-    planned += [*_tables(scale, experiments), *_report(scale, experiments)]
-    return _corrected([_as_it_was(job) for job in planned], planned)
+    found = [*_datasets(scale, experiments)]
+    found += [*_stages(scale, asked, device), *_evaluations(scale, asked, device)]
+    found += [*_tables(scale, experiments), *_report(scale, experiments)]
+    return _corrected([_as_it_was(job) for job in found], found)
 
 
 def _datasets(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
@@ -62,25 +68,40 @@ def _datasets(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
         seen = observation_of(settings.environment.model_dump_json())
         size = disk.size(path) or disk.dataset_bytes(size_of(settings.dataset), seen)
         yield PlannedJob(DATASETS, "dataset", path, costs.collection_seconds(settings), size)
+    yield from _agents(scale, experiments)
 
 
-def _stages(scale: str, runs: Sequence[Run]) -> Iterator[PlannedJob]:
-    """Training stages, also those of other experiments whose checkpoints are used."""
+def _agents(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
+    """Those that datasets are made with, each once."""
+    found = [inputs.agent(scale, path.stem) for path in plan.datasets(scale, experiments)]
+    for name in dict.fromkeys(one[0] for one in found if one is not None):
+        settings = resolve_dataset(name, scale)
+        output = paths.agent(scale, name) / FILES[0]
+        seen = observation_of(settings.environment.model_dump_json())
+        # What it saw, and what its state keeps of that: observations before and after each step.
+        kept = settings.dataset["agent"]["steps"] * seen.bytes
+        yield PlannedJob(
+            DATASETS, "other", output, costs.agent_seconds(settings), kept, resume_bytes=3 * kept
+        )
+
+
+def _stages(scale: str, runs: Sequence[Run], device: Speed | None) -> Iterator[PlannedJob]:
+    """Those of other experiments too, where their checkpoints are taken."""
     for run in dict.fromkeys(one for asked in runs for one in plan.trained(scale, asked)):
         settings = resolve(run.experiment, run.variant, scale).settings
         size, state = disk.checkpoint_bytes(settings), disk.resume_bytes(settings)
         key = (run.experiment, run.variant, run.seed)
         for number in range(1, settings.stages + 1):
-            seconds = costs.training_seconds(scale, run.experiment, run.variant, number)
+            seconds = costs.training_seconds(scale, *key[:2], number, device)
             output = paths.stage(scale, *key, number) / "manifest.json"
             gpu = costs.uses_gpu(scale)
             yield PlannedJob(run.experiment, "training", output, seconds, size, gpu, state, key)
 
 
-def _evaluations(scale: str, runs: Sequence[Run]) -> Iterator[PlannedJob]:
+def _evaluations(scale: str, runs: Sequence[Run], device: Speed | None) -> Iterator[PlannedJob]:
     for run in runs:
         size = disk.evaluation_bytes(resolve(run.experiment, run.variant, scale).settings)
-        seconds = costs.evaluation_seconds(scale, run.experiment, run.variant)
+        seconds = costs.evaluation_seconds(scale, run.experiment, run.variant, device)
         folder = paths.run(scale, run.experiment, run.variant, run.seed)
         output, gpu = folder / "evaluation_manifest.json", costs.uses_gpu(scale)
         trained = plan.trained(scale, run)[0]
@@ -211,3 +232,9 @@ def longest_chain(planned: Sequence[PlannedJob]) -> tuple[float, str]:
         return 0.0, ""
     run = max(sorted(chains), key=lambda one: chains[one])
     return chains[run], f"{run[0]}/{run[1]} seed {run[2]}"
+
+
+def wall_seconds(found: Sequence[PlannedJob], cores: int) -> float:
+    """Seconds that what is left takes on so many idle cores: no shorter than its longest chain."""
+    left = sum(job.seconds for job in found if not job.done)
+    return max(left / cores, longest_chain(found)[0])

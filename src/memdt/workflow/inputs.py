@@ -12,7 +12,7 @@ from memdt.data.agents import FILES
 from memdt.data.sources.size import RawFile
 from memdt.errors import UserError
 from memdt.settings import slices
-from memdt.settings.files import experiment_file, selection
+from memdt.settings.files import experiment_file, selection, variants_of
 from memdt.settings.layers import available, family
 from memdt.settings.resolve import SOURCES, environment_of, resolve_dataset
 from memdt.settings.schema import DatasetSettings
@@ -77,6 +77,19 @@ def fetched(path: Path) -> RawFile:
                             return file
     remedy = "only files that an environment's dataset names are fetched"
     raise UserError("nobody has said where this file comes from", str(path), remedy)
+
+
+def fetched_for(experiment: str, scale: str) -> list[RawFile]:
+    """The files that must be fetched for the datasets of an experiment."""
+    from memdt.data.sources import interface
+
+    found: dict[Path, RawFile] = {}
+    for name in {environment_of(experiment, one) for one in variants_of(experiment, scale)}:
+        dataset = resolve_dataset(name, scale).dataset
+        if discovery.defines(SOURCES, dataset["source"], "raw_files"):
+            with suppress(UserError):  # people's own files that are not there: others tell that
+                found |= {file.path: file for file in interface.raw_files(dataset) if file.address}
+    return list(found.values())
 
 
 def check_origins(experiment: str) -> None:

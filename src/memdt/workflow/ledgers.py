@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from graphlib import TopologicalSorter
@@ -71,7 +71,12 @@ class Summary:
 
 
 def synchronise(
-    files: Files, starts: bool, alone: bool = False, dry: bool = False, cleared: Set[Path] = _NONE
+    files: Files,
+    starts: bool,
+    alone: bool = False,
+    dry: bool = False,
+    cleared: Set[Path] = _NONE,
+    asked: Callable[[], Set[Path]] = frozenset,
 ) -> Summary:
     """Bring ledgers up to date and, if a run starts, Snakemake's records and file times.
 
@@ -81,6 +86,7 @@ def synchronise(
         alone: whether no other Snakemake works here; only then are file times changed.
         dry: whether this is only a plan, which changes no file, record or time.
         cleared: files that were just removed, because the last run was stopped while making them.
+        asked: the files that the settings ask for; ledgers remember those that are gone.
     """
     look = _Look(upstream.Records(dry), Digests(), starts)
     ledgers: dict[Path, dict[str, Entry]] = {file: {} for file in files.ledgers}
@@ -89,11 +95,15 @@ def synchronise(
         entry = look.settle(path)
         if entry is not None:
             ledger[path.as_posix()] = entry
-    if starts:
-        look.summary.gone = sorted(_gone(ledgers, cleared))
     if starts and alone:
         entries = [entry for ledger in ledgers.values() for entry in ledger.items()]
         _put_times_in_order(entries, look)
+    if starts:
+        look.summary.gone = sorted(_gone(ledgers, cleared))
+        remembered = frozenset(asked()) if look.summary.gone else _NONE
+        for path in remembered.intersection(look.summary.gone):
+            file = paths.ledger(path)
+            ledgers[file][path.as_posix()] = read_ledger(file)[path.as_posix()]
     if dry:
         look.records.show_snakemake()
         return look.summary
@@ -218,11 +228,17 @@ def read_ledger(file: Path) -> dict[str, Entry]:
 def _read_version(file: Path, modified: int, size: int) -> dict[str, Entry]:
     try:
         lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        return {
-            line["path"]: Entry(line["sha256"], line["inputs"], line["record"]) for line in lines
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}  # files without an entry are made anew, which is the safe side
+        return {str(line["path"]): _entry(line) for line in lines}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}  # so the ledger proves nothing about its files
+
+
+def _entry(line: dict[str, Any]) -> Entry:
+    """The entry of a line; TypeError where it is none."""
+    digest, inputs, record = line["sha256"], line["inputs"], line["record"]
+    if not (isinstance(digest, str) and isinstance(inputs, dict) and isinstance(record, dict)):
+        raise TypeError("no entry of a ledger")
+    return Entry(digest, inputs, record)
 
 
 def write_ledger(file: Path, entries: dict[str, Entry]) -> None:
@@ -300,14 +316,18 @@ def files_of(rules: Iterable[Any]) -> Files:
     for prefix in sorted({Path(pattern.constant_prefix()) for pattern in patterns}):
         if not any(prefix.is_relative_to(root) for root in roots):
             roots.append(prefix)
-    names = [name for root in roots for name in _files_below(root)]
+    names = [name for root in roots for name in files_below(root)]
     return Files(
-        tuple(Path(name) for name in names if any(p.match(name) for p in patterns)),
+        tuple(
+            Path(name)
+            for name in names
+            if any(p.match(name) for p in patterns) and os.path.exists(name)  # no dangling link
+        ),
         tuple(Path(name) for name in names if name.endswith(paths.LEDGER)),
     )
 
 
-def _files_below(root: Path) -> Iterator[str]:
+def files_below(root: Path) -> Iterator[str]:
     """All files, also below links to folders elsewhere; each folder once, however many links."""
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):

@@ -7,6 +7,7 @@ keeps the file in step. Every output persists: DVC must not delete what Snakemak
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from typing import Any
 import yaml
 
 from memdt import paths
+from memdt.data.agents import FILES
 from memdt.errors import UserError
 from memdt.files import write_text
 from memdt.settings.composition import components
-from memdt.settings.files import selection
+from memdt.settings.files import experiment_file, selection
 from memdt.settings.layers import available
 from memdt.settings.learners import learner_of
 from memdt.settings.pages import figures
-from memdt.workflow import digests, plan
+from memdt.settings.resolve import environment_of, lineage
+from memdt.workflow import digests, inputs, plan
 
 FILE = Path("dvc.yaml")
 SCALE = "${item}"  # in a stage; `${scale}` elsewhere
@@ -91,7 +94,9 @@ def pipeline() -> dict[str, Any]:
 
 
 def _datasets(experiments: Sequence[str]) -> dict[str, Any]:
-    outs = [file for name in _environments(experiments) for file in _recorded(_dataset(name))]
+    names = _played(experiments)
+    made = [_dataset(name) for name in names] + [_of(path) for path in _agents(names)]
+    outs = [file for one in made for file in _recorded(one)]
     named = [_modules(name) for name in experiments]
     used = {
         kind: tuple(sorted({module for one in named for module in one[kind]}))
@@ -99,7 +104,7 @@ def _datasets(experiments: Sequence[str]) -> dict[str, Any]:
     }
     return {
         "cmd": _snakemake("datasets", experiments),
-        "deps": _code(_reached(["dataset"], used)),
+        "deps": _code(_reached(["dataset", *(["agent"] if _agents(names) else [])], used)),
         "params": _settings([("environments", _environments(experiments)), ("scales", [SCALE])]),
         "outs": _kept(outs),
     }
@@ -107,13 +112,13 @@ def _datasets(experiments: Sequence[str]) -> dict[str, Any]:
 
 def _runs(experiment: str) -> dict[str, Any]:
     others = [name for name in components(experiment).experiments if name != experiment]
-    data = [_dataset(name) for name in _environments([experiment])]
+    data = [_dataset(name) for name in _played([experiment])]
     data += [_of(paths.experiment_folder(SCALE, name)) for name in others]
     drawn = {f.inputs for f in figures().values() if experiment in f.experiments}
     shown = [step for kind, step in RECORDING_STEPS.items() if kind in drawn]
     return {
         "cmd": [
-            f"python -m memdt tidy --experiment {experiment} --scale {SCALE}",
+            f"python -m memdt tidy --experiment {shlex.quote(experiment)} --scale {SCALE}",
             _snakemake("runs", [experiment]),
         ],
         "deps": data + _code(_reached([*RUN_STEPS, *shown], _modules(experiment))),
@@ -128,7 +133,7 @@ def _report(experiments: Sequence[str]) -> dict[str, Any]:
     steps = [step for step in digests.ENTRIES if step not in of_runs]
     named = {"figure": tuple(plan.figure_module(name) for name in drawn)}
     data = [_of(paths.experiment_folder(SCALE, name)) for name in experiments]
-    data += [_dataset(name) for name in _environments(experiments)]
+    data += [_dataset(name) for name in _played(experiments)]
     # Templates and styles of the report: their folders count whole, and hold some of its code too.
     assets = [_of(_relative(digests.ROOT / folder)) for folder in digests.ASSETS.values()]
     code = _code(_reached(steps, named))
@@ -137,6 +142,7 @@ def _report(experiments: Sequence[str]) -> dict[str, Any]:
     files += [paths.claims(SCALE), paths.report(SCALE), paths.metrics(SCALE)]
     outs = [file for path in files for file in _recorded(_of(path))]
     outs += [_of(paths.figure(SCALE, name).with_suffix(".csv")) for name in drawn]
+    outs.append(_of(paths.claims(SCALE).with_suffix(".json")))  # written with the metrics
     outs += [_of(paths.clip(SCALE, name)) for name in plan.clips_of(experiments)]
     return {
         "cmd": _snakemake("all", experiments),
@@ -153,7 +159,7 @@ def _report(experiments: Sequence[str]) -> dict[str, Any]:
 
 
 def _snakemake(target: str, experiments: Sequence[str]) -> str:
-    chosen = f"--config scale={SCALE} experiments={','.join(experiments)}"
+    chosen = f"--config scale={SCALE} experiments={shlex.quote(','.join(experiments))}"
     return f"snakemake {target} --cores all --rerun-incomplete {chosen}"
 
 
@@ -199,6 +205,24 @@ def _relative(file: Path) -> Path:
 
 def _environments(experiments: Iterable[str]) -> list[str]:
     return sorted({name for one in experiments for name in components(one).environments})
+
+
+def _played(experiments: Iterable[str]) -> list[str]:
+    """The environments that have a dataset, without those that they only extend."""
+    lines = [
+        one
+        for experiment in experiments
+        for variant in experiment_file(experiment).variants
+        for one in lineage(experiment, variant)
+    ]
+    return sorted({environment_of(*one) for one in lines})
+
+
+def _agents(environments: Iterable[str]) -> list[Path]:
+    """The files of the agents that their datasets are made with."""
+    found = [inputs.agent(selection().scale, name) for name in environments]
+    owners = sorted({one[0] for one in found if one is not None})
+    return [paths.agent(SCALE, name) / file for name in owners for file in FILES]
 
 
 def _run_settings(experiments: Sequence[str]) -> list[dict[str, None]]:

@@ -24,6 +24,8 @@ from memdt.settings.runs import RECORDED, Run, recorded_for, runs
 from memdt.settings.schema import DatasetSettings
 from memdt.workflow import inputs, observations
 
+MOST_JOBS = 200_000  # of a plan
+
 
 def trains_itself(resolved: Resolved, experiment: str, variant: str) -> bool:
     """Whether a variant is trained; False if it is evaluated from another one's checkpoints."""
@@ -63,6 +65,15 @@ def trained(scale: str, run: Run) -> tuple[Run, ...]:
     return (mine, *before)
 
 
+def stages_behind(scale: str, run: Run) -> list[Path]:
+    """The manifests of all stages that are trained for a run, in the order of their training."""
+    return [
+        paths.stage(scale, one.experiment, one.variant, one.seed, number) / "manifest.json"
+        for one in reversed(trained(scale, run))
+        for number in range(1, resolve(one.experiment, one.variant, scale).settings.stages + 1)
+    ]
+
+
 def dataset(scale: str, experiment: str, variant: str) -> Path:
     """The dataset that a variant is trained on."""
     return paths.dataset(scale, environment_of(experiment, variant))
@@ -90,6 +101,24 @@ def manifests(scale: str, experiments: Iterable[str], name: str = "manifest.json
         for experiment in experiments
         for run in runs(scale, experiment)
         for number in range(1, stages(scale, run) + 1)
+    ]
+
+
+def files(scale: str, experiments: Sequence[str]) -> list[Path]:
+    """Datasets, stages, evaluations, tables and figures of some experiments, and the report."""
+    of_stage = ("checkpoint.safetensors", "curve.csv", "manifest.json")
+    evaluated = episodes(scale, experiments)
+    return [
+        *datasets(scale, experiments),
+        *(path for name in of_stage for path in manifests(scale, experiments, name)),
+        *evaluated,
+        *(path.with_name("evaluation_manifest.json") for path in evaluated),
+        *recorded(scale, experiments),
+        *(paths.table(scale, name) for name in experiments),
+        *(paths.figure(scale, name) for name in figures_of(experiments)),
+        paths.claims(scale),
+        paths.metrics(scale),
+        paths.report(scale),
     ]
 
 
@@ -198,10 +227,12 @@ def evaluation_share(scale: str, experiment: str, variant: str) -> float:
 def selected(asked: Selection, explicit: bool, scale: str) -> tuple[str, ...]:
     """The experiments of a scale's report.
 
-    A scale that only checks the layout takes all of them, unless the user names some.
+    A scale that only checks the layout takes all of them, unless the user names some. It leaves
+    out those whose data must be fetched, because it has to work anywhere.
     """
     if scale_file(scale).meaningless and not explicit:
-        return tuple(available("experiments"))
+        names = available("experiments")
+        return tuple(name for name in names if not inputs.fetched_for(name, scale))
     return tuple(asked.experiments)
 
 
@@ -234,11 +265,23 @@ def check(scale: str, experiments: Iterable[str]) -> None:
     for name in available("scales"):
         scale_file(name)
     variants = [(e, v, scale) for e in experiments for v in variants_of(e, scale)]
+    _check_number(variants)
     for name in {resolve(*variant).settings.environment.name for variant in variants}:
         _check_dataset(resolve_dataset(name, scale))
     keep(variants, observations.note)
     for name, figure in figures().items():
         _check_figure(name, figure)
+
+
+def _check_number(variants: Iterable[tuple[str, str, str]]) -> None:
+    """UserError where there are more jobs than Snakemake can plan."""
+    jobs = 0
+    for experiment, variant, scale in variants:
+        settings = resolve(experiment, variant, scale).settings
+        jobs += len(settings.seeds) * (settings.stages + 1)
+        if jobs > MOST_JOBS:
+            what = f"more than {MOST_JOBS:,} jobs up to {experiment}/{variant}"
+            raise UserError(what, f"scale {scale}", "lower training.segments, or name fewer seeds")
 
 
 def _check_dataset(settings: DatasetSettings) -> None:

@@ -15,11 +15,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from memdt import paths
 from memdt.errors import UserError
 from memdt.set_aside import FOLDER, set_aside
 from memdt.workflow import ledgers, plan, upstream
 
+LOCK = Path("dvc.lock")
 SHOWN = 10  # files that are named one by one
 
 
@@ -29,6 +32,7 @@ def restore() -> None:
     Raises:
         UserError: if a file is missing or differs from dvc.lock; nothing is taken over then.
     """
+    check_lock()
     print("memdt: comparing the files with dvc.lock", file=sys.stderr)
     differing = differences()
     for kind, name in differing[:SHOWN]:
@@ -48,6 +52,20 @@ def restore() -> None:
     if jobs is not None:
         left = f"{jobs[1]} jobs are left to do: snakemake -n lists them with their reasons"
     print(*notes, f"memdt: {left}", sep="\n", file=sys.stderr)
+
+
+def check_lock() -> None:
+    """UserError where dvc.lock is cut short, as a DVC that is killed leaves it."""
+    if not LOCK.is_file():
+        return
+    try:
+        content = yaml.safe_load(LOCK.read_bytes())
+    except (yaml.YAMLError, ValueError, RecursionError):
+        content = None
+    stages = content.get("stages") if isinstance(content, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(one, dict) for one in stages.values()):
+        remedy = "git checkout dvc.lock brings it back; then dvc commit notes what is there now"
+        raise UserError("not whole, a dvc was killed while writing it", str(LOCK), remedy)
 
 
 def differences() -> list[tuple[str, str]]:

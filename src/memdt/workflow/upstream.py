@@ -18,10 +18,12 @@ Upstream's extension points do not reach these places:
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -123,6 +125,20 @@ def end_every_slurm_job() -> None:
     plugin.query_job_status = query_and_translate
 
 
+def managed_slurm_option(options: str) -> str:
+    """What of these options of sbatch the SLURM plugin refuses, but only when a job is submitted.
+
+    Upstream, snakemake/snakemake-executor-plugin-slurm: #466 and #248 ask for such options.
+    """
+    try:
+        module: Any = importlib.import_module("snakemake_executor_plugin_slurm.validation")
+    except ImportError:
+        return ""
+    patterns: dict[str, str] = getattr(module, "get_forbidden_slurm_options", dict)()
+    found = (name for pattern, name in patterns.items() if re.search(pattern, options))
+    return next(found, "")
+
+
 def _plain_state(state: str) -> str:
     """A SLURM state as one word that the plugin knows."""
     word = (state.split() or ["UNKNOWN"])[0]
@@ -169,9 +185,22 @@ def check_options(workflow: Any, refuse: Callable[..., None], dry: bool) -> None
         refuse(triggers, executor_plugin.common_settings.touch_exec)
         if dry and hasattr(workflow.dag_settings, "force_incomplete"):
             workflow.dag_settings.force_incomplete = True
+            _keep_no_cache_where_nothing_can_be_written()
         return execute(executor_plugin, *arguments, **options)
 
     workflow.execute = checked
+
+
+def _keep_no_cache_where_nothing_can_be_written() -> None:
+    """A dry run of a project that is only readable ends well, without the cache of its times."""
+    persistence: Any = importlib.import_module("snakemake.persistence").PersistenceBase
+    save = persistence.save_iocache
+
+    def save_if_possible(self: Any) -> None:
+        with contextlib.suppress(OSError):
+            save(self)
+
+    persistence.save_iocache = save_if_possible
 
 
 def refuse_options(triggers: tuple[str, ...], touches: bool) -> None:

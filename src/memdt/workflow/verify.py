@@ -16,6 +16,7 @@ from memdt.errors import UserError, closest
 from memdt.files import sha256
 from memdt.progress import Progress
 from memdt.provenance import read_manifest
+from memdt.workflow.ledgers import files_below
 
 LEDGERS = "*records.jsonl"
 # Files and the manifest that lists them. Without it a file is unfinished or foreign.
@@ -75,18 +76,23 @@ def _roots(scale: str) -> tuple[Path, ...]:
 def _checks(scale: str) -> Iterator[tuple[Path, Check]]:
     """All files of a scale, each with its check."""
     datasets, runs, reports = _roots(scale)
-    for path in sorted(datasets.glob("*.h5")):
+    for path in sorted(datasets.glob("[!.]*.h5")):  # one that is being written has a dot
         yield path, partial(_dataset, path)
     for name in dict.fromkeys(OWNERS.values()):
-        for path in sorted(runs.rglob(name)):
+        for path in _below(runs, name):
             yield from _of_manifest(path)
     for name, owner in OWNERS.items():
-        for path in sorted(runs.rglob(name)):
+        for path in _below(runs, name):
             if not path.with_name(owner).is_file():
                 yield path, partial(_complain, path, f"there is no {owner}")
     for root in (datasets, runs, reports):
-        for path in sorted(root.rglob(LEDGERS)):
+        for path in _below(root, LEDGERS):
             yield from _of_ledger(path)
+
+
+def _below(root: Path, pattern: str) -> list[Path]:
+    """Files of this name, also behind links to another disk, which rglob does not follow."""
+    return sorted(path for path in map(Path, files_below(root)) if path.match(pattern))
 
 
 def _complain(path: Path, complaint: str) -> Iterator[Complaint]:

@@ -1,4 +1,4 @@
-"""Filmed episodes as one moving picture: side by side, with the step and what was chosen so far.
+"""Filmed episodes as one animation: side by side, with the step and the choices so far.
 
     rate             dt            names
     [  frame  ]   [  frame  ]      the frame of this step; darkened when the episode is over
@@ -25,7 +25,11 @@ from memdt.figures.parts import films
 WIDTH, MARGIN, LINE, BAR = 240, 6, 18, 18  # pixels
 MILLISECONDS = 100
 BACKGROUND, LETTERS, FAINT = "#14171a", "#e8eaed", "#7d858d"
-RIGHT, WRONG, FORGOTTEN = "#35c498", "#ff8a3d", "#e39bd2"  # style.py's, lighter: the ground is dark
+RIGHT, WRONG, FORGOTTEN = (
+    "#35c498",
+    "#ff8a3d",
+    "#e39bd2",
+)  # style.py's, lighter for the dark background
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Panel:
 
 
 def clip(data: pd.DataFrame, shown: Sequence[films.Film], options: films.Options) -> Clip:
-    """One frame for every frame of the longest film, or for every second, third, ... one."""
+    """One frame per frame of the longest film, or per second, third, ... frame."""
     panels = [
         Panel(options.label(f.run.variant), data[data["film"] == n], _scaled(f), f.steps, options)
         for n, f in enumerate(shown)
@@ -88,7 +92,7 @@ def _frame(panels: Sequence[Panel], step: int, last: int) -> Image.Image:
 def _bar(
     draw: ImageDraw.ImageDraw, corner: tuple[int, int], panel: Panel, step: int, last: int
 ) -> None:
-    """The timeline so far: a line as long as the episode has lasted, and a stroke a choice."""
+    """The timeline so far: a line as long as the episode, and one stroke per choice."""
     left, middle = corner[0], corner[1] + BAR // 2 - 2
 
     def position(moment: int) -> int:

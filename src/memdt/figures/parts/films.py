@@ -1,7 +1,7 @@
-"""Filmed episodes for strips and clips: which one, what was chosen when, and when it was forgotten.
+"""Select filmed episodes for strips and clips, with their choices and the step of forgetting.
 
-Nothing here draws. A choice is a step at which one of two counts of the environment rose; where the
-options name none, there are no choices and nothing is forgotten.
+Nothing here draws. A choice is a step at which one of two counts of the environment rose. If the
+options name no counts, there are no choices and nothing is forgotten.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KINDS = ("hint", "frame", "right", "wrong", "forgotten", "success", "end")
 
 
 class Options(Frozen):
-    """Which episodes, and what of them."""
+    """Which episodes to show, and what to mark in them."""
 
     variants: tuple[str, ...] | None = Field(default=None, description="null: all variants")
     labels: dict[str, str] = Field(default={}, description="other words for a variant or a count")
@@ -43,12 +43,12 @@ class Options(Frozen):
 
     @property
     def choices(self) -> dict[str, str]:
-        """What counts right and wrong choices, where anything does."""
+        """The counts of right and wrong choices, if there are any."""
         named = {"right": self.right, "wrong": self.wrong}
         return {kind: name for kind, name in named.items() if name is not None}
 
     def label(self, name: str) -> str:
-        """What readers see instead of a name."""
+        """The label that readers see instead of a name."""
         return self.labels.get(name, style.words(name))
 
 
@@ -57,7 +57,7 @@ class Film:
     """One episode of one run."""
 
     run: RecordedRun
-    number: int  # among the filmed ones
+    number: int  # among the filmed episodes
 
     @property
     def episode(self) -> int:
@@ -66,7 +66,7 @@ class Film:
 
     @property
     def steps(self) -> int:
-        """How long it lasted."""
+        """Its number of steps."""
         return int(self.run.recording.lengths[self.episode])
 
     @property
@@ -81,7 +81,7 @@ class Film:
         return [int(step) for step in there.nonzero()[0] * int(self.run.recording.film_every)]
 
     def gained(self, name: str | None) -> list[int]:
-        """The steps at which a count rose, one for each by which it did; none without a name."""
+        """The steps at which a count rose, repeated by its increase; empty without a name."""
         if name is None:
             return []
         gains = self.run.recording.gains(name)[:, self.episode]
@@ -89,7 +89,7 @@ class Film:
 
 
 def films(inputs: FigureInputs, options: Options) -> list[Film]:
-    """A film of each variant, as the options order them; UserError where there is none."""
+    """A film of each variant in the order of the options; UserError if there is none."""
     films: dict[str, Film] = {}
     runs = over_time.shown(inputs, options.variants)
     for run in sorted(runs, key=lambda run: run.seed != options.seed):
@@ -103,7 +103,7 @@ def films(inputs: FigureInputs, options: Options) -> list[Film]:
 
 
 def _film(run: RecordedRun, options: Options) -> Film | None:
-    """The film of the group asked for; the first one that has frames otherwise."""
+    """The film of the requested group, otherwise the first one that has frames."""
     candidates = [Film(run, number) for number in range(run.recording.filmed.size)]
     groups = run.recording.groups
     shown = [film for film in candidates if options.group in (None, groups[film.episode])]
@@ -111,7 +111,7 @@ def _film(run: RecordedRun, options: Options) -> Film | None:
 
 
 def frame(inputs: FigureInputs, options: Options) -> pd.DataFrame:
-    """One row for everything that is drawn of a film: what (``kind``, one of KINDS) and when."""
+    """One row per drawn item of a film: its ``kind`` (one of KINDS) and its step."""
     rows = [
         {
             "film": number,
@@ -154,8 +154,9 @@ def forgotten(
 ) -> int | None:
     """The first wrong choice from which on most of the next ones are wrong, as a step.
 
-    Looked at are ``window`` choices, itself among them, or all that are left, ``fewest`` at least;
-    choices while the hint was seen, before ``after``, do not count. None where it never happens.
+    The window has ``window`` choices including itself, or all that remain if they are at least
+    ``fewest``. Choices before ``after``, while the hint is visible, do not count.
+    None if it never happens.
     """
     choices = sorted([(step, False) for step in right] + [(step, True) for step in wrong])
     later = [(step, is_wrong) for step, is_wrong in choices if step >= after]
@@ -166,12 +167,12 @@ def forgotten(
     return None
 
 
-def moments(steps: Sequence[int], asked: Sequence[int], count: int) -> list[int]:
-    """The first of ``steps``, the first at or after each of ``asked``, then steps in between.
+def moments(steps: Sequence[int], required: Sequence[int], count: int) -> list[int]:
+    """The first of ``steps``, the first at or after each of ``required``, then steps in between.
 
-    Each further step is the farthest from those before, so that they end up evenly spread.
+    Each further step is the one farthest from those chosen, which spreads them evenly.
     """
-    later = [[step for step in steps if step >= moment][:1] for moment in asked]
+    later = [[step for step in steps if step >= moment][:1] for moment in required]
     chosen = list(dict.fromkeys([steps[0], *itertools.chain.from_iterable(later)]))[:count]
     while len(chosen) < min(count, len(steps)):
         rest = [step for step in steps if step not in chosen]

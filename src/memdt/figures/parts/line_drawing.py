@@ -35,7 +35,7 @@ Shift = Callable[[pd.Series], Float[np.ndarray, " marks"]]
 
 @dataclass(frozen=True)
 class Axis:
-    """What stands on the axes."""
+    """Labels and scales of the axes."""
 
     x_label: str
     y_label: str
@@ -66,7 +66,7 @@ def is_log(data: pd.DataFrame, options: LineOptions) -> bool:
 
 
 def draw(data: pd.DataFrame, options: SeriesOptions, axis: Axis) -> Figure:
-    """One axes a panel, more than four of them in two columns, with a legend below for all."""
+    """One axes per panel, in two columns for more than four of them, and a common legend below."""
     panels = list(dict.fromkeys(data["panel"]))
     series = list(dict.fromkeys(data["series"]))
     handles = _handles(data, options, series)
@@ -110,7 +110,7 @@ def _panel(
 
 
 def _shift(x: pd.Series, rank: int, count: int, log: bool) -> Shift:
-    """Move a series a little to the side, so that equal values do not hide each other."""
+    """Shift a series slightly sideways, so that equal values do not hide each other."""
     scale = np.log10(x) if log else x.astype(float)
     places = np.unique(scale.to_numpy())
     gap = np.diff(places).min() if len(places) > 1 else 1.0
@@ -147,7 +147,7 @@ def _series(axes: Axes, data: pd.DataFrame, index: int, shift: Shift) -> None:
 
 
 def _trained_marks(axes: Axes, data: pd.DataFrame, series: list[str]) -> None:
-    """On the axis, in a series' colour, or in ink where all were trained on the same length."""
+    """Mark the trained length on the axis, in a series' colour or in ink if it is common to all."""
     shared = data["x"].nunique() == 1
     for x, group in data.groupby("x"):
         for rank, name in enumerate(group["series"][: 1 if shared else None]):
@@ -159,7 +159,7 @@ def _trained_marks(axes: Axes, data: pd.DataFrame, series: list[str]) -> None:
 
 
 def _x_axis(axes: Axes, data: pd.DataFrame, axis: Axis, most_ticks: int) -> None:
-    """Ticks where the numbers are and nowhere else, unless there are many."""
+    """Ticks at the plotted numbers only, unless there are many."""
     axes.set_xlabel(axis.x_label)
     if axis.time:
         axes.xaxis.set_major_locator(MaxNLocator(most_ticks, integer=True))
@@ -173,7 +173,7 @@ def _x_axis(axes: Axes, data: pd.DataFrame, axis: Axis, most_ticks: int) -> None
 
 
 def _handles(data: pd.DataFrame, options: SeriesOptions, series: list[str]) -> list[Any]:
-    """The legend: each series, then what the other marks mean, as far as they occur."""
+    """The legend: each series, then the other marks that occur."""
     sources = set(data["source"])
     lines = [
         Line2D(
@@ -207,7 +207,7 @@ def _handles(data: pd.DataFrame, options: SeriesOptions, series: list[str]) -> l
 
 
 def _legend_columns(labels: list[str]) -> int:
-    """As many columns as surely fit: 5.8 points a letter, 42 for the mark, 350 in all."""
+    """The largest number of columns that fit: 5.8 points per letter, 42 per mark, 350 in all."""
     for columns in range(min(4, len(labels)), 1, -1):
         parts = np.array_split([len(label) for label in labels], columns)  # as matplotlib does
         if sum(42 + 5.8 * part.max() for part in parts) <= 350:

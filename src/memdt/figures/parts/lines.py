@@ -1,8 +1,7 @@
 """Lines over runs: a metric against a number, with intervals over seeds and the published curve.
 
-Shared by the figures that differ only in what stands on the x axis and what makes a line. Each
-defines a `Placement` of the cells of results. The rest is shared, and `line_drawing.py` draws
-it. The frame has one row a mark:
+Shared by the figures that differ only in the x axis and in what makes a line. Each defines a
+`Placement` of the results' cells, and `line_drawing.py` draws them. The frame has one row per mark:
 
     panel, series   which axes, which line
     source          reproduced (mean with its 95 % interval) | seed | published | trained | hint
@@ -40,7 +39,7 @@ class SeriesOptions(Frozen):
     trained: bool = Field(default=True, description="mark the longest length trained on")
 
     def label(self, name: str) -> str:
-        """What readers see instead of a name."""
+        """The label that readers see instead of a name."""
         return self.labels.get(name, style.words(name))
 
 
@@ -100,7 +99,7 @@ def frame(
     spots_of: Placement,
     trained: Callable[[VariantFacts], float] | None = None,
 ) -> pd.DataFrame:
-    """All marks of a line figure. UserError where no episode belongs to it.
+    """All marks of a line figure. UserError if no episode belongs to it.
 
     ``trained`` gives the x of the longest episodes a variant was trained on, None to leave it out.
     """
@@ -115,7 +114,7 @@ def frame(
 def in_order(
     rows: list[dict[str, Any]], panels: list[str], columns: Sequence[str] = COLUMNS
 ) -> pd.DataFrame:
-    """The rows as a frame: panels as named or as they came, series as they came, x ascending."""
+    """The rows as a frame: panels in the order named or seen, series as seen, x ascending."""
     frame = pd.DataFrame(rows, columns=list(columns)).drop_duplicates(ignore_index=True)
     panels = panels or list(dict.fromkeys(frame["panel"]))
     series = list(dict.fromkeys(frame["series"]))

@@ -1,6 +1,6 @@
-"""Shared by figures that draw recorded episodes against time: which runs, and what time is marked.
+"""Shared by figures that draw recorded episodes over time: the runs, and the marked times.
 
-Their frames are those of `lines.py`, x in environment steps.
+The frames are those of `lines.py`, with x in environment steps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from memdt.figures.parts.lines import SeriesOptions
 
 
 def shown(inputs: FigureInputs, variants: tuple[str, ...] | None) -> list[RecordedRun]:
-    """The runs that a figure shows, None for all; UserError where none of them was recorded."""
+    """The runs that a figure shows, None for all; UserError if none of them was recorded."""
     chosen = [run for run in inputs.recordings if variants is None or run.variant in variants]
     if not chosen:
         raise inputs.nothing("recorded episodes")
@@ -39,7 +39,7 @@ def marked(
     options: SeriesOptions,
     names_variant: Literal["series", "panel"] = "series",
 ) -> list[dict[str, Any]]:
-    """Where the hint is gone, once a panel, and how far each variant was trained.
+    """The end of the hint, once per panel, and the trained length of each variant.
 
     ``names_variant`` is the column of ``rows`` with the label of a variant.
     """
@@ -59,13 +59,13 @@ def marked(
 
 
 def _trained(run: RecordedRun, inputs: FigureInputs) -> float:
-    """Steps of the longest episodes trained on; 0 where nobody knows."""
+    """Steps of the longest training episodes; 0 if unknown."""
     facts = inputs.facts.get((run.experiment, run.variant))
     return float(facts.trained_segments * facts.segment_length) if facts else 0.0
 
 
 def draw(data: pd.DataFrame, options: SeriesOptions, y_label: str, otherwise: str) -> Figure:
-    """Steps on the x axis, shares on the other; the text ``otherwise`` if there is nothing."""
+    """Steps on the x axis, shares on the y axis; the text ``otherwise`` if there are no data."""
     if data.empty:
         figure = style.new_figure(0.6)
         figure.text(0.5, 0.5, otherwise, ha="center", va="center")

@@ -1,4 +1,4 @@
-"""How figures look: one set of colours, sizes and settings, so that all belong together.
+"""The style of all figures: colours, sizes and settings.
 
 Figures are 5 inches wide, which a phone shows at about their natural size; `WIDE` ones scroll
 there. The SVG file has dark ink on white. Inside the report `report/inline_svg.py` replaces each
@@ -28,7 +28,7 @@ SERIES = (
     "#6e6e6e",
     "#8a4b14",
 )
-# The same colours on a dark page; report/style.css has both (a test holds them together).
+# The same colours on a dark page; a test compares both with report/style.css.
 DARK = {
     INK: "#e4e7eb",
     PAPER: "#181c21",
@@ -62,7 +62,7 @@ def settings(salt: str) -> dict[str, Any]:
     return {
         **sns.axes_style("ticks"),
         **ink,
-        # One font that comes with matplotlib: a list would let the machine move the layout.
+        # One font that comes with matplotlib: with a list, the layout would depend on the machine.
         "font.family": "DejaVu Sans",
         "font.size": 10,
         "axes.titlesize": 10.5,
@@ -95,12 +95,12 @@ def settings(salt: str) -> dict[str, Any]:
 
 
 def new_figure(height: float, width: float = NARROW) -> Figure:
-    """An empty figure of ``width`` by ``height`` inches; nothing of it is known to pyplot."""
+    """An empty figure of ``width`` by ``height`` inches, created without pyplot."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def colour(index: int) -> str:
-    """The colour of a series; after the eighth they come again, with other dashes."""
+    """The colour of a series; after the eighth they repeat with other dashes."""
     return SERIES[index % len(SERIES)]
 
 

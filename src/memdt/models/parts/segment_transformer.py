@@ -177,6 +177,11 @@ class SegmentTransformer(SequencePolicy):
         both = self.settings.memory_positions == "both"
         return self.settings.memory_tokens if both else 0
 
+    @property
+    def carries_gradient(self) -> bool:
+        """Through memory tokens; cached states are cut from the graph."""
+        return self.recurrent and self.settings.memory_tokens > 0
+
     def initial_memory(self, batch: int) -> SegmentMemory:
         """Return the trained initial tokens and an empty cache."""
         return SegmentMemory(self.memory.expand(batch, -1, -1))

@@ -107,7 +107,10 @@ class WorkingMemory(nn.Module):
         states: list[Float[Tensor, "batch token width"]],
         added: Added = unchanged,
     ) -> Float[Tensor, "batch slot width"]:
-        """Return the slots after all operations; ``states``: the tokens that ``read`` returned."""
+        """Return the slots after all operations; ``states``: the tokens that ``read`` returned.
+
+        Deviation D93: the paper writes the tokens as they were before each reading.
+        """
         for tokens in states:
             address = torch.softmax(self._scores(slots, tokens, added), dim=1)
             strength = self._scores(slots, tokens, added, write=True)

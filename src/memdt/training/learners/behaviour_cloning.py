@@ -25,7 +25,7 @@ from memdt.seeding import generator
 from memdt.settings import slices
 from memdt.settings.schema import DemonstrationSettings, Frozen, TrainingSettings
 from memdt.training.curve import mean
-from memdt.training.learner import StageContext, part
+from memdt.training.learner import Effort, StageContext, part
 from memdt.training.losses import Score, action_score, step_weights
 from memdt.training.optimiser import AdamW, adamw_of
 from memdt.training.schedules import set_learning_rate
@@ -47,13 +47,14 @@ class BehaviourCloning:
     seed: int = 0
     demonstration: DemonstrationSettings | None = None  # None: the model reads no demonstration
     updates: int = 1  # of the stage, which the learning rate's schedule spans
+    batches: Batches | None = None  # of the stage
 
     columns = ("loss", "accuracy", "learning_rate", "gradient_norm")
 
     def sampler(self, episodes: EpisodeTensors, stage: slices.Stage) -> SegmentSampler:
         """Return batches that go through every episode of the stage once an epoch, as segments."""
         demonstrations = Demonstrations.of(episodes, self.demonstration)
-        batches = Batches.of_stage(
+        batches = self.batches = Batches.of_stage(
             episodes, stage, self.segment_length, self.training.start, self.seed, demonstrations,
             self.training.window_draw,
         )  # fmt: skip
@@ -80,6 +81,21 @@ class BehaviourCloning:
             "learning_rate": rate,
             "gradient_norm": norm,
         }
+
+    def effort(self, updates: int) -> Effort:
+        """Memory that is cut makes a step of the optimiser for each segment, or window."""
+        assert self.batches is not None
+        extents = [self.batches.extent(number) for number in range(updates)]
+        steps = updates
+        detached = self.training.gradient_through_memory == "detached"
+        whole = self.policy.whole_episodes
+        if detached:
+            steps = sum(segments for _, segments in extents)
+            if whole:
+                steps = sum(len(self.batches.windows(number)) for number in range(updates))
+        spans = whole or (self.policy.carries_gradient and not detached)
+        seen = sum(real for real, _ in extents)
+        return Effort(steps if self.optimiser else 0, seen, self.batches.longest if spans else 1)
 
     def state(self) -> dict[str, Tensor]:
         """Return weights, the optimiser's averages, and the state of the noise generator."""

@@ -27,7 +27,7 @@ from memdt.models.interface import Policy
 from memdt.models.parts.d3rlpy_library import library
 from memdt.settings import slices
 from memdt.settings.schema import Frozen, TrainingSettings
-from memdt.training.learner import StageContext, part
+from memdt.training.learner import Effort, StageContext, part
 from memdt.training.schedules import set_learning_rate
 
 MODULES = ("policy", "q_funcs", "targ_q_funcs", "log_temp", "log_alpha")
@@ -65,12 +65,14 @@ class ConservativeActorCritic:
     training: TrainingSettings
     seed: int
     updates: int = 1  # of the stage, which the learning rate's schedule spans
+    batches: Batches | None = None  # of the stage
 
     columns = ("critic_loss", "actor_loss", "conservative_loss", "temperature", "learning_rate")
 
     def sampler(self, episodes: EpisodeTensors, stage: slices.Stage) -> SingleSteps:
         """Single steps, uniform over all steps."""
         sampler = SingleSteps.of_stage(episodes, stage, self.seed)
+        self.batches = sampler.batches
         self.updates = stage.updates or sampler.updates(stage.epochs or 1)
         return sampler
 
@@ -93,6 +95,12 @@ class ConservativeActorCritic:
             "learning_rate": rate,
         }
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in named.items()}
+
+    def effort(self, updates: int) -> Effort:
+        """Return what the updates cost; a step of the critics' optimiser each."""
+        assert self.batches is not None
+        seen = sum(self.batches.extent(number)[0] for number in range(updates))
+        return Effort(updates, seen, 1)
 
     def state(self) -> dict[str, Tensor]:
         """Weights of all networks, and what the optimisers remember."""

@@ -27,7 +27,7 @@ from memdt.models.parts.values import ValuePolicy
 from memdt.settings import slices
 from memdt.settings.schema import Frozen, TrainingSettings
 from memdt.training.curve import mean
-from memdt.training.learner import StageContext, part
+from memdt.training.learner import Effort, StageContext, part
 from memdt.training.optimiser import AdamW, adamw_of
 from memdt.training.schedules import set_learning_rate
 
@@ -59,13 +59,16 @@ class ConservativeQ:
     segment_length: int
     seed: int = 0
     updates: int = 1  # of the stage, which the learning rate's schedule spans
+    batches: Batches | None = None  # of the stage
 
     columns = ("td_loss", "conservative_loss", "mean_q", "learning_rate", "gradient_norm")
 
     def sampler(self, episodes: EpisodeTensors, stage: slices.Stage) -> TransitionSampler:
         """Return batches that go through every whole episode of the stage once an epoch."""
         start = self.training.start
-        batches = Batches.of_stage(episodes, stage, self.segment_length, start, self.seed)
+        batches = self.batches = Batches.of_stage(
+            episodes, stage, self.segment_length, start, self.seed
+        )
         sampler = TransitionSampler(batches)
         self.updates = stage.updates or sampler.updates(stage.epochs or 1)
         return sampler
@@ -120,6 +123,12 @@ class ConservativeQ:
         targets = batch.rewards + self.settings.discount * next_values
         temporal = functional.mse_loss(q_values, targets, reduction="none") / 2
         return temporal, current.logsumexp(-1) - q_values, q_values
+
+    def effort(self, updates: int) -> Effort:
+        """Whole episodes, a step of the optimiser for each batch."""
+        assert self.batches is not None
+        seen = sum(self.batches.extent(number)[0] for number in range(updates))
+        return Effort(updates, seen, self.batches.longest)
 
     def state(self) -> dict[str, Tensor]:
         """Return the weights of both networks, and the optimiser's averages."""

@@ -28,7 +28,7 @@ from memdt.models.interface import Policy
 from memdt.models.trajectory_autoencoding_planner import TrajectoryAutoencodingPlanner
 from memdt.settings import slices
 from memdt.settings.schema import Frozen, TrainingSettings
-from memdt.training.learner import StageContext, part
+from memdt.training.learner import Effort, StageContext, part
 from memdt.training.optimiser import AdamW, adamw_of
 from memdt.training.schedules import set_learning_rate
 
@@ -66,6 +66,7 @@ class TrajectoryAutoencoding:
     autoencoder: bool  # is trained
     prior: bool  # is trained
     updates: int = 1  # of the stage, which the learning rate's schedule spans
+    batches: Batches | None = None  # of the stage
 
     columns = ("reconstruction_loss", "prior_loss", "code_distance", "codes_used", "gradient_norm")
 
@@ -75,7 +76,9 @@ class TrajectoryAutoencoding:
         if self.autoencoder:
             _take_statistics(self.policy, episodes, values)
         one = replace(stage, segments=1, horizon=None)
-        batches = Batches.of_stage(episodes, one, 1, "random", self.seed, draw="by_length")
+        batches = self.batches = Batches.of_stage(
+            episodes, one, 1, "random", self.seed, draw="by_length"
+        )
         sampler = WindowSampler(batches, self.policy, values, self.settings.final_reward)
         self.updates = stage.updates or sampler.updates(stage.epochs or 1)
         return sampler
@@ -114,6 +117,15 @@ class TrajectoryAutoencoding:
             batch.steps[:, 0, : self.policy.autoencoder.state_width], before
         )
         return functional.cross_entropy(logits.flatten(0, 1), codes.flatten())
+
+    def effort(self, updates: int) -> Effort:
+        """Return what the updates cost; each window stands alone."""
+        assert self.batches is not None
+        ends, window, seen = self.batches.tensors.offsets, self.policy.settings.window, 0
+        for number in range(updates):
+            episodes, first, _ = self.batches.rows(number)
+            seen += int((ends[episodes + 1] - first).clip(max=window).sum())
+        return Effort(updates, seen, 1)
 
     def state(self) -> dict[str, Tensor]:
         """Weights, codes and statistics, and the optimiser's averages."""

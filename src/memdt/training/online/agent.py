@@ -1,12 +1,13 @@
-"""Train the agent that an environment's datasets are made with: the step behind the rule ``agent``.
+"""Train the agent that collects an environment's datasets: the step behind the rule ``agent``.
 
-It plays one episode after the other and learns after each step. Between episodes it is evaluated,
-and its state is saved every minute; an episode is a function of its number, so that a run which was
-stopped ends with the bytes of one which was not.
+The agent plays one episode after the other and learns after each step. Between episodes it is
+evaluated, and its state is saved every minute. An episode depends only on its number, so a run that
+was stopped and resumed ends with the same bytes as one that was not.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from memdt.training.resume import NAME, ResumeFile, ResumePoint, note, save_ever
 from memdt.training.stage_lock import hold_stage
 
 MEDIUM, EXPERT = "medium", "expert"
-PART_EPISODES = 100  # that are written together
+PART_EPISODES = 100  # written at a time
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Learning:
 
     settings: AgentSettings
     task: Task
-    # By name the best policy of its kind so far, and its score and steps; not a number: none yet.
+    # The best policy of each kind so far, its score and its steps; NaN if there is none yet.
     kept: dict[str, list[Tensor]] = field(default_factory=dict, init=False)
     marks: dict[str, Tensor] = field(default_factory=dict, init=False)
 
@@ -51,15 +52,15 @@ class Learning:
         sizes = spaces.observation.shape[0], spaces.action_outputs
         self.td3 = Td3(self.settings, *sizes)
         self.transitions = Transitions(self.settings.steps, *sizes)
-        # Episodes that were begun, the step from which on the next evaluation is due, and whether
-        # the medium score was reached.
+        # Number of episodes started, the step at which the next evaluation is due, and whether
+        # the medium score has been reached.
         self.counters = torch.tensor([0, self.settings.evaluate_every, 0])
         for name in (MEDIUM, EXPERT):
             self.kept[name] = [one.detach().clone() for one in self.td3.actor]
             self.marks[name] = torch.full((2,), torch.nan, dtype=torch.float64)
 
     def play_episode(self, environment: Any) -> None:
-        """One episode, learning after each step; cut where the budget of steps ends."""
+        """Play one episode and learn after each step; stop where the budget of steps ends."""
         settings, random = self.settings, self.td3.random
         seen, _ = environment.reset(seed=FIRST_SEED + int(self.counters[0]))
         self.counters[0] += 1
@@ -77,7 +78,7 @@ class Learning:
             seen, ended = following, terminated or truncated
 
     def evaluate(self) -> float:
-        """The mean score of some episodes with sampled actions."""
+        """The mean score of evaluation episodes with sampled actions."""
         count = self.settings.evaluation_episodes
         environment = self.task.vector(count)
         try:
@@ -90,15 +91,15 @@ class Learning:
         return score
 
     def note(self, score: float) -> None:
-        """Keep the policy as it is where its score makes it the medium one or the best."""
-        asked, steps = self.settings.medium_score, self.transitions.count
+        """Keep a copy of the policy if its score makes it the medium one or the best."""
+        target, steps = self.settings.medium_score, self.transitions.count
         before = float(self.marks[MEDIUM][0])
-        nearer = np.isnan(before) or abs(score - asked) <= abs(before - asked)
+        nearer = np.isnan(before) or abs(score - target) <= abs(before - target)
         if nearer and not self.counters[2]:
             self._keep(MEDIUM, score, steps)
         if not score <= float(self.marks[EXPERT][0]):
             self._keep(EXPERT, score, steps)
-        self.counters[2] = int(bool(self.counters[2]) or score >= asked)
+        self.counters[2] = int(bool(self.counters[2]) or score >= target)
         every = self.settings.evaluate_every
         self.counters[1] = (steps // every + 1) * every
 
@@ -107,12 +108,14 @@ class Learning:
         self.marks[name] = torch.tensor([score, steps], dtype=torch.float64)
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors of it."""
-        found = {f"td3.{name}": one for name, one in self.td3.state().items()}
-        found |= {f"{name}.{i}": one for name in self.kept for i, one in enumerate(self.kept[name])}
-        found |= {f"mark.{name}": one for name, one in self.marks.items()}
+        """All tensors that change while it learns."""
+        tensors = {f"td3.{name}": one for name, one in self.td3.state().items()}
+        tensors |= {
+            f"{name}.{i}": one for name in self.kept for i, one in enumerate(self.kept[name])
+        }
+        tensors |= {f"mark.{name}": one for name, one in self.marks.items()}
         rows = {"rows": self.transitions.rows, "count": torch.tensor(self.transitions.count)}
-        return found | rows | {"counters": self.counters}
+        return tensors | rows | {"counters": self.counters}
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Continue from what ``state`` gave, bit for bit."""
@@ -126,19 +129,19 @@ class Learning:
 
 @dataclass
 class AgentJob:
-    """Which agent, and where its files go."""
+    """The agent to train and the folder of its files."""
 
     task: Task
     settings: AgentSettings
     out: Path
-    metadata: dict[str, Any]  # settings and digests, to be kept in its files
+    metadata: dict[str, Any]  # settings and digests, stored in its files
     label: str = "agent"
 
 
 def train_agent(job: AgentJob) -> None:
     """Train an agent and write its experience and its policies (``data/agents.py``) to ``job.out``.
 
-    One that was stopped goes on from its resume state, to the same bytes.
+    A stopped job continues from its resume state and ends with the same bytes.
     """
     if hold_stage(job.out):
         remove_temporaries(job.out)
@@ -159,6 +162,9 @@ def _learn(
     job: AgentJob, learning: Learning, file: ResumeFile, point: ResumePoint, environment: Any
 ) -> None:
     steps, transitions = job.settings.steps, learning.transitions
+    if point.resumed:
+        done = f"goes on from step {transitions.count:,}/{steps:,}"
+        print(f"train {job.label} | {done}", file=sys.stderr, flush=True)
     progress = Progress(f"train {job.label}", steps, unit="steps", done=transitions.count)
     saved, shown = time.monotonic(), dict[str, float]()
     with stopping.noted() as signals:
@@ -186,11 +192,11 @@ def _save(file: ResumeFile, point: ResumePoint) -> None:
 
 
 def _write(job: AgentJob, learning: Learning, curve: list[str]) -> None:
-    """The whole experience up to the medium checkpoint, and both policies."""
+    """Write the experience up to the medium checkpoint, and both policies."""
     until = int(learning.marks[MEDIUM][1])
     write_episodes(_episodes(learning, until), job.out / REPLAY, job.metadata)
     actors = {name: learning.td3.policy(layers) for name, layers in learning.kept.items()}
-    told = {
+    record = {
         "asked_score": job.settings.medium_score,
         "curve": [[float(cell) for cell in row.split(",")] for row in curve],
         **{
@@ -198,16 +204,16 @@ def _write(job: AgentJob, learning: Learning, curve: list[str]) -> None:
             for name, mark in learning.marks.items()
         },
     }
-    write_actors(job.out / ACTORS, actors, {**job.metadata, **told})
+    write_actors(job.out / ACTORS, actors, {**job.metadata, **record})
 
 
 def _episodes(learning: Learning, until: int) -> Iterator[EpisodeStore]:
-    """The first ``until`` steps as episodes; an evaluation comes after whole ones."""
+    """The first ``until`` steps as episodes; evaluations happen only between episodes."""
     rows = learning.transitions.rows[:until]
     columns = [one.numpy() for one in rows.split(learning.transitions.sizes, dim=1)]
     terminated, truncated = (one[:, 0].astype(bool) for one in columns[4:])
     ends = np.flatnonzero(terminated | truncated) + 1
-    if not len(ends) or ends[-1] != until:  # the budget has cut the last one
+    if not len(ends) or ends[-1] != until:  # the budget ended within the last episode
         ends = np.append(ends, until)
     offsets = np.append(0, ends)
     for first in range(0, len(ends), PART_EPISODES):

@@ -22,7 +22,7 @@ Parameters = list[Tensor]  # weight [inputs, outputs] and bias of each layer in 
 
 
 class Transitions:
-    """What was seen, done, earned and seen then, and whether it ended or was cut: a row each."""
+    """Rows of observation, action, reward, next observation, terminated and truncated."""
 
     def __init__(self, capacity: int, observation: int, action: int) -> None:
         self.sizes = (observation, action, 1, observation, 1, 1)
@@ -38,14 +38,14 @@ class Transitions:
         terminated: bool,
         truncated: bool,
     ) -> None:
-        """Append one."""
+        """Append a transition."""
         ends = [terminated, truncated]
         row = np.concatenate([observation, action, [reward], following, ends])
         self.rows[self.count] = torch.from_numpy(row.astype(np.float32))
         self.count += 1
 
     def batch(self, size: int, random: torch.Generator) -> tuple[Tensor, ...]:
-        """``size`` of them, drawn with replacement, as columns."""
+        """``size`` transitions drawn with replacement, as columns."""
         chosen = torch.randint(self.count, (size,), generator=random)
         return tuple(torch.split(self.rows[chosen], list(self.sizes), dim=1))
 
@@ -67,18 +67,18 @@ class Td3:
         self.updates = 0
 
     def _layers(self, inputs: int, width: int, outputs: int, pair: bool = False) -> Parameters:
-        """Three layers, uniform as torch draws those of ``nn.Linear``."""
-        found: Parameters = []
+        """Three layers, drawn uniformly like those of ``nn.Linear``."""
+        layers: Parameters = []
         lead = (2,) if pair else ()
         for before, after in ((inputs, width), (width, width), (width, outputs)):
             bound = 1 / math.sqrt(before)
             for shape in ((*lead, before, after), (*lead, 1, after)):
                 drawn = torch.rand(shape, generator=self.random) * 2 * bound - bound
-                found.append(drawn.requires_grad_())
-        return found
+                layers.append(drawn.requires_grad_())
+        return layers
 
     def update(self, transitions: Transitions) -> None:
-        """One update of the critics, and every ``actor_delay`` times of the actor and targets."""
+        """Update the critics, and on every ``actor_delay``-th call the actor and the targets."""
         settings = self.settings
         seen, done, earned, following, ended, _ = transitions.batch(
             settings.batch_size, self.random
@@ -88,10 +88,10 @@ class Td3:
             noise = noise.clamp(-settings.target_noise_clip, settings.target_noise_clip)
             then = (torch.tanh(_through(self.actor_target, following)) + noise).clamp(-1, 1)
             value = _through(self.critic_target, _pair(following, then)).amin(dim=0)
-            wanted = earned + settings.discount * (1 - ended) * value
+            targets = earned + settings.discount * (1 - ended) * value
         values = _through(self.critic, _pair(seen, done))
-        # The sum over the two critics of each one's mean square.
-        loss = 2 * functional.mse_loss(values, wanted.expand_as(values))
+        # Twice the mean over both critics is the sum of their mean squared errors.
+        loss = 2 * functional.mse_loss(values, targets.expand_as(values))
         self.critic_optimiser.zero_grad(set_to_none=True)
         loss.backward(inputs=self.critic)
         self.critic_optimiser.step()
@@ -121,15 +121,15 @@ class Td3:
 
     def state(self) -> dict[str, Tensor]:
         """All tensors that updates change."""
-        found = {"random": self.random.get_state(), "updates": torch.tensor(self.updates)}
+        tensors = {"random": self.random.get_state(), "updates": torch.tensor(self.updates)}
         for name in ("actor", "critic", "actor_target", "critic_target"):
-            found |= {f"{name}.{i}": one for i, one in enumerate(getattr(self, name))}
+            tensors |= {f"{name}.{i}": one for i, one in enumerate(getattr(self, name))}
         for name in ("actor", "critic"):
             parameters, optimiser = getattr(self, name), getattr(self, f"{name}_optimiser")
             for i, one in enumerate(parameters):
                 moments = optimiser.state.get(one) or _no_moments(one)
-                found |= {f"{name}_optimiser.{i}.{key}": value for key, value in moments.items()}
-        return found
+                tensors |= {f"{name}_optimiser.{i}.{key}": value for key, value in moments.items()}
+        return tensors
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Continue from what ``state`` gave, bit for bit."""
@@ -155,7 +155,7 @@ def _no_moments(parameter: Tensor) -> dict[str, Tensor]:
 
 
 def _through(layers: Parameters, x: Tensor) -> Tensor:
-    """Two hidden layers with ReLU, then a linear one; of a pair of networks all at once."""
+    """Two hidden layers with ReLU, then a linear one; a pair of networks in one product."""
     product = torch.baddbmm if x.dim() == 3 else torch.addmm
     x = torch.relu(product(layers[1], x, layers[0]))
     x = torch.relu(product(layers[3], x, layers[2]))

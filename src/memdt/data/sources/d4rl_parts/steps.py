@@ -1,4 +1,4 @@
-"""The steps of a D4RL file, read in parts and checked as they come."""
+"""Read the steps of a D4RL file in parts, and check them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CLOSE = 1e-5  # in float32: infos hold the simulator's float64
 
 @dataclass
 class StepReader:
-    """Reads the steps of some episodes, and counts what is odd about them."""
+    """Reads the steps of episodes and counts irregularities."""
 
     file: h5py.File
     borders: Borders
-    wanted: Spaces
+    task_spaces: Spaces
     outside: int = 0  # actions beyond the bounds of their space
     farthest: float = 0.0  # beyond a bound
     at_bounds: int = 0  # actions exactly at one
@@ -34,17 +34,17 @@ class StepReader:
     high: Float[np.ndarray, " width"] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        asked = {"observations": self.wanted.observation, "actions": self.wanted.action}
-        for name, space in asked.items():
+        arrays = {"observations": self.task_spaces.observation, "actions": self.task_spaces.action}
+        for name, space in arrays.items():
             assert isinstance(space, spaces.Box)
-            found = self.file[name].shape[1:]
-            if found != space.shape:
-                what = f"they have the shape {found}, those of the environment {space.shape}"
+            shape = self.file[name].shape[1:]
+            if shape != space.shape:
+                what = f"they have the shape {shape}, those of the environment {space.shape}"
                 remedy = "is dataset.id a set of this environment?"
                 raise UserError(what, f"{self.file.filename}: {name}", remedy)
 
     def part(self, first: int, last: int) -> EpisodeStore:
-        """Episodes ``first`` to ``last``, the latter not among them."""
+        """The episodes from ``first`` up to, but not including, ``last``."""
         offsets = self.borders.offsets[first : last + 1]
         rows = slice(int(offsets[0]), int(offsets[-1]))
         observations = self._numbers("observations", rows)
@@ -68,7 +68,7 @@ class StepReader:
         )
 
     def _numbers(self, name: str, rows: slice) -> Float[np.ndarray, "rows ..."]:
-        """These rows in float32; UserError where one is not finite."""
+        """These rows as float32; UserError if one is not finite."""
         values: np.ndarray = self.file[name][rows].astype(np.float32)
         bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
         if len(bad):
@@ -77,8 +77,8 @@ class StepReader:
         return values
 
     def _actions(self, rows: slice) -> Float[np.ndarray, "rows actions"]:
-        """Actions within the bounds of their space: beyond them the simulator cuts off itself."""
-        space = self.wanted.action
+        """Actions clipped to the bounds of their space, as the simulator does itself."""
+        space = self.task_spaces.action
         assert isinstance(space, spaces.Box)
         actions = self._numbers("actions", rows)
         beyond = np.maximum(actions - space.high, space.low - actions).max(axis=1)
@@ -94,7 +94,7 @@ class StepReader:
         rows: slice,
         ends: Shaped[np.ndarray, " episodes"],
     ) -> Float[np.ndarray, "episodes width"]:
-        """What was seen after each episode's last step; without that, before it."""
+        """The observation after each episode's last step, or before it if the file has no other."""
         if "next_observations" not in self.file:
             last: np.ndarray = observations[ends - 1]
             return last
@@ -115,36 +115,36 @@ class StepReader:
         self.high = high if self.high is None else np.maximum(self.high, high)
 
     def notes(self) -> dict[str, str]:
-        """What was found, and what was done about it; after all parts were read."""
-        found = dict(self.borders.notes)
+        """Irregularities and how they were handled; complete once all parts are read."""
+        notes = dict(self.borders.notes)
         columns = [name for name in SCALARS if name in self.file and self.file[name].ndim == 2]
         if columns:
-            found["arrays of one column"] = f"{', '.join(columns)}: read as one number a step"
+            notes["arrays of one column"] = f"{', '.join(columns)}: read as one number a step"
         if self.outside:
-            found["actions out of bounds"] = (
+            notes["actions out of bounds"] = (
                 f"{self.outside:,} steps, by {self.farthest:.3g} at most: cut off at the bounds"
             )
         if self.at_bounds:
-            found["actions at a bound"] = f"{self.at_bounds:,} steps; a tanh never gets there"
+            notes["actions at a bound"] = f"{self.at_bounds:,} steps; a tanh never gets there"
         if self.jumps:
-            found["next observations"] = (
+            notes["next observations"] = (
                 f"differ from the row below in {self.jumps:,} steps inside of episodes, "
                 f"first in row {self.first_jump:,}"
             )
         elif "next_observations" not in self.file:
-            found["next observations"] = "not in the file; the last one stands for what followed"
+            notes["next observations"] = "not in the file; the last one stands for what followed"
         assert self.low is not None
         constant = np.flatnonzero(self.low == self.high).tolist()
         if constant:
-            found["constant observations"] = f"dimensions {constant}"
-        return found | state_notes(self.file) | policy_notes(self.file)
+            notes["constant observations"] = f"dimensions {constant}"
+        return notes | state_notes(self.file) | policy_notes(self.file)
 
 
 def state_notes(file: h5py.File) -> dict[str, str]:
-    """Whether ``infos/qpos`` and ``qvel`` are of the state before or after the step.
+    """Whether ``infos/qpos`` and ``qvel`` hold the state before or after the step.
 
-    ``collect_data.py`` of D4RL records them before the step; in the published v2 files they are
-    those after it.
+    ``collect_data.py`` of D4RL records them before the step; the published v2 files
+    hold those after it.
     """
     if "infos/qpos" not in file or "infos/qvel" not in file or "next_observations" not in file:
         return {}
@@ -162,7 +162,7 @@ def state_notes(file: h5py.File) -> dict[str, str]:
 
 
 def policy_notes(file: h5py.File) -> dict[str, str]:
-    """Which policy made the data, where the file says so."""
+    """The policy that collected the data, if the file names it."""
     names = ("metadata/algorithm", "metadata/iteration")
     values = [file[name][()] for name in names if name in file]
     words = [value.decode() if isinstance(value, bytes) else str(value) for value in values]

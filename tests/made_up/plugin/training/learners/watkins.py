@@ -14,7 +14,7 @@ from memdt.data.transitions import Transitions, transitions
 from memdt.models.interface import Policy
 from memdt.settings import slices
 from memdt.settings.schema import Frozen
-from memdt.training.learner import StageContext
+from memdt.training.learner import Effort, StageContext
 
 
 class Settings(Frozen):
@@ -32,8 +32,11 @@ class Watkins:
 
     columns = ("surprise",)
 
+    steps = 0  # of the dataset
+
     def sampler(self, episodes: EpisodeTensors, stage: slices.Stage) -> AllAtOnce:
         """The whole dataset in every update."""
+        self.steps = int(episodes.offsets[-1])
         return AllAtOnce(episodes)
 
     def update(self, number: int, batch: Transitions) -> dict[str, Tensor]:
@@ -46,6 +49,10 @@ class Watkins:
             before = table[places, actions].clone()
             table[places, actions] = goal
         return {"surprise": (goal - before).abs().mean()}
+
+    def effort(self, updates: int) -> Effort:
+        """There is neither an optimiser nor a gradient."""
+        return Effort(0, updates * self.steps, 0)
 
     def state(self) -> dict[str, Tensor]:
         """The table."""
