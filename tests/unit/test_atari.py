@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from memdt.data.sources.played import play
 from memdt.environments import atari
-from memdt.environments.atari_parts.collection import Collector, assigned, card
+from memdt.environments.atari_parts.collection import Collector, assigned, card, drawn
 from memdt.environments.atari_parts.emulator import Emulator
 from memdt.environments.task import Task
 
@@ -182,3 +182,8 @@ def test_episodes_are_shared_out_as_the_mix_says():
     ]
     assert "returns 7 to 7, median 7" in lines["collector with 10% random actions"]
     assert card(mix, np.full(3, -1), np.zeros(3)) == {}
+
+
+def test_the_distribution_of_returns_is_drawn():
+    assert drawn(np.array([0.0, 0.0, 0.0, 0.0, 1.0, 12.0])) == "0 █▂·········▂ 12"
+    assert drawn(np.full(3, 5.0)).startswith("4.5 ······█")

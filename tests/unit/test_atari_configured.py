@@ -9,7 +9,7 @@ import pytest
 from made_up.project import forget_settings
 from memdt.environments.task import Task
 from memdt.settings.resolve import resolve, resolve_dataset
-from memdt.workflow import inputs
+from memdt.workflow import inputs, observations
 
 pytest.importorskip("ale_py")
 
@@ -43,6 +43,11 @@ def test_published_logs_keep_their_frames_at_every_scale(game, scale):
     assert task.spaces.observation.shape == (84, 84, 1)
     assert settings.dataset["game"].lower() == game
     assert len(inputs.raw_files(settings)) == 50 * 6
+
+
+def test_a_plan_counts_the_frames_of_a_model_and_the_bytes_of_single_ones():
+    seen = observations.note(resolve("atari_table_3", "pong-rate", "paper").settings)["observation"]
+    assert seen == {"shape": (84, 84, 4), "bytes": 84 * 84}
 
 
 @pytest.mark.parametrize("scale", ["quick", "paper"])

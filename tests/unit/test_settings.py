@@ -213,8 +213,8 @@ def test_remembered_settings_are_those_that_were_resolved(config):
     for one in every_run():
         kept, fresh = remembered.resolve(*one), resolve.resolve(*one)
         assert kept.settings == fresh.settings
-        environment = fresh.settings.environment.model_dump_json()
-        assert observations.observation(*one) == observations.observation_of(environment)
+        seen = observations.note(fresh.settings)["observation"]
+        assert observations.observation(*one) == observations.Observation(**seen)
         assert observations.size(*one) == observations.size_of(fresh.settings.dataset)
         assert (kept.experiment, kept.variant) == (fresh.experiment, fresh.variant)
         assert kept.layers.origin("model.layers") == fresh.layers.origin("model.layers")

@@ -144,8 +144,9 @@ def collection_policy(settings: Settings) -> Player:
 
 
 def dataset_card(settings: Settings, store: Collected) -> dict[str, str]:
-    """Who played, and how the returns of each are spread."""
-    return collection.card(settings.collectors, store.seeds, store.returns)
+    """How returns are spread; where the episodes were played here, by whom."""
+    drawn = {"distribution of returns": collection.drawn(store.returns)}
+    return drawn | collection.card(settings.collectors, store.seeds, store.returns)
 
 
 class Games(VectorEnv):

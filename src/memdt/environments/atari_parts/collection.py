@@ -22,6 +22,7 @@ from memdt.errors import UserError
 if TYPE_CHECKING:
     from memdt.environments.atari import Settings
 
+BARS = "\u00b7\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"  # no episode, then eight heights
 NO_SEED = -1  # of an episode that was recorded elsewhere
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it are spread evenly over [0, 1), however many there are
 
@@ -149,6 +150,13 @@ class Player:
             row.left = self.settings.look_ahead.hold
         row.left -= 1
         return self.planner.act(row.option, ram, before)
+
+
+def drawn(returns: Float[np.ndarray, " episodes"], bins: int = 12) -> str:
+    """The distribution of returns as a row of bars between the lowest and the highest."""
+    counts, edges = np.histogram(returns, bins)
+    heights = np.ceil(counts / counts.max() * (len(BARS) - 1)).astype(int)
+    return f"{edges[0]:g} {''.join(BARS[height] for height in heights)} {edges[-1]:g}"
 
 
 def card(
