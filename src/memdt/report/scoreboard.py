@@ -75,7 +75,10 @@ def standings(frame: pd.DataFrame) -> list[Standing]:
     """One row for each paper and environment; ``frame`` is from `with_places`."""
     return [
         Standing(paper, environment, anchor(environment), _counts(by_sentence(claims)))
-        for (environment, paper), claims in frame.groupby(["environment", "paper"], sort=False)
+        for title in frame["environment"].unique()
+        for (environment, paper), claims in frame[frame["environment"] == title].groupby(
+            ["environment", "paper"], sort=False
+        )
     ]
 
 
@@ -102,12 +105,10 @@ def _of_claims(frame: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _environment(experiment: str, waits_for: str) -> str:
-    if waits_for:
-        return f"{waits_for} (not built yet)"
-    # A claims file may be older than the settings: what it names may be gone.
-    if experiment not in available("experiments"):
-        return experiment.replace("_", " ")
-    return environment_title(experiment_file(experiment).environment)
+    # A claims file may be older than the settings, or name what is not built yet.
+    if experiment in available("experiments"):
+        return environment_title(experiment_file(experiment).environment)
+    return f"{waits_for} (not built yet)" if waits_for else experiment.replace("_", " ")
 
 
 def _paper(origin: str, source: str) -> str:
