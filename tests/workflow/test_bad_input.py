@@ -39,7 +39,7 @@ def refused(done) -> str:
          ("figures.yaml: attention_of_rate.options", "unknown variant 'rate-4'",
           "allowed: dt-3, dt-7, rate-3")),
         (TABLE, "metric: success}", "metric: [success, tics]}",
-         (f"{TABLE}: table.metric", "unknown metric 'tics'", "return, steps, success")),
+         (f"{TABLE}: table.metric", "unknown metric 'tics'", "return, steps, ", "success")),
     ],
 )  # fmt: skip
 def test_a_slip_in_a_file(project, name, old, new, told):
@@ -62,7 +62,11 @@ def test_a_slip_on_the_command_line(project, option, told):
 
 
 def test_a_slip_that_only_another_scale_sees_is_told_when_that_scale_is_asked_for(project):
-    project.edit("workflow/config/scales/smoke.yaml", "model.heads: 2", "model.heads: two")
+    project.edit(
+        "workflow/config/scales/smoke.yaml",
+        "layers: 1\n    model.heads: 2\n    model.width: 16\n    model.head_width",
+        "layers: 1\n    model.heads: two\n    model.width: 16\n    model.head_width",
+    )
     done = project.snakemake("--cores", "1", "smoke")
     assert done.returncode != 0
     last = done.stderr.splitlines()[-1]

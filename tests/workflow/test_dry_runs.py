@@ -109,6 +109,11 @@ def made_of(place: str) -> str | None:
     return "agent" if source == "gymnasium_agent" and not addresses(place) else None
 
 
+def plays_only(experiment: str, variant: str) -> bool:
+    """Whether a variant plays the checkpoints of another one."""
+    return "checkpoint_of" in read("experiments", experiment)["variants"][variant]
+
+
 def expected(scale: str, experiments: list[str]) -> Counter[str]:
     """Jobs by rule, for a scale at which nothing has been made."""
     counts = Counter(all=1, claims=1, metrics=1, report=1)
@@ -122,7 +127,8 @@ def expected(scale: str, experiments: list[str]) -> Counter[str]:
             seeds = setting(scale, experiment, variant, "seeds")
             counts["evaluate"] += len(seeds)
             found = line(experiment, variant)
-            played |= {environment(*one) for one in found}
+            trains = [one for one in found if not plays_only(*one)]
+            played |= {environment(*one) for one in trains}
             trained |= {(*one, seed) for one in found for seed in seeds}
     counts["dataset"] = len(played)
     counts["agent"] = len({name.split("_")[0] for name in played if made_of(name) == "agent"})

@@ -80,9 +80,11 @@ def test_a_clone_that_pulls_and_restores_has_nothing_to_do(clone, kept, reruns):
     assert lock_of(clone) == lock_of(kept)
 
 
-def test_a_clone_redoes_what_an_edit_changes_even_after_a_touch(clone, reruns):
+def test_a_clone_redoes_what_an_edit_changes_and_refuses_a_touch(clone, reruns):
     """Seen with the plain tools: old checkpoints recorded under the new setting, in silence."""
-    clone.done("snakemake", "--touch", "--cores", "1")
+    touched = clone.run("snakemake", "--touch", "--cores", "1")
+    assert touched.returncode != 0
+    assert "--touch: it would vouch for files" in touched.stderr
     before = {name: (clone.root / name).read_bytes() for name in (CHECKPOINT, EPISODES)}
     clone.edit(EXPERIMENT, "{training.segments: 2}", "{training.segments: 2, training.beta_1: 0.5}")
     expected = {"train memory 1", "train memory 2", "evaluate memory"}

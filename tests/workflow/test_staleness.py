@@ -110,14 +110,14 @@ variants:
   tuned: {start_from: tiny/memory, set: {training.segments: 1}}
   elsewhere: {checkpoint_of: tuned/tuned, environment: wide}
 """
-WIDE = "environment: {module: tmaze, parameters: {spare_steps: 2}}\n"
 
 
 def test_what_starts_from_a_run_is_trained_after_it_and_again_with_it(done_project, reruns):
     project, asked = done_project, ("--config", "scale=tiny", "experiments=tuned")
     project.write("workflow/config/experiments/tuned.yaml", TUNED)
     tmaze = (project.root / TMAZE).read_text(encoding="utf-8")
-    project.write("workflow/config/environments/wide.yaml", tmaze + WIDE)
+    wide = tmaze.replace("spare_steps: 1", "spare_steps: 2")
+    project.write("workflow/config/environments/wide.yaml", wide)
     project.edit(
         "workflow/config/scales/tiny.yaml", "environments:\n",
         "environments:\n  wide: {segment_length: 6, environment.parameters.corridor_length: 4,\n"

@@ -69,6 +69,9 @@ def _datasets(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
         size = disk.size(path) or disk.dataset_bytes(size_of(settings.dataset), seen)
         yield PlannedJob(DATASETS, "dataset", path, costs.collection_seconds(settings), size)
     yield from _agents(scale, experiments)
+    fetched = {file.path: file for e in experiments for file in inputs.fetched_for(e, scale)}
+    for file in fetched.values():
+        yield PlannedJob(DATASETS, "other", file.path, SHORT, file.size or 0)
 
 
 def _agents(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:

@@ -15,7 +15,14 @@ from memdt.errors import UserError, closest
 from memdt.results.metric_names import columns_of, late, parse, refuse_unknown
 from memdt.settings import slices
 from memdt.settings.composition import components
-from memdt.settings.files import Selection, experiment_file, scale_file, selection, variants_of
+from memdt.settings.files import (
+    Selection,
+    experiment_file,
+    scale_file,
+    selection,
+    variant_of,
+    variants_of,
+)
 from memdt.settings.layers import available, environment_path
 from memdt.settings.pages import FigureSettings, figures
 from memdt.settings.remembered import keep, resolve
@@ -129,8 +136,15 @@ def datasets(scale: str, experiments: Iterable[str]) -> list[Path]:
         for experiment in experiments
         for variant in variants_of(experiment, scale)
         for ancestor in lineage(experiment, variant)
+        if _uses_dataset(scale, *ancestor)
     ]
     return list(dict.fromkeys(used))
+
+
+def _uses_dataset(scale: str, experiment: str, variant: str) -> bool:
+    """False if a variant only plays another one's checkpoints, and is shown no demonstration."""
+    trains = variant_of(experiment, variant).checkpoint_of is None
+    return trains or demonstrations(scale, experiment, variant) is not None
 
 
 def recorded(scale: str, experiments: Iterable[str]) -> list[Path]:
