@@ -119,7 +119,7 @@ def test_the_environment_judges_nothing_and_tells_no_groups():
 @pytest.mark.parametrize(("settings", "message"), [
     ({"id": "CartPol-v1"}, "knows no environment 'CartPol-v1'; did you mean 'CartPole-v1'?"),
     ({"id": "CartPole-v9"}, "did you mean 'CartPole-v"),
-    ({"id": "ALE/Nothing-v5"}, "Namespace ALE not found"),
+    ({"id": "Nowhere/Nothing-v5"}, "Namespace Nowhere not found"),
     ({"id": "no_such_package:Env-v0"}, "package 'no_such_package' cannot be imported"),
     ({"id": "CliffWalking-v1"}, "has no time limit of its own: set max_episode_steps"),
 ])  # fmt: skip
