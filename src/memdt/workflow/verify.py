@@ -123,7 +123,7 @@ def _of_manifest(path: Path) -> Iterator[tuple[Path, Check]]:
     files = content.get("files")
     listed = files if isinstance(files, dict) else {}
     for name in sorted({*listed, *(n for n, owner in OWNERS.items() if owner == path.name)}):
-        file = path.with_name(Path(str(name)).name)  # a manifest only lists its own folder
+        file = path.parent / Path(str(name)).name  # a manifest only lists its own folder
         yield file, partial(_listed, file, path.name, listed.get(name), content)
 
 
