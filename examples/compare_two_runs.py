@@ -1,7 +1,7 @@
 """Compare two variants of an experiment, seed by seed, with the interval of their difference.
 
-    cd data/runs/quick/tmaze_table_2
-    python ../../../../examples/compare_two_runs.py rate-3 dt-3
+cd data/runs/quick/tmaze_table_2
+python ../../../../examples/compare_two_runs.py rate-3 dt-3
 """
 
 from __future__ import annotations
