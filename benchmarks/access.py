@@ -53,8 +53,8 @@ def _parts(episodes: int) -> Iterator[EpisodeStore]:
         draws = np.random.default_rng(number)
         frames = np.zeros((EPISODE, *FRAME), np.uint8)
         for _ in range(12):
-            place = draws.integers(0, 76, (EPISODE, 2)).cumsum(0) // 40 % 76
-            for time_step, (row, column) in enumerate(place):
+            positions = draws.integers(0, 76, (EPISODE, 2)).cumsum(0) // 40 % 76
+            for time_step, (row, column) in enumerate(positions):
                 frames[time_step, row : row + 8, column : column + 8] = draws.integers(40, 255)
         yield EpisodeStore(
             observations=frames,

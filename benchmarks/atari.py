@@ -37,18 +37,18 @@ def measure(
     games: tuple[str, ...] = ("pong", "breakout"),
 ) -> Table:
     """Rows for each size of frames, then for each game's collector."""
-    found = []
+    measured = []
     for side in sides:
         settings = atari.Settings(game="breakout", height=side, width=side, fire_at_start=True)
-        found += [
+        measured += [
             _row(f"game alone, {rows} rows", side, *_game(settings, rows, steps)),
             _row("encoder alone", side, *_encoder(settings, rows, steps)),
             _row(f"evaluation, {rows} rows", side, *_evaluation(settings, rows, steps)),
             _row("evaluation, one game without a cache", side, *_uncached(settings)),
         ]
     for game in games:
-        found.append(_collecting(game, sides[0], 10 * steps if long else steps))
-    return Table("Atari", found, NOTE)
+        measured.append(_collecting(game, sides[0], 10 * steps if long else steps))
+    return Table("Atari", measured, NOTE)
 
 
 def _row(what: str, side: int, steps: int, seconds: float, returns: str = "") -> dict[str, Any]:

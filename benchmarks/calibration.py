@@ -170,7 +170,7 @@ def rates(process: Process, seeds: int, episodes: int, worlds: int) -> Counter[s
     rng = np.random.default_rng([len(process.name), seeds, episodes])
     wrong: Counter[str] = Counter()
     truth, middle = process.truth(episodes), process.median(episodes)
-    asked = [
+    tests = [
         (kind, f"{kind}: {name}", parse_test(test))
         for kind, name, test in questions(process.metric, truth, middle)
     ]
@@ -178,11 +178,11 @@ def rates(process: Process, seeds: int, episodes: int, worlds: int) -> Counter[s
         drawn = {name: process.draw(rng, seeds, episodes) for name in "abcd"}
         drawn["flat"] = np.full(seeds, truth)
         evidence = Simulated(drawn)
-        for kind, name, test in asked:
+        for kind, name, test in tests:
             wrong[name] += test.judge(evidence).verdict == kind
         wrong.update(_wrong_cells(process.metric, truth, drawn["a"]))
-        found = interval(drawn["a"], bounds=metric_settings(process.metric).bounds)
-        wrong["covered"] += found.contains(truth)
+        estimate = interval(drawn["a"], bounds=metric_settings(process.metric).bounds)
+        wrong["covered"] += estimate.contains(truth)
     return wrong
 
 
@@ -241,17 +241,17 @@ def _cell(metric: str, mean: float, margin: float) -> Cell:
 
 
 def _row(process: Process, worlds: int) -> dict[str, Any]:
-    found = [rates(process, seeds, n, worlds) for seeds in SEEDS for n in EPISODES]
+    measured = [rates(process, seeds, n, worlds) for seeds in SEEDS for n in EPISODES]
 
     def worst(kind: str) -> float:
         return max(
-            (100 * count / worlds for one in found for name, count in one.items()
+            (100 * count / worlds for one in measured for name, count in one.items()
              if name.startswith(f"{kind}:")), default=0.0,
         )  # fmt: skip
 
     return {
         "seeds": process.name,
-        "coverage": min(100 * one["covered"] / worlds for one in found),
+        "coverage": min(100 * one["covered"] / worlds for one in measured),
         "false holds": worst(HOLDS),
         "false does not hold": worst(FAILS),
         "false reproduced": worst("reproduced"),

@@ -47,12 +47,12 @@ def measure(
     steps: int = 300,
 ) -> Table:
     """A row for each room and number of engines, one for its training, one for its rollout."""
-    found = []
+    measured = []
     for room in rooms:
-        found += [environment(room, count, steps) for count in engines]
-        found += [*dataset(room, engines[-1]), training(SMALL, room)]
-        found.append(rollout(SMALL, room, engines[-1], steps))
-    return Table("Frames", found, NOTE)
+        measured += [environment(room, count, steps) for count in engines]
+        measured += [*dataset(room, engines[-1]), training(SMALL, room)]
+        measured.append(rollout(SMALL, room, engines[-1], steps))
+    return Table("Frames", measured, NOTE)
 
 
 def environment(room: two_colors.Settings, count: int, steps: int) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def environment(room: two_colors.Settings, count: int, steps: int) -> dict[str, 
 def dataset(room: two_colors.Settings, episodes: int) -> list[dict[str, Any]]:
     """Collecting episodes of three segments, and reading them from the file: all, then drawn."""
     task = Task(two_colors, room)
-    wanted = played.Settings(
+    dataset_settings = played.Settings(
         source="played",
         lengths=(SEGMENTS * SEGMENT_LENGTH,),
         episodes_per_length=episodes,
@@ -86,7 +86,7 @@ def dataset(room: two_colors.Settings, episodes: int) -> list[dict[str, Any]]:
         path = Path(folder) / "frames.h5"
 
         def collecting() -> int:
-            write_episodes(played.episodes(task, wanted, (), Record()), path, {})
+            write_episodes(played.episodes(task, dataset_settings, (), Record()), path, {})
             return episodes * SEGMENTS * SEGMENT_LENGTH
 
         def whole() -> int:

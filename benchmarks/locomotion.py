@@ -46,15 +46,15 @@ def measure(
         "gymnasium, sync": lambda task, count: SyncVectorEnv(_makers(task, count)),
         "gymnasium, processes": lambda task, count: AsyncVectorEnv(_makers(task, count)),
     }
-    found = []
+    measured = []
     for name in tasks:
         for way, make in ways.items():
             vector = make(_task(name), rows)
-            found.append(_row(f"{name}, {way}", _stepped(vector, steps)))
+            measured.append(_row(f"{name}, {way}", _stepped(vector, steps)))
             vector.close()
     return Table(
         f"Locomotion, {rows} rows, {len(os.sched_getaffinity(0))} cores",
-        found + [_played(model, parts, rows, steps) for model, parts in MODELS.items()],
+        measured + [_played(model, parts, rows, steps) for model, parts in MODELS.items()],
         NOTE,
     )
 

@@ -25,10 +25,10 @@ NOTE = (
 def measure(long: bool = False, segments: tuple[int, ...] = SEGMENTS) -> Table:
     """One row a length."""
     lengths = (*segments, LONG_SEGMENTS) if long else segments
-    found = [row(length) for length in lengths]
-    for each in found:
-        each["against the shortest"] = each["peak"] / found[0]["peak"]
-    return Table(f"Memory of a rollout, {EPISODES} episodes", found, NOTE)
+    rows = [row(length) for length in lengths]
+    for each in rows:
+        each["against the shortest"] = each["peak"] / rows[0]["peak"]
+    return Table(f"Memory of a rollout, {EPISODES} episodes", rows, NOTE)
 
 
 def row(segments: int) -> dict[str, Any]:

@@ -61,17 +61,17 @@ class Done:
         return round(self._number(r"^peak (\d+)") / 1e6)
 
     def _number(self, pattern: str) -> int:
-        found = re.search(pattern, self.text, re.MULTILINE)
-        return int(found[1]) if found else 0
+        match = re.search(pattern, self.text, re.MULTILINE)
+        return int(match[1]) if match else 0
 
 
 def measure(long: bool = False, sizes: tuple[int, ...] = (), experiments: str = "all") -> Table:
     """Three rows a size: nothing done, the same for a cluster, and all finished."""
-    found = []
+    measured = []
     for jobs in sizes or ((4_000, 10_000) if long else (4_000,)):
         with tempfile.TemporaryDirectory() as folder:
-            found += Project(Path(folder), experiments).rows(jobs)
-    return Table("Planning", found, NOTE)
+            measured += Project(Path(folder), experiments).rows(jobs)
+    return Table("Planning", measured, NOTE)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Project:
             copy(ROOT / part, self.root / part)
         self.have_seeds(self.seeds_for(jobs))
         planned = self.snakemake("-n")
-        found = [
+        measured = [
             row("nothing done", planned),
             row("nothing done, SLURM", self.snakemake("-n", *CLUSTER)),
         ]
@@ -98,7 +98,7 @@ class Project:
         assert not finished.jobs, finished.text
         files = sum(len(names) for part in ("data", "reports", ".snakemake/metadata")
                     for _, _, names in os.walk(self.root / part))  # fmt: skip
-        return [*found, {**row("all finished", finished), "jobs": planned.jobs, "files": files}]
+        return [*measured, {**row("all finished", finished), "jobs": planned.jobs, "files": files}]
 
     def seeds_for(self, jobs: int) -> int:
         """How many seeds make so many jobs: some are there once, the others for each seed."""

@@ -24,8 +24,8 @@ def measure(
     long: bool = False, cases: tuple[tuple[Size, int], ...] = CASES, segments: int = 3
 ) -> Table:
     """One row for a model and a number of episodes."""
-    found = [row(size, episodes, segments) for size, episodes in cases]
-    return Table(f"Rollout, {segments * SEGMENT_LENGTH} steps", found, NOTE)
+    rows = [row(size, episodes, segments) for size, episodes in cases]
+    return Table(f"Rollout, {segments * SEGMENT_LENGTH} steps", rows, NOTE)
 
 
 def row(size: Size, episodes: int, segments: int) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def measure(long: bool = False, repetitions: int = 3) -> Table:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "workflow" / "config", Path(folder, "workflow", "config"))
         _run(COLLECT, folder)
-        found = [row(label, folder, repetitions) for label in COMMANDS]
-    return Table("Start of a job", found, NOTE)
+        rows = [row(label, folder, repetitions) for label in COMMANDS]
+    return Table("Start of a job", rows, NOTE)
 
 
 def row(label: str, folder: str, repetitions: int) -> dict[str, Any]:

@@ -46,8 +46,8 @@ NOTE = (
 def measure(long: bool = False, rows: int = 32, updates: int = 20) -> Table:
     """One row a way of using two cores."""
     ways = (("two jobs side by side, 1 thread each", 1, 2), ("one job, 2 threads", 2, 1))
-    found = [row(label, threads, jobs, rows, updates) for label, threads, jobs in ways]
-    return Table("Threads", found, NOTE)
+    measured = [row(label, threads, jobs, rows, updates) for label, threads, jobs in ways]
+    return Table("Threads", measured, NOTE)
 
 
 def row(label: str, threads: int, jobs: int, rows: int, updates: int) -> dict[str, Any]:

@@ -19,8 +19,8 @@ NOTE = (
 
 def measure(long: bool = False, sizes: tuple[Size, ...] = (SMALL, BIG), rows: int = ROWS) -> Table:
     """One row a model."""
-    found = [row(size, rows, REPETITIONS.get(size, 1)) for size in sizes]
-    return Table(f"Training, a batch of {rows} episodes of {SEGMENTS} segments", found, NOTE)
+    measured = [row(size, rows, REPETITIONS.get(size, 1)) for size in sizes]
+    return Table(f"Training, a batch of {rows} episodes of {SEGMENTS} segments", measured, NOTE)
 
 
 def row(size: Size, rows: int, repetitions: int) -> dict[str, Any]:

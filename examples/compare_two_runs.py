@@ -16,13 +16,13 @@ from memdt.results.statistics import Interval, difference_interval
 
 def successes(variant: str) -> dict[int, float]:
     """Return the success of each seed at the longest length, as the papers evaluate."""
-    found = {}
+    success = {}
     for path in sorted(Path(variant).glob("seed_*/episodes.csv")):
         episodes = pd.read_csv(path)
         plain = episodes[episodes["condition"] == "as_published"]
         longest = plain[plain["segments"] == plain["segments"].max()]
-        found[int(path.parent.name.removeprefix("seed_"))] = float(longest["success"].mean())
-    return found
+        success[int(path.parent.name.removeprefix("seed_"))] = float(longest["success"].mean())
+    return success
 
 
 def main(left: str, right: str) -> Interval:

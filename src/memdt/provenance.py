@@ -30,7 +30,7 @@ FORMAT = "memdt manifest 1"
 # Those whose version can move a number.
 PACKAGES = (
     "torch", "numpy", "scipy", "pandas", "gymnasium", "h5py", "safetensors", "vizdoom", "mujoco",
-    "metaworld",
+    "metaworld", "ale-py", "d3rlpy",
 )  # fmt: skip
 
 

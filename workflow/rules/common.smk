@@ -84,14 +84,14 @@ if not paths.CONFIG.is_dir():
 @guarded
 def select():
     """The selected scale, the experiments of each scale that can run, and what the others lack."""
-    asked = selection(dict(config))
+    chosen = selection(dict(config))
     explicit = "experiments" in workflow.config_settings.overwrite_config
-    names = {scale: plan.selected(asked, explicit, scale) for scale in available("scales")}
+    names = {scale: plan.selected(chosen, explicit, scale) for scale in available("scales")}
     missing = {name: plan.missing_simulators(name) for scale in names for name in names[scale]}
     possible = {s: tuple(n for n in names[s] if not missing[n]) for s in names}
     if workflow.is_main_process:
-        plan.check(asked.scale, possible[asked.scale])
-    return asked.scale, possible, {name: lacks for name, lacks in missing.items() if lacks}
+        plan.check(chosen.scale, possible[chosen.scale])
+    return chosen.scale, possible, {name: lacks for name, lacks in missing.items() if lacks}
 
 
 SCALE, EXPERIMENTS, LEFT_OUT = select()
@@ -151,8 +151,8 @@ def raw_files_of(scale, environment):
 
 @by_wildcards
 def agent_settings(scale, environment):
-    found = inputs.agent(scale, environment)
-    return None if found is None else settings_digest(found[1])
+    agent = inputs.agent(scale, environment)
+    return None if agent is None else settings_digest(agent[1])
 
 
 @by_wildcards
@@ -164,9 +164,9 @@ def agent_source(scale, environment):
 
 @by_wildcards
 def fetched_digest(file):
-    """What is fetched: another digest is another file."""
-    found = inputs.fetched(Path("data/raw/fetched") / file)
-    return [found.size, found.sha256]
+    """Size and SHA-256 of a fetched file. Another digest means another file."""
+    raw = inputs.fetched(Path("data/raw/fetched") / file)
+    return [raw.size, raw.sha256]
 
 
 @by_wildcards

@@ -82,13 +82,17 @@ def all_experiments() -> tuple[str, ...]:
     return tuple(available("experiments"))
 
 
-def here(found: Sequence[PlannedJob], fast: float) -> str:
+def here(planned_jobs: Sequence[PlannedJob], fast: float) -> str:
     """How long what is left takes on this machine, beside its peak."""
     cores = peak.cores()
-    minutes = forecast.wall_seconds(found, cores) / 60
-    told = "nothing is left to do" if all(job.done for job in found) else f"{minutes:,.0f} minutes"
+    minutes = forecast.wall_seconds(planned_jobs, cores) / 60
+    estimate = (
+        "nothing is left to do"
+        if all(job.done for job in planned_jobs)
+        else f"{minutes:,.0f} minutes"
+    )
     speed = f"{fast / 1e9:,.0f} Gflop/s (measured now)"
-    return f"on this machine, {cores} cores of {speed} if idle: {told}"
+    return f"on this machine, {cores} cores of {speed} if idle: {estimate}"
 
 
 def _count(number: int) -> str:

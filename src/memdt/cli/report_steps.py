@@ -25,10 +25,10 @@ def _manifests(scale: str, experiment: str) -> dict[str, list[list[Path]]]:
     from memdt.settings.runs import runs
     from memdt.workflow import plan
 
-    found: dict[str, list[list[Path]]] = {}
+    manifests: dict[str, list[list[Path]]] = {}
     for run in runs(scale, experiment):
-        found.setdefault(run.variant, []).append(plan.stages_behind(scale, run))
-    return found
+        manifests.setdefault(run.variant, []).append(plan.stages_behind(scale, run))
+    return manifests
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,10 +83,10 @@ def _describe(dataset: Path, metadata: dict[str, str], name: str, scale: str) ->
 def _arrays(dataset: Path) -> list[dict[str, str]]:
     """A row for each array of the file."""
     with h5py.File(dataset, "r", locking=False) as file:
-        found = {key: array for key, array in sorted(file.items()) if hasattr(array, "dtype")}
+        arrays = {key: array for key, array in sorted(file.items()) if hasattr(array, "dtype")}
         rows = [
             (key, str(array.dtype), str(list(array.shape)), MEANINGS.get(key, key))
-            for key, array in found.items()
+            for key, array in arrays.items()
         ]
     return [
         {f"arrays/{name}": value for name, value in zip(COLUMNS, row, strict=True)} for row in rows

@@ -122,8 +122,8 @@ def _rows(
         job.settings, policy, condition, segments, job.seed, job.label, demonstrations
     )  # fmt: skip
     if not np.isfinite(results.returns).all():
-        place = f"{job.label} {name} {segments} segments"
-        raise UserError("a return is no finite number", place, "look at the environment's rewards")
+        where = f"{job.label} {name} {segments} segments"
+        raise UserError("a return is no finite number", where, "look at the environment's rewards")
     groups = task.groups(seeds)
     outcomes = task.judge(results.returns, results.terminated, groups)
     return [

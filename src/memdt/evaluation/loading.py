@@ -49,8 +49,8 @@ def load(
     )
     if sha256(weights) != settings.weights:
         raise UserError(f"not the weights that {SETTINGS} names", str(weights), "export it again")
-    asked = settings.target_return if target_return is None else target_return
-    if asked is None:
+    target = settings.target_return if target_return is None else target_return
+    if target is None:
         raise UserError(
             "its run has not been evaluated, so no target return is known", str(weights),
             "give one: memdt.load(..., target_return=1.0)",
@@ -59,7 +59,7 @@ def load(
     fill(policy, tensors, weights)
     policy = policy.to(default_device() if device is None else torch.device(device)).eval()
     best = settings.action_selection == "greedy" if greedy is None else greedy
-    return Player(policy, settings, float(asked), best, seed)
+    return Player(policy, settings, float(target), best, seed)
 
 
 def find(path: Path) -> Path:

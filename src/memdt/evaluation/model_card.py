@@ -85,18 +85,18 @@ def _front(settings: PolicySettings, scores: Sequence[Score]) -> dict[str, Any]:
 def _warnings(origin: Mapping[str, Any], run: Path) -> list[str]:
     """What a reader of the scores must know first."""
     seed = origin["training"]["seed"]
-    found = [
+    lines = [
         f"One policy, trained with seed {seed}. Its scores describe this policy; they are no "
         "estimate of how well the method does over seeds."
     ]
     parts = run.parts[-4:]
     known = len(parts) == 4 and (paths.CONFIG / "scales" / f"{parts[0]}.yaml").is_file()
     if known and scale_file(parts[0]).reduced:
-        found.append(
+        lines.append(
             f"**Reduced scale ({parts[0]}):** trained with less than the published budget. These "
             "are not the paper's numbers."
         )
-    return found
+    return lines
 
 
 def _scores(settings: PolicySettings, scores: Sequence[Score]) -> str:

@@ -201,14 +201,14 @@ class Player:
 
     def _as_segment(self, demonstration: Mapping[str, NDArray[Any]]) -> Segment:
         """The stretch of a demonstration that the model reads, padded to its length."""
-        wanted, kinds = self.settings.demonstration, ("observations", "actions", "rewards")
+        prompt, kinds = self.settings.demonstration, ("observations", "actions", "rewards")
         missing = [kind for kind in kinds if kind not in demonstration]
         lengths = {len(demonstration[kind]) for kind in kinds if kind in demonstration}
         if missing or len(lengths) != 1:
             what = f"has no {missing[0]}" if missing else "its arrays differ in length"
             raise UserError(what, "demonstration", f"give {', '.join(kinds)}, a row for each step")
-        steps = wanted.demonstration_steps
-        cut = slice(-steps, None) if wanted.demonstration_part == "last" else slice(steps)
+        steps = prompt.demonstration_steps
+        cut = slice(-steps, None) if prompt.demonstration_part == "last" else slice(steps)
         seen = self._checked(demonstration["observations"])[cut]
         kind = np.int64 if self.spaces.discrete else np.float32
         actions = np.asarray(demonstration["actions"], kind)[cut]

@@ -89,9 +89,9 @@ def of_checkpoint(path: Path, metadata: Mapping[str, Any]) -> PolicySettings:
     """Derive the settings from a stage's checkpoint, and from its run where that is evaluated."""
     trained = metadata["settings"]
     evaluation = path.absolute().parents[1] / EVALUATION
-    told = read_manifest(evaluation)["settings"] if evaluation.is_file() else {}
-    asked = told.get("evaluation", {})
-    environment = told or trained["dataset"]
+    recorded = read_manifest(evaluation)["settings"] if evaluation.is_file() else {}
+    evaluated = recorded.get("evaluation", {})
+    environment = recorded or trained["dataset"]
     task = Task.named(environment["module"], environment["parameters"])
     spaces = task.spaces
     return PolicySettings(
@@ -103,7 +103,7 @@ def of_checkpoint(path: Path, metadata: Mapping[str, Any]) -> PolicySettings:
         inputs=InputSettings(**trained.get("inputs", {})),
         segment_length=trained["segment_length"],
         trained_segments=trained["stages"][-1]["segments"],
-        target_return=asked.get("target_return"),
-        action_selection=asked.get("action_selection", "greedy"),
+        target_return=evaluated.get("target_return"),
+        action_selection=evaluated.get("action_selection", "greedy"),
         weights=sha256(path),
     )

@@ -13,15 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from memdt.figures import attention_map
 from memdt.figures.attention_map import TOKENS_OF_A_STEP, PanelLayout
 from memdt.figures.interface import AttentionRecord, FigureInputs
-from memdt.figures.parts import style
+from memdt.figures.parts.layer_bars import draw_layer_bars
 
 Options = attention_map.Options
 QUARTERS = 4
@@ -80,29 +77,4 @@ def _rows(record: AttentionRecord, options: Options) -> Iterator[dict[str, Any]]
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     """One panel per look; quarters on the x axis, layers side by side."""
-    figure = style.new_figure(4.6)
-    panels = figure.subplots(2, 1, sharex=True)
-    for axes, (look, title) in zip(panels, LOOKS.items(), strict=True):
-        _panel(axes, data[data["look"] == look])
-        axes.set_title(title)
-        axes.set_ylabel("share of attention")
-    panels[-1].set_xlabel("quarter of the segment")
-    layers = sorted(data["layer"].unique())
-    handles: list[Any] = [Patch(color=style.colour(n - 1), label=f"layer {n}") for n in layers]
-    handles.append(Line2D([], [], color=style.INK, linewidth=1.5, label="all looked at alike"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=1.2)
-    return figure
-
-
-def _panel(axes: Axes, data: pd.DataFrame) -> None:
-    layers = sorted(data["layer"].unique())
-    width = 0.8 / len(layers)
-    for rank, layer in enumerate(layers):
-        one = data[data["layer"] == layer]
-        left = one["quarter"] - 0.4 + rank * width
-        axes.bar(left, one["share"], 0.92 * width, align="edge", color=style.colour(layer - 1))
-    even = data.drop_duplicates("quarter")
-    ends = even["quarter"] - 0.42, even["quarter"] + 0.42
-    axes.hlines(even["even"], *ends, color=style.INK, linewidth=1.5)
-    axes.set_xticks(sorted(data["quarter"].unique()))
-    axes.set_ylim(0, None)
+    return draw_layer_bars(data, "quarter", "quarter of the segment", LOOKS, columns=4)

@@ -11,15 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from memdt.figures import attention_map
 from memdt.figures.attention_map import TOKENS_OF_A_STEP, Block, PanelLayout
 from memdt.figures.interface import AttentionRecord, FigureInputs
-from memdt.figures.parts import style
+from memdt.figures.parts.layer_bars import draw_layer_bars
 
 Options = attention_map.Options
 COLUMNS = ("look", "segment", "layer", "share", "even")
@@ -70,30 +67,4 @@ def _columns(steps: Block, some: range) -> slice:
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
     """One panel per look; segments on the x axis, layers side by side."""
-    figure = style.new_figure(4.6)
-    panels = figure.subplots(2, 1, sharex=True)
-    for axes, (look, title) in zip(panels, LOOKS.items(), strict=True):
-        _panel(axes, data[data["look"] == look])
-        axes.set_title(title)
-        axes.set_ylabel("share of attention")
-    panels[-1].set_xlabel("segment")
-    layers = sorted(data["layer"].unique())
-    handles: list[Any] = [Patch(color=style.colour(n - 1), label=f"layer {n}") for n in layers]
-    handles.append(Line2D([], [], color=style.INK, linewidth=1.5, label="all looked at alike"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=1.2)
-    return figure
-
-
-def _panel(axes: Axes, data: pd.DataFrame) -> None:
-    layers = sorted(data["layer"].unique())
-    width = 0.8 / len(layers)
-    for rank, layer in enumerate(layers):
-        one = data[data["layer"] == layer]
-        left = one["segment"] - 0.4 + rank * width
-        axes.bar(left, one["share"], 0.92 * width, align="edge", color=style.colour(layer - 1))
-    even = data.drop_duplicates("segment").dropna(subset=["even"])
-    axes.hlines(
-        even["even"], even["segment"] - 0.42, even["segment"] + 0.42, color=style.INK, linewidth=1.5
-    )
-    axes.set_xticks(sorted(data["segment"].unique()))
-    axes.set_ylim(0, None)
+    return draw_layer_bars(data, "segment", "segment", LOOKS, columns=3)

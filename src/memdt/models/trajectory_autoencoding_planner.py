@@ -220,8 +220,8 @@ def drawn_codes(
     ``known`` are log-probabilities, ``draws`` uniform in [0, 1).
     """
     reached = known.exp().cumsum(-1)
-    asked = draws.unflatten(1, (known.shape[1], -1)) * reached[..., -1:]
-    drawn = torch.searchsorted(reached, asked.contiguous(), right=True)
+    targets = draws.unflatten(1, (known.shape[1], -1)) * reached[..., -1:]
+    drawn = torch.searchsorted(reached, targets.contiguous(), right=True)
     return drawn.clamp(max=known.shape[-1] - 1).flatten(1)
 
 

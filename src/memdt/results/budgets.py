@@ -28,11 +28,11 @@ def budgets(manifests: Mapping[str, Iterable[Sequence[Path]]]) -> dict[str, Budg
     ``manifests`` has for each variant those of every run, of all stages that were trained for it;
     runs of which one is missing are left out, and so is a variant without any.
     """
-    found = {
+    by_variant = {
         variant: [_of_run(run) for run in runs if run and all(path.is_file() for path in run)]
         for variant, runs in manifests.items()
     }
-    return {variant: _mean(runs) for variant, runs in found.items() if runs}
+    return {variant: _mean(runs) for variant, runs in by_variant.items() if runs}
 
 
 def _of_run(stages: Sequence[Path]) -> dict[str, float]:

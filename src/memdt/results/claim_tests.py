@@ -116,10 +116,10 @@ class Waiting(Test):
     @classmethod
     def parse(cls, data: Any) -> Test:
         """Read it, and the test to come."""
-        found = cls.model_validate(data)
-        if found.test is not None:
-            parse_test(found.test)
-        return found
+        waiting = cls.model_validate(data)
+        if waiting.test is not None:
+            parse_test(waiting.test)
+        return waiting
 
     def _judge(self, evidence: Evidence, level: float) -> Outcome:
         return Outcome(f"waits for {self.system}", missing=True, waits_for=self.system)

@@ -90,10 +90,10 @@ def evaluate_claims(
     each test, ``looks`` the declared looks at the data. Refutations are corrected for the number
     of claims that could be tested (Holm); `p_holds` and `p_fails` are what the verdict rests on.
     """
-    asked = list(claims)
-    outcomes = _corrected([_outcome(claim, episodes, looks or {}) for claim in asked])
+    selected = list(claims)
+    outcomes = _corrected([_outcome(claim, episodes, looks or {}) for claim in selected])
     cells = printed_cells(printed)
-    rows = [_row(claim, outcome, cells) for claim, outcome in zip(asked, outcomes, strict=True)]
+    rows = [_row(claim, outcome, cells) for claim, outcome in zip(selected, outcomes, strict=True)]
     return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
 
 

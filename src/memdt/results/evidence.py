@@ -102,14 +102,14 @@ class Evidence:
             & (means["condition"] == quantity.condition)
             & means["segments"].isin(quantity.lengths)
         ]
-        found = [
+        series = [
             wide.reindex(columns=list(quantity.lengths)).dropna().mean(axis=1)
             for _, each in chosen.groupby("variant")
             for wide in [each.pivot(index="seed", columns="segments", values="value")]
         ]
-        if not found:
+        if not series:
             return {}
-        complete = pd.concat(found, axis=1).dropna()
+        complete = pd.concat(series, axis=1).dropna()
         values = stats.trim_mean(complete.to_numpy(), TRIMMED, axis=1)
         return dict(zip((int(seed) for seed in complete.index), values.tolist(), strict=True))
 

@@ -140,7 +140,7 @@ def experiment_file(name: str) -> ExperimentFile:
 def scale_file(name: str) -> ScaleFile:
     """The checked file of a scale; UserError where it names what is not there."""
     content = read_file("scales", name, ScaleFile)
-    place = str(paths.CONFIG / "scales" / f"{name}.yaml")
+    location = str(paths.CONFIG / "scales" / f"{name}.yaml")
     pairs = content.models_by_environment
     named = {
         "environments": [*content.environments, *pairs],
@@ -148,7 +148,7 @@ def scale_file(name: str) -> ScaleFile:
         "experiments": [*content.experiments, *content.only],
     }
     for kind, names in named.items():
-        _check_named(kind, names, place)
+        _check_named(kind, names, location)
     for experiment, variants in content.only.items():
         for variant in variants:
             variant_of(experiment, variant)
@@ -159,18 +159,18 @@ def scale_file(name: str) -> ScaleFile:
 def model_file(name: str) -> ModelFile:
     """The checked file of a model; UserError where it names an environment that is not there."""
     content = read_file("models", name, ModelFile)
-    place = str(paths.CONFIG / "models" / f"{name}.yaml")
-    _check_named("environments", content.environments, place)
+    location = str(paths.CONFIG / "models" / f"{name}.yaml")
+    _check_named("environments", content.environments, location)
     return content
 
 
-def _check_named(kind: str, names: Iterable[str], place: str) -> None:
+def _check_named(kind: str, names: Iterable[str], location: str) -> None:
     """UserError for a name without a file: what is said of it would never count."""
     known = available(kind)
     for name in names:
         if name not in known:
             raise UserError(
-                f"unknown {kind.removesuffix('s')} {name!r}", place, closest(name, known)
+                f"unknown {kind.removesuffix('s')} {name!r}", location, closest(name, known)
             )
 
 
@@ -204,8 +204,8 @@ def selection(overrides: dict[str, Any] | None = None) -> Selection:
 
 def _check_names(names: tuple[str, ...], scale: str, where: str) -> None:
     known = {"experiments": (names, "unknown experiment"), "scales": ((scale,), "unknown scale")}
-    for kind, (asked, message) in known.items():
-        for name in asked:
+    for kind, (names_given, message) in known.items():
+        for name in names_given:
             if name not in available(kind):
                 remedy = closest(name, available(kind))
                 raise UserError(f"{message} {name!r}", where, remedy)
@@ -215,8 +215,8 @@ def variant_of(experiment: str, variant: str) -> Variant:
     """The variant's entry in the experiment's file."""
     variants = experiment_file(experiment).variants
     if variant not in variants:
-        place = str(paths.CONFIG / "experiments" / f"{experiment}.yaml")
-        raise UserError(f"unknown variant {variant!r}", place, closest(variant, variants))
+        location = str(paths.CONFIG / "experiments" / f"{experiment}.yaml")
+        raise UserError(f"unknown variant {variant!r}", location, closest(variant, variants))
     return variants[variant]
 
 

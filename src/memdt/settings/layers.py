@@ -84,13 +84,13 @@ def flatten(block: Mapping[str, Any], prefix: str = "", where: str = "") -> dict
     for key, value in block.items():
         name = f"{prefix}{key}"
         below = isinstance(value, Mapping) and value
-        found = flatten(value, f"{name}.", where) if below else {name: value}
-        for one in found:
+        below_it = flatten(value, f"{name}.", where) if below else {name: value}
+        for one in below_it:
             other = _same_setting(one, flat)
             if other:
                 what = f"{one} stands twice" if one == other else f"{one} stands beside {other}"
                 raise UserError(what, where, "remove one of them")
-        flat.update(found)
+        flat.update(below_it)
     return flat
 
 

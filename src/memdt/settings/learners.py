@@ -26,6 +26,6 @@ def refuse_unused(training: TrainingSettings, model: str, origin: Callable[[str]
     for name in discovery.constant(PACKAGE, learner, "REFUSES"):
         value = getattr(training, name)
         if value != TrainingSettings.model_fields[name].default:
-            place, key = origin(f"training.{name}"), f"training.{name}"
+            where, key = origin(f"training.{name}"), f"training.{name}"
             remedy = f"leave it out: it trains {model}"
-            raise UserError(f"the learner {learner} cannot do {value!r}", f"{place}: {key}", remedy)
+            raise UserError(f"the learner {learner} cannot do {value!r}", f"{where}: {key}", remedy)

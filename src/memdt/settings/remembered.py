@@ -72,8 +72,8 @@ def key() -> str:
     digest = hashlib.sha256(pydantic.VERSION.encode())
     roots = (PACKAGE, *discovery.plugins())
     sources = [path for root in roots for part in PARTS for path in (root / part).rglob("*.py")]
-    found = [*paths.CONFIG.rglob("*.yaml"), *sources]
-    for path in sorted(path for path in found if path.name[0] != "."):
+    read = [*paths.CONFIG.rglob("*.yaml"), *sources]
+    for path in sorted(path for path in read if path.name[0] != "."):
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

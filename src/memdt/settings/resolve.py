@@ -106,11 +106,11 @@ def _check_seeds(settings: RunSettings, dataset: dict[str, Any], layers: Layered
     source = discovery.load(SOURCES, dataset["source"])
     if not hasattr(source, "seeds"):
         return
-    trained, asked = source.seeds(source.Settings(**dataset)), settings.evaluation
-    last = asked.first_seed + asked.episodes - 1
-    if asked.first_seed < trained.stop and last >= trained.start:
+    trained, evaluated = source.seeds(source.Settings(**dataset)), settings.evaluation
+    last = evaluated.first_seed + evaluated.episodes - 1
+    if evaluated.first_seed < trained.stop and last >= trained.start:
         what = (
-            f"evaluation.first_seed is {asked.first_seed}: episodes up to seed {last} would be "
+            f"evaluation.first_seed is {evaluated.first_seed}: episodes up to seed {last} would be "
             f"among those of the dataset, {trained.start} to {trained.stop - 1}"
         )
         remedy = f"stay below {trained.start}, or begin at {trained.stop}"

@@ -152,8 +152,8 @@ def collection_seconds(settings: DatasetSettings) -> float:
 
 def agent_seconds(settings: DatasetSettings) -> float:
     """Seconds in which the agent of a dataset learns; none where there is no agent."""
-    asked = settings.dataset.get("agent") or {}
-    return float(asked.get("steps", 0)) / AGENT_STEPS_PER_SECOND
+    agent = settings.dataset.get("agent") or {}
+    return float(agent.get("steps", 0)) / AGENT_STEPS_PER_SECOND
 
 
 def training_work(settings: RunSettings, number: int, seen: Observation) -> Work:

@@ -109,8 +109,8 @@ def _workflow(crate: Any) -> Any:
 def _inputs() -> list[Path]:
     """Settings, rules, published numbers and pinned versions."""
     folders = (Path("workflow"), paths.PUBLISHED)
-    found = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [path for path in (*found, Path("requirements.lock")) if path.is_file()]
+    outputs = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [path for path in (*outputs, Path("requirements.lock")) if path.is_file()]
 
 
 def _entity(crate: Any, key: str, kind: str, **properties: Any) -> Any:

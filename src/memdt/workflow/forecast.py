@@ -55,11 +55,11 @@ def jobs(scale: str, experiments: Sequence[str], device: Speed | None = None) ->
 
     ``device``: what they run on; by default the device that the scale is made for.
     """
-    asked = [run for name in experiments for run in runs(scale, name)]
-    found = [*_datasets(scale, experiments)]
-    found += [*_stages(scale, asked, device), *_evaluations(scale, asked, device)]
-    found += [*_tables(scale, experiments), *_report(scale, experiments)]
-    return _corrected([_as_it_was(job) for job in found], found)
+    evaluated = [run for name in experiments for run in runs(scale, name)]
+    planned = [*_datasets(scale, experiments)]
+    planned += [*_stages(scale, evaluated, device), *_evaluations(scale, evaluated, device)]
+    planned += [*_tables(scale, experiments), *_report(scale, experiments)]
+    return _corrected([_as_it_was(job) for job in planned], planned)
 
 
 def _datasets(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
@@ -75,9 +75,9 @@ def _datasets(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
 
 
 def _agents(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
-    """Those that datasets are made with, each once."""
-    found = [inputs.agent(scale, path.stem) for path in plan.datasets(scale, experiments)]
-    for name in dict.fromkeys(one[0] for one in found if one is not None):
+    """The agents that datasets are made with, each once."""
+    agents = [inputs.agent(scale, path.stem) for path in plan.datasets(scale, experiments)]
+    for name in dict.fromkeys(one[0] for one in agents if one is not None):
         settings = resolve_dataset(name, scale)
         output = paths.agent(scale, name) / FILES[0]
         seen = observation_of(settings.environment.model_dump_json())
@@ -89,8 +89,8 @@ def _agents(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
 
 
 def _stages(scale: str, runs: Sequence[Run], device: Speed | None) -> Iterator[PlannedJob]:
-    """Those of other experiments too, where their checkpoints are taken."""
-    for run in dict.fromkeys(one for asked in runs for one in plan.trained(scale, asked)):
+    """Training stages, including those of other experiments whose checkpoints are used."""
+    for run in dict.fromkeys(one for each in runs for one in plan.trained(scale, each)):
         settings = resolve(run.experiment, run.variant, scale).settings
         size, state = disk.checkpoint_bytes(settings), disk.resume_bytes(settings)
         key = (run.experiment, run.variant, run.seed)
@@ -237,7 +237,7 @@ def longest_chain(planned: Sequence[PlannedJob]) -> tuple[float, str]:
     return chains[run], f"{run[0]}/{run[1]} seed {run[2]}"
 
 
-def wall_seconds(found: Sequence[PlannedJob], cores: int) -> float:
-    """Seconds that what is left takes on so many idle cores: no shorter than its longest chain."""
-    left = sum(job.seconds for job in found if not job.done)
-    return max(left / cores, longest_chain(found)[0])
+def wall_seconds(planned: Sequence[PlannedJob], cores: int) -> float:
+    """Seconds until the unfinished jobs are done on ``cores`` idle cores."""
+    remaining = sum(job.seconds for job in planned if not job.done)
+    return max(remaining / cores, longest_chain(planned)[0])

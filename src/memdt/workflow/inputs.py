@@ -34,10 +34,11 @@ def agent(scale: str, environment: str) -> tuple[str, dict[str, Any]] | None:
     It is the most general of those that this one extends, and itself, which ask for the same
     agent in the same task. None where the dataset needs no agent.
     """
-    wanted = _agent_of(environment, scale)
-    if wanted is None:
+    settings = _agent_of(environment, scale)
+    if settings is None:
         return None
-    return next((name, wanted) for name in family(environment) if _agent_of(name, scale) == wanted)
+    alike = (name for name in family(environment) if _agent_of(name, scale) == settings)
+    return next(alike), settings
 
 
 def _agent_of(environment: str, scale: str) -> dict[str, Any] | None:
@@ -53,10 +54,11 @@ def _agent_of(environment: str, scale: str) -> dict[str, Any] | None:
 
 def dataset_inputs(scale: str, environment: str) -> list[Path]:
     """Every file that a dataset is made from: raw ones, then those of an agent."""
-    found = agent(scale, environment)
-    folder = None if found is None else paths.agent(scale, found[0])
-    made = [] if folder is None else [folder / name for name in FILES]
-    return raw_files(resolve_dataset(environment, scale)) + made
+    files = raw_files(resolve_dataset(environment, scale))
+    trained = agent(scale, environment)
+    if trained is None:
+        return files
+    return files + [paths.agent(scale, trained[0]) / name for name in FILES]
 
 
 @cache
@@ -83,13 +85,13 @@ def fetched_for(experiment: str, scale: str) -> list[RawFile]:
     """The files that must be fetched for the datasets of an experiment."""
     from memdt.data.sources import interface
 
-    found: dict[Path, RawFile] = {}
+    files: dict[Path, RawFile] = {}
     for name in {environment_of(experiment, one) for one in variants_of(experiment, scale)}:
         dataset = resolve_dataset(name, scale).dataset
         if discovery.defines(SOURCES, dataset["source"], "raw_files"):
             with suppress(UserError):  # people's own files that are not there: others tell that
-                found |= {file.path: file for file in interface.raw_files(dataset) if file.address}
-    return list(found.values())
+                files |= {file.path: file for file in interface.raw_files(dataset) if file.address}
+    return list(files.values())
 
 
 def check_origins(experiment: str) -> None:
@@ -97,14 +99,14 @@ def check_origins(experiment: str) -> None:
 
     A score on the one says nothing of the other, so they never share a table.
     """
-    found: dict[str, str] = {}
+    variant_of_origin: dict[str, str] = {}
     for name, variant in experiment_file(experiment).variants.items():
         if variant.checkpoint_of is None:
             origin = _origin_of(environment_of(experiment, name))
             if origin is not None:
-                found.setdefault(origin, name)
-    if len(found) > 1:
-        what = " and ".join(f"{origin} ({name})" for origin, name in found.items())
+                variant_of_origin.setdefault(origin, name)
+    if len(variant_of_origin) > 1:
+        what = " and ".join(f"{origin} ({name})" for origin, name in variant_of_origin.items())
         where = f"{paths.CONFIG / 'experiments' / experiment}.yaml: variants"
         remedy = "write an experiment for each (docs/data.md)"
         raise UserError(f"data of different origin in one table: {what}", where, remedy)

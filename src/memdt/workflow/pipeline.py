@@ -220,8 +220,8 @@ def _played(experiments: Iterable[str]) -> list[str]:
 
 def _agents(environments: Iterable[str]) -> list[Path]:
     """The files of the agents that their datasets are made with."""
-    found = [inputs.agent(selection().scale, name) for name in environments]
-    owners = sorted({one[0] for one in found if one is not None})
+    needed_agents = [inputs.agent(selection().scale, name) for name in environments]
+    owners = sorted({one[0] for one in needed_agents if one is not None})
     return [paths.agent(SCALE, name) / file for name in owners for file in FILES]
 
 

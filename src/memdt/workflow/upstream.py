@@ -135,8 +135,8 @@ def managed_slurm_option(options: str) -> str:
     except ImportError:
         return ""
     patterns: dict[str, str] = getattr(module, "get_forbidden_slurm_options", dict)()
-    found = (name for pattern, name in patterns.items() if re.search(pattern, options))
-    return next(found, "")
+    matches = (name for pattern, name in patterns.items() if re.search(pattern, options))
+    return next(matches, "")
 
 
 def _plain_state(state: str) -> str:

@@ -86,26 +86,26 @@ def episodes(
     Raises:
         UserError: the file is damaged, is not that of the id, or is not one of this task.
     """
-    (wanted,) = raw_files(settings)
-    download.check(wanted)
-    with opened(wanted.path) as file:
-        found = borders.find(file, settings.time_limit)
-        _refuse_other_version(settings, wanted, file)
-        reader = StepReader(file, found, task.spaces)
-        progress = Progress(f"read {settings.id}", len(found.ends), unit="episodes")
+    (raw_file,) = raw_files(settings)
+    download.check(raw_file)
+    with opened(raw_file.path) as file:
+        cut = borders.find(file, settings.time_limit)
+        _refuse_other_version(settings, raw_file, file)
+        reader = StepReader(file, cut, task.spaces)
+        progress = Progress(f"read {settings.id}", len(cut.ends), unit="episodes")
         first = 0
-        while first < len(found.ends):
-            until = found.offsets[first] + PART_STEPS
-            last = max(first + 1, int(np.searchsorted(found.ends, until, side="right")))
+        while first < len(cut.ends):
+            until = cut.offsets[first] + PART_STEPS
+            last = max(first + 1, int(np.searchsorted(cut.ends, until, side="right")))
             yield reader.part(first, last)
             first = last
             progress.update(first)
-        if wanted.sha256 is not None:
-            record.notes["file"] = f"{wanted.path.name}, SHA-256 {wanted.sha256} as published"
+        if raw_file.sha256 is not None:
+            record.notes["file"] = f"{raw_file.path.name}, SHA-256 {raw_file.sha256} as published"
         record.notes.update(reader.notes())
 
 
-def _refuse_other_version(settings: Settings, wanted: RawFile, file: h5py.File) -> None:
+def _refuse_other_version(settings: Settings, raw_file: RawFile, file: h5py.File) -> None:
     """UserError where a file of the first versions lies under a v2 name, whose data are others."""
     if "/gym_mujoco_v2/" not in addresses()[settings.id]:
         return
@@ -114,4 +114,4 @@ def _refuse_other_version(settings: Settings, wanted: RawFile, file: h5py.File) 
     if lacks or kind != np.float32:
         why = "it has no next_observations" if lacks else f"its observations are {kind}"
         what = f"this is no v2 file ({why}): earlier versions hold other data"
-        raise UserError(what, str(wanted.path), f"fetch {settings.id} again, or name its version")
+        raise UserError(what, str(raw_file.path), f"fetch {settings.id} again, or name its version")

@@ -86,8 +86,8 @@ def raw_files(settings: Settings) -> list[RawFile]:
                 files.append(RawFile(path))
                 continue
             address = f"{ADDRESS}/{settings.game}/{settings.run}/replay_logs/{name}"
-            place = f"dqn_replay/{settings.game}/{settings.run}"
-            files.append(RawFile(download.fetched(f"{array}.{shard}.gz", place), address))
+            subfolder = f"dqn_replay/{settings.game}/{settings.run}"
+            files.append(RawFile(download.fetched(f"{array}.{shard}.gz", subfolder), address))
     return files
 
 

@@ -96,8 +96,8 @@ class Settings(Frozen):
 
     def steps_of(self, part: Part) -> int:
         """Steps that a part is played for; none of what an agent saw while it learned."""
-        asked = part.steps or 0
-        return asked if self.most_steps is None else min(asked, self.most_steps)
+        requested = part.steps or 0
+        return requested if self.most_steps is None else min(requested, self.most_steps)
 
     @model_validator(mode="after")
     def _one_origin(self) -> Settings:
@@ -162,8 +162,8 @@ def episodes(
     if settings.parts[0].weights is None:
         if len(files) != len(agents.FILES):
             raise UserError("the agent that plays is not there", "dataset", REMEDY)
-        policies, told = read_actors(files[1], REMEDY)
-        record.notes |= _about_agent(settings, told)
+        policies, report = read_actors(files[1], REMEDY)
+        record.notes |= _about_agent(settings, report)
     moments = Moments()
     for number, part in enumerate(settings.parts):
         if part.agent == "replay":
@@ -253,19 +253,19 @@ def _counted(
     if not scores:
         what = "not one episode fits into the steps of a part"
         raise UserError(what, f"dataset of {task.name}", "raise its steps, or most_steps")
-    found = np.concatenate(scores)
+    all_scores = np.concatenate(scores)
     who = part.agent or f"{part.weights.name if part.weights else ''}, sampled actions"
-    error = found.std() / np.sqrt(len(found))
+    error = all_scores.std() / np.sqrt(len(all_scores))
     record.notes[f"part {number + 1}"] = (
-        f"{who}: {len(found):,} episodes, score {found.mean():.1f} +- {error:.1f}"
+        f"{who}: {len(all_scores):,} episodes, score {all_scores.mean():.1f} +- {error:.1f}"
     )
 
 
-def _about_agent(settings: Settings, told: dict[str, Any]) -> dict[str, str]:
+def _about_agent(settings: Settings, report: dict[str, Any]) -> dict[str, str]:
     """How good the agent's checkpoints were when they were taken."""
-    asked = f"asked for {told['asked_score']:g}"
+    requested = f"asked for {report['asked_score']:g}"
     return {
-        f"agent, {name}": f"score {told[name]['score']:.1f} after {told[name]['steps']:,} steps"
-        + (f", {asked}" if name == "medium" else "")
+        f"agent, {name}": f"score {report[name]['score']:.1f} after {report[name]['steps']:,} steps"
+        + (f", {requested}" if name == "medium" else "")
         for name in ("medium", "expert")
     }

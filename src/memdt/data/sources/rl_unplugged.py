@@ -82,9 +82,9 @@ def raw_files(settings: Settings) -> list[RawFile]:
         return [RawFile(path) for path in paths]
     folder, run = FOLDERS[settings.layout], f"run_{settings.run}"
     names = [f"{run}-{shard:05d}-of-{SHARDS:05d}" for shard in settings.shards]
-    place = f"rl_unplugged/{folder}/{settings.game}"
+    subfolder = f"rl_unplugged/{folder}/{settings.game}"
     return [
-        RawFile(download.fetched(name, place), f"{ADDRESS}/{folder}/{settings.game}/{name}")
+        RawFile(download.fetched(name, subfolder), f"{ADDRESS}/{folder}/{settings.game}/{name}")
         for name in names
     ]
 
@@ -186,12 +186,14 @@ def _store(
 
 def _check_return(features: dict[str, Feature], clipped: np.ndarray, path: Path) -> None:
     """UserError where rewards do not add up to what the episode says of itself."""
-    told = features.get("clipped_episode_return")
-    if told is None or len(told) != 1:
+    stated = features.get("clipped_episode_return")
+    if stated is None or len(stated) != 1:
         return
     total = float(clipped.sum())
-    if abs(float(told[0]) - total) > 1e-3:
-        what = f"an episode says its return is {float(told[0]):g}, its rewards add up to {total:g}"
+    if abs(float(stated[0]) - total) > 1e-3:
+        what = (
+            f"an episode says its return is {float(stated[0]):g}, its rewards add up to {total:g}"
+        )
         raise UserError(what, str(path), AGAIN)
 
 

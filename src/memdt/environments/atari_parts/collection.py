@@ -169,10 +169,10 @@ def card(
     numbers = assigned(collectors, seeds)
     lines = {}
     for number, one in enumerate(collectors):
-        found = returns[numbers == number]
-        if len(found):
-            low, middle, high = np.percentile(found, [0, 50, 100])
+        of_strength = returns[numbers == number]
+        if len(of_strength):
+            low, middle, high = np.percentile(of_strength, [0, 50, 100])
             lines[f"collector with {one.noise:.0%} random actions"] = (
-                f"{len(found):,} episodes, returns {low:g} to {high:g}, median {middle:g}"
+                f"{len(of_strength):,} episodes, returns {low:g} to {high:g}, median {middle:g}"
             )
     return lines

@@ -49,12 +49,12 @@ TRACKERS: dict[str, tuple[Tracker, tuple[int, ...]]] = {
 }
 
 
-def _reflected(place: float, low: float, high: float) -> float:
+def _reflected(position: float, low: float, high: float) -> float:
     """Where something ends that is thrown back by two walls.
 
     >>> _reflected(12.0, 0.0, 10.0)
     8.0
     """
     period = 2 * (high - low)
-    offset = (place - low) % period
+    offset = (position - low) % period
     return low + min(offset, period - offset)

@@ -21,9 +21,9 @@ def library(module: str = "d3rlpy") -> Any:
     precision = torch.get_float32_matmul_precision()
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            found = importlib.import_module(module)
+            imported = importlib.import_module(module)
     except ImportError as error:
         remedy = "pip install --no-deps -r requirements.lock"
         raise UserError(f"d3rlpy cannot be imported ({error})", "model.name", remedy) from None
     torch.set_float32_matmul_precision(precision)
-    return found
+    return imported

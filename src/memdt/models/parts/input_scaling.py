@@ -48,9 +48,9 @@ class InputScaling(nn.Module):
     def fit(self, statistics: Mapping[str, Any]) -> None:
         """Take the statistics of a dataset, as its file holds them."""
         if self.settings.observations == "standardized":
-            found = statistics["observations"]
-            deviation = torch.tensor(found["deviation"])
-            self.mean.copy_(torch.tensor(found["mean"]))
+            moments = statistics["observations"]
+            deviation = torch.tensor(moments["deviation"])
+            self.mean.copy_(torch.tensor(moments["mean"]))
             self.deviation.copy_(torch.where(deviation > CONSTANT, deviation, 1.0))
         if self.settings.return_scale == "dataset":
             returns = statistics["returns"]

@@ -85,13 +85,13 @@ class ConservativeActorCritic:
                 update={"learning_rate": share * self.training.learning_rate}
             )
             set_learning_rate(getattr(modules, name).optim, training, number, self.updates)
-        found = self.implementation.update(_as_d3rlpy(batch), number)
+        figures = self.implementation.update(_as_d3rlpy(batch), number)
         rate = modules.critic_optim.optim.param_groups[0]["lr"]
         named = {
-            "critic_loss": found["critic_loss"],
-            "actor_loss": found["actor_loss"],
-            "conservative_loss": found["conservative_loss"],
-            "temperature": found["temp"],
+            "critic_loss": figures["critic_loss"],
+            "actor_loss": figures["actor_loss"],
+            "conservative_loss": figures["conservative_loss"],
+            "temperature": figures["temp"],
             "learning_rate": rate,
         }
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in named.items()}

@@ -45,8 +45,8 @@ def check_task(
     """
     expected = task.spaces.observation.shape or ()
     if tuple(frame) != tuple(expected[:2]):
-        seen, asked = (" x ".join(map(str, size)) for size in (frame, expected[:2]))
-        what = f"frames of {seen}, those of the environment are {asked}"
+        seen, expected_size = (" x ".join(map(str, size)) for size in (frame, expected[:2]))
+        what = f"frames of {seen}, those of the environment are {expected_size}"
         remedy = "set height and width under environment.parameters"
         raise UserError(what, str(path), remedy)
     space = task.spaces.action

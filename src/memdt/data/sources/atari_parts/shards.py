@@ -50,8 +50,8 @@ class Shard:
         small = {name: Rows(files[name]) for name in ARRAYS if name != "observation"}
         lengths = {name: len(small[name]) for name in STORED[1:]} | {"frames": len(self._frames)}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{count:,} {name}" for name, count in lengths.items())
-            raise UserError(f"its arrays have different lengths: {told}", str(self.path))
+            listing = ", ".join(f"{count:,} {name}" for name, count in lengths.items())
+            raise UserError(f"its arrays have different lengths: {listing}", str(self.path))
         self.rows = min(rows, len(self._frames))
         read = {name: small[name].read(0, self.rows) for name in STORED[1:]}
         self.actions, self.rewards = read["action"].astype(np.int64), read["reward"]

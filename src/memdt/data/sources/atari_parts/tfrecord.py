@@ -39,30 +39,30 @@ def records(path: Path) -> Iterator[bytes]:
     with cast(IO[bytes], gzip.open(path, "rb") if packed else path.open("rb")) as file:
         number = 0
         while True:
-            place = f"record {number + 1}"
+            position = f"record {number + 1}"
             try:
                 header = file.read(12)
                 if not header:
                     return
-                length = _checked(header[:-4], header[-4:], place)
+                length = _checked(header[:-4], header[-4:], position)
                 size = struct.unpack("<Q", length)[0]
                 if size > MOST:
-                    raise ValueError(f"{place} says it has {size:,} bytes")
+                    raise ValueError(f"{position} says it has {size:,} bytes")
                 content = file.read(size + 4)
                 if len(content) < size + 4:
-                    raise EOFError(f"{place} is cut off")
-                yield _checked(content[:-4], content[-4:], place)
+                    raise EOFError(f"{position} is cut off")
+                yield _checked(content[:-4], content[-4:], position)
             except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
                 raise UserError(f"damaged or no TFRecord ({error})", str(path), AGAIN) from None
             number += 1
 
 
-def _checked(content: bytes, checksum: bytes, place: str) -> bytes:
+def _checked(content: bytes, checksum: bytes, position: str) -> bytes:
     """The content. Raises ValueError where its checksum is another."""
     plain = google_crc32c.value(content)
     masked = ((plain >> 15 | plain << 17) + 0xA282EAD8) & 0xFFFFFFFF
     if len(checksum) != 4 or struct.unpack("<I", checksum)[0] != masked:
-        raise ValueError(f"the checksum of {place} is another one")
+        raise ValueError(f"the checksum of {position} is another one")
     return content
 
 
@@ -102,43 +102,43 @@ def _bytes(value: bytes | int) -> bytes:
 
 
 def _varints(content: bytes) -> list[int]:
-    numbers, place = [], 0
-    while place < len(content):
-        number, place = _varint(content, place)
+    numbers, position = [], 0
+    while position < len(content):
+        number, position = _varint(content, position)
         numbers.append(number)
     return numbers
 
 
-def _varint(content: bytes, place: int) -> tuple[int, int]:
+def _varint(content: bytes, position: int) -> tuple[int, int]:
     """A number, seven bits to a byte with the lowest first, and the place after it."""
     number = shift = 0
     while True:
-        if place >= len(content) or shift > 63:
+        if position >= len(content) or shift > 63:
             raise ValueError("a number without an end")
-        byte = content[place]
+        byte = content[position]
         number |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
+        position, shift = position + 1, shift + 7
         if byte < 0x80:
-            return number, place
+            return number, position
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, bytes | int]]:
     """Number and value of each field of a message."""
-    place = 0
-    while place < len(content):
-        key, place = _varint(content, place)
+    position = 0
+    while position < len(content):
+        key, position = _varint(content, position)
         wire = key & 7
         if wire == 0:
-            value, place = _varint(content, place)
+            value, position = _varint(content, position)
             yield key >> 3, value
             continue
         if wire == 2:
-            size, place = _varint(content, place)
+            size, position = _varint(content, position)
         elif wire in (1, 5):
             size = 8 if wire == 1 else 4
         else:
             raise ValueError(f"a field of wire type {wire}")
-        if place + size > len(content):
+        if position + size > len(content):
             raise ValueError("a field that is longer than its message")
-        yield key >> 3, content[place : place + size]
-        place += size
+        yield key >> 3, content[position : position + size]
+        position += size

@@ -102,7 +102,7 @@ def column(file: h5py.File, name: str) -> Shaped[np.ndarray, " rows"]:
 
 
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    found = file.get(name)
-    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "biuf" or not found.ndim:
+    array = file.get(name)
+    if not isinstance(array, h5py.Dataset) or array.dtype.kind not in "biuf" or not array.ndim:
         raise UserError("there is no array of numbers", f"{file.filename}: {name}", REMEDY)
-    return found
+    return array
