@@ -93,7 +93,7 @@ def test_unlikely_plans_are_charged_and_likely_ones_all_alike() -> None:
     made = torch.zeros(3, 6, 3 + 2 + 3)
     made[2, 0, 5] = 100.0  # the first reward
     plans = Plans(torch.zeros(1, 3, dtype=torch.int64), torch.tensor([[-3.0, -0.1, -0.1]]),
-                  made=made)  # fmt: skip
+                  steps=made)  # fmt: skip
     threshold = 2 * float(np.log(0.5))
     expected = torch.tensor([[-30.0, 10 * threshold, 10 * threshold + 99.0]])
     torch.testing.assert_close(policy.scores(plans), expected)
@@ -110,7 +110,7 @@ def test_the_search_finds_the_plan_that_earns_most() -> None:
         for row in range(2):
             vectors = policy.autoencoder.codebook.codes[pairs]
             made, _ = policy.autoencoder.decode(state[row].expand(25, -1), vectors)
-            plans = Plans(pairs[None, :, 1], torch.zeros(1, 25), made=made)
+            plans = Plans(pairs[None, :, 1], torch.zeros(1, 25), steps=made)
             best = made[int(policy.scores(plans).argmax()), 0, 3:5]
             torch.testing.assert_close(action[row], best, rtol=0, atol=1e-5)
 

@@ -102,7 +102,7 @@ def open_episodes(
     if best_fraction < 1:
         selected = lean.best(best_fraction, selected)
     if size <= in_memory_bytes():
-        store = read_episodes(path, settings_digest, remedy, looked_at=True)
+        store = read_episodes(path, settings_digest, remedy, verified=True)
         store = store if selected.all() else store.select(selected)
         return EpisodeTensors.from_store(store, device, frame_stack=frame_stack)
     steps = None if selected.all() else np.flatnonzero(np.repeat(selected, lean.lengths))

@@ -59,7 +59,9 @@ class Actor:
         self, observations: Shaped[np.ndarray, "rows ..."], info: dict[str, Any]
     ) -> Float[np.ndarray, "rows actions"]:
         """A sampled action in [-1, 1] for every row."""
-        noise = np.stack([one.standard_normal(self.shape[1]) for one in self._generators])
+        noise = np.stack(
+            [generator.standard_normal(self.shape[1]) for generator in self._generators]
+        )
         return self.sample(observations, noise.astype(np.float32))
 
     def sample(

@@ -54,8 +54,11 @@ def fetch(file: RawFile) -> None:
         with contextlib.suppress(UserError):
             check(file)
             return
+    # Mirrors first, because the original may be slow or gone.
+    mirrors = os.environ.get(MIRROR, "").split()
+    sources = [f"{mirror.rstrip('/')}/{file.path.name}" for mirror in mirrors]
     tried = []
-    for source in _sources(file):
+    for source in [*sources, file.address] if file.address else sources:
         try:
             _take(source, file)
         except _Failed as why:
@@ -91,13 +94,6 @@ def _difference(file: RawFile, path: Path) -> str | None:
     if file.sha256 is not None and (digest := sha256(path)) != file.sha256:
         return f"its SHA-256 is {digest[:12]}..., {file.sha256[:12]}... is expected"
     return None
-
-
-def _sources(file: RawFile) -> list[str]:
-    """The addresses to try: mirrors first, because the original may be slow or gone."""
-    mirrors = os.environ.get(MIRROR, "").split()
-    addresses = [f"{mirror.rstrip('/')}/{file.path.name}" for mirror in mirrors]
-    return addresses + ([file.address] if file.address else [])
 
 
 def _take(source: str, file: RawFile) -> None:

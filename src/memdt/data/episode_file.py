@@ -99,7 +99,7 @@ def _checked(
 
 
 def read_episodes(
-    path: Path | str, settings_digest: str | None, remedy: str, looked_at: bool = False
+    path: Path | str, settings_digest: str | None, remedy: str, verified: bool = False
 ) -> EpisodeStore:
     """Read a dataset, refusing any file that is not exactly what is wanted.
 
@@ -108,13 +108,13 @@ def read_episodes(
         settings_digest: of the settings that the dataset must have been made with; None skips
             this check.
         remedy: what a person should do about a file that is refused.
-        looked_at: the content was held against its digest before, by this process.
+        verified: this process has compared the content with its digest before.
 
     Raises:
         UserError: the file is missing, damaged, foreign, or was made with other settings.
     """
     with _refusals(path, remedy), _open(path) as file:
-        return _read_store(file, settings_digest, lambda dataset: dataset[()], looked_at)
+        return _read_store(file, settings_digest, lambda dataset: dataset[()], verified)
 
 
 def read_all_but_observations(
@@ -173,27 +173,26 @@ def _read_store(
     file: h5py.File,
     settings_digest: str | None,
     observations: Callable[[h5py.Dataset], np.ndarray],
-    looked_at: bool = False,
+    verified: bool = False,
 ) -> EpisodeStore:
     _check_format(file)
-    _check_digest(file, settings_digest)
+    actual = file.attrs.get("settings_digest", "none")
+    if settings_digest is not None and actual != settings_digest:
+        raise _Refused(f"made with settings {actual}, this run asks for {settings_digest}")
     names = [name for name in _NAMES if name in file or name not in _OPTIONAL]
-    read = {"observations": observations}
     stored = {name: _numbers(file, name) for name in names}
-    arrays = {name: read.get(name, _whole)(dataset) for name, dataset in stored.items()}
+    arrays = {
+        name: observations(dataset) if name == "observations" else dataset[()]
+        for name, dataset in stored.items()
+    }
     _check_arrays(arrays)
     codes, group_names = arrays["groups"], names_of(file)
     if codes.dtype.kind != "i" or not set(np.unique(codes)) <= set(range(len(group_names))):
         raise _Refused("damaged dataset (a group without a name)")
     arrays["groups"] = group_names[codes]
-    if not looked_at:
+    if not verified:
         _check_content(file, stored)
     return EpisodeStore(**arrays)
-
-
-def _whole(dataset: h5py.Dataset) -> Shaped[np.ndarray, "rows ..."]:
-    array: np.ndarray = dataset[()]
-    return array
 
 
 def _open(path: Path | str) -> h5py.File:
@@ -303,12 +302,6 @@ def _check_format(file: h5py.File) -> None:
     version = file.attrs.get("format_version")
     if version != FORMAT_VERSION:
         raise _Refused(f"dataset format {version}, this version reads {FORMAT_VERSION}")
-
-
-def _check_digest(file: h5py.File, expected: str | None) -> None:
-    actual = file.attrs.get("settings_digest", "none")
-    if expected is not None and actual != expected:
-        raise _Refused(f"made with settings {actual}, this run asks for {expected}")
 
 
 def _check_content(file: h5py.File, stored: dict[str, h5py.Dataset]) -> None:

@@ -159,16 +159,13 @@ class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
         super().reset(seed=seed)
         number = int(self.np_random.integers(2**31)) if seed is None else seed
         # Deviation D60: each seed has its own goal; ML45 has 50 goals per task.
-        self._take(task_of(self.settings, number))
-        assert self._simulator is not None
-        self._steps = self._near = self._solved = 0
-        self._state = self._simulator.begin(self.np_random, self.settings.time_limit)
-        return self._observation(), self._info()
-
-    def _take(self, task: str) -> None:
+        task = task_of(self.settings, number)
         if self._simulator is None or self._simulator.task != task:
             self.close()
             self._simulator = Simulator.borrow(task)
+        self._steps = self._near = self._solved = 0
+        self._state = self._simulator.begin(self.np_random, self.settings.time_limit)
+        return self._observation(), self._info()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Move the hand for 12.5 ms."""
@@ -181,13 +178,10 @@ class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
         over = self._steps >= self.settings.time_limit
         terminated = solved and (over or self.settings.success == "any_step")
         truncated = over and not terminated
-        reward = self._reward(dense, terminated)
+        reward = float(terminated)
+        if self.settings.reward == "dense":
+            reward = dense / (HIGHEST_REWARD * self.settings.time_limit)
         return self._observation(), reward, terminated, truncated, self._info()
-
-    def _reward(self, dense: float, terminated: bool) -> float:
-        if self.settings.reward == "sparse":
-            return float(terminated)
-        return dense / (HIGHEST_REWARD * self.settings.time_limit)
 
     def _observation(self) -> np.ndarray:
         observation = self._state.copy()
@@ -256,12 +250,10 @@ class Scripted:
         for row, observation in enumerate(info["sight"]):
             if observation is not self._last[row]:
                 self._last[row] = observation
-                self.meant[row] = self._scripted_action(row, observation)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # the package warns that it clips large actions
+                    intended = self._policies[row].get_action(observation)
+                self.meant[row] = np.clip(intended, -1.0, 1.0)
                 noise = self._noise[row].normal(0.0, self.settings.noise, 4)
                 self._actions[row] = np.clip(self.meant[row] + noise, -1.0, 1.0)
         return self._actions.copy()
-
-    def _scripted_action(self, row: int, observation: Observation) -> Float[np.ndarray, "4"]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the package warns that it clips large actions
-            return np.asarray(np.clip(self._policies[row].get_action(observation), -1.0, 1.0))

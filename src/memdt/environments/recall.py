@@ -153,16 +153,16 @@ class Recall(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         return int(self._order[asked]) if 0 <= asked < self.settings.pairs else None
 
     def _observe(self) -> Float[np.ndarray, " width"]:
-        seen = np.zeros(self.observation_space.shape or (), dtype=np.float32)
+        observation = np.zeros(self.observation_space.shape or (), dtype=np.float32)
         question = self._question
         if self._time < self.settings.pairs:
-            seen[SHOWN] = 1
-            seen[2 + self.settings.keys + self._values[self._time]] = 1
-            seen[2 + self._keys[self._time]] = 1
+            observation[SHOWN] = 1
+            observation[2 + self.settings.keys + self._values[self._time]] = 1
+            observation[2 + self._keys[self._time]] = 1
         elif question is not None:
-            seen[ASKED] = 1
-            seen[2 + self._keys[question]] = 1
-        return seen
+            observation[ASKED] = 1
+            observation[2 + self._keys[question]] = 1
+        return observation
 
     def _info(self) -> dict[str, Any]:
         return {"right_answers": self._right, "wrong_answers": self._wrong}

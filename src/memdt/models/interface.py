@@ -18,7 +18,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -39,8 +39,12 @@ class Memory:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """Apply ``function`` to every tensor and return the resulting memory."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return type(self)(
-            **{f.name: _map_value(function, getattr(self, f.name)) for f in fields(self)}
+            **{
+                name: function(value) if isinstance(value, Tensor) else tuple(map(function, value))
+                for name, value in values.items()
+            }
         )
 
     def edit(self, function: Callable[[Tensor], Tensor]) -> Self:
@@ -66,12 +70,6 @@ class Memory:
     def detach(self) -> Self:
         """Return the same values without their gradient."""
         return self.map(torch.Tensor.detach)
-
-
-def _map_value(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return function(value)
-    return tuple(function(tensor) for tensor in value)
 
 
 @dataclass(frozen=True)

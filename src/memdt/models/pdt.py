@@ -69,7 +69,7 @@ class PromptDecisionTransformer(DecisionTransformer):
         return PromptMemory(moved, absent=(absent.repeat_interleave(3, dim=1),))
 
     def _next_memory(
-        self, memory: SegmentMemory, closing: Tensor, hidden: list[Tensor]
+        self, memory: SegmentMemory, written: Tensor, hidden: list[Tensor]
     ) -> SegmentMemory:
         return memory
 
@@ -77,15 +77,15 @@ class PromptDecisionTransformer(DecisionTransformer):
         self,
         memory: SegmentMemory,
         tokens: Tensor,
-        where: Layout,
+        layout: Layout,
         cache: tuple[Tensor, ...] = (),
         past: KeyValueCache | None = None,
         recording: LayerTrace | None = None,
-    ) -> Float[Tensor, "batch wanted width"]:
+    ) -> Float[Tensor, "batch selected width"]:
         assert isinstance(memory, PromptMemory)
         for absent in memory.absent:
-            where = where.hiding(absent)
-        return super()._run(memory, tokens, where, cache, past, recording)
+            layout = layout.hiding(absent)
+        return super()._run(memory, tokens, layout, cache, past, recording)
 
 
 def build(settings: Settings, spaces: Spaces) -> PromptDecisionTransformer:

@@ -93,9 +93,10 @@ class Plans:
     """So many plans for each row of a batch; both dimensions are one in all but two tensors."""
 
     codes: Int[Tensor, "batch plan"]  # the last one of each
-    likely: Float[Tensor, "batch plan"]  # log-probability of all its codes
-    next: Float[Tensor, "plans codes"] | None = None  # log-probability of what may follow
-    made: Float[Tensor, "plans time size"] | None = None  # decoded steps
+    log_probability: Float[Tensor, "batch plan"]  # of all its codes
+    # Of every code that may follow the last one.
+    next_log_probabilities: Float[Tensor, "plans codes"] | None = None
+    steps: Float[Tensor, "plans time size"] | None = None  # decoded steps
     prior: Past | None = None
     decoder: Past | None = None
 
@@ -103,21 +104,23 @@ class Plans:
         """These plans of each row, in that order; one may come several times."""
         row = torch.arange(len(index), device=index.device)[:, None]
 
+        following = self.next_log_probabilities
+
         def of(part: Tensor) -> Tensor:
             return part.unflatten(0, (len(index), -1))[row, index].flatten(0, 1)
 
         return Plans(
             codes=self.codes.gather(1, index),
-            likely=self.likely.gather(1, index),
-            next=None if self.next is None else of(self.next),
-            made=None if self.made is None else of(self.made),
+            log_probability=self.log_probability.gather(1, index),
+            next_log_probabilities=None if following is None else of(following),
+            steps=None if self.steps is None else of(self.steps),
             prior=None if self.prior is None else map_past(of, self.prior),
             decoder=None if self.decoder is None else map_past(of, self.decoder),
         )
 
 
 class TrajectoryAutoencodingPlanner(Policy):
-    """Autoencoder, prior, and the search; returns-to-go are not looked at."""
+    """Autoencoder, prior, and the search; returns-to-go are ignored."""
 
     def __init__(self, settings: Settings, spaces: Spaces) -> None:
         """UserError where observations or actions are no vectors, or a plan exceeds the window."""
@@ -160,41 +163,42 @@ class TrajectoryAutoencodingPlanner(Policy):
     ) -> Float[Tensor, "batch action"]:
         """A beam search in which every level adds one code, so three steps, to each plan."""
         start = torch.zeros(len(state), 1, dtype=torch.int64, device=state.device)
-        plans = self._asked_on(state, Plans(codes=start, likely=start.float()))
-        for left in reversed(range(draws.shape[1])):
-            plans = self._continued(state, plans, draws[:, -1 - left])
-            kept = self.settings.beams if left else 1
+        plans = self._with_next_codes(state, Plans(codes=start, log_probability=start.float()))
+        for remaining in reversed(range(draws.shape[1])):
+            plans = self._extended(state, plans, draws[:, -1 - remaining])
+            kept = self.settings.beams if remaining else 1
             plans = plans.chosen(self.scores(plans).topk(kept, dim=1).indices)
-            if left:
-                plans = self._asked_on(state, plans)
-        assert plans.made is not None
+            if remaining:
+                plans = self._with_next_codes(state, plans)
+        assert plans.steps is not None
         first = self.autoencoder.state_width
-        action = plans.made[:, 0, first : first + self.actions]
+        action = plans.steps[:, 0, first : first + self.actions]
         return action * self.deviation[: self.actions] + self.mean[: self.actions]
 
-    def _asked_on(self, state: Float[Tensor, "batch state"], plans: Plans) -> Plans:
+    def _with_next_codes(self, state: Float[Tensor, "batch state"], plans: Plans) -> Plans:
         """The plans with the probabilities of what may follow their last code."""
         states = state.repeat_interleave(plans.codes.shape[1], dim=0)
         logits, past = self.prior(states, plans.codes.flatten()[:, None], plans.prior)
-        return replace(plans, next=logits[:, -1].log_softmax(-1), prior=past)
+        return replace(plans, next_log_probabilities=logits[:, -1].log_softmax(-1), prior=past)
 
-    def _continued(
+    def _extended(
         self, state: Float[Tensor, "batch state"], plans: Plans, draws: Float[Tensor, "batch plan"]
     ) -> Plans:
-        """Several plans for each, one code longer; all are continued alike often."""
-        assert plans.next is not None
-        known = plans.next.unflatten(0, (len(state), -1))
-        each = torch.arange(known.shape[1], device=state.device)
+        """Several plans for each, one code longer; each parent gets equally many."""
+        assert plans.next_log_probabilities is not None
+        log_probabilities = plans.next_log_probabilities.unflatten(0, (len(state), -1))
+        each = torch.arange(log_probabilities.shape[1], device=state.device)
         parents = each.repeat_interleave(draws.shape[1] // len(each)).expand(len(state), -1)
-        codes = drawn_codes(known, draws)
+        codes = drawn_codes(log_probabilities, draws)
         plans = plans.chosen(parents)
-        assert plans.next is not None
-        gained = plans.next.gather(1, codes.flatten()[:, None]).view_as(codes)
+        assert plans.next_log_probabilities is not None
+        gained = plans.next_log_probabilities.gather(1, codes.flatten()[:, None]).view_as(codes)
         states = state.repeat_interleave(codes.shape[1], dim=0)
         vectors = self.autoencoder.codebook.codes[codes.flatten()][:, None]
         new, past = self.autoencoder.decode(states, vectors, plans.decoder)
-        made = new if plans.made is None else torch.cat([plans.made, new], dim=1)
-        return replace(plans, codes=codes, likely=plans.likely + gained, made=made, decoder=past)
+        steps = new if plans.steps is None else torch.cat([plans.steps, new], dim=1)
+        total = plans.log_probability + gained
+        return replace(plans, codes=codes, log_probability=total, steps=steps, decoder=past)
 
     def scores(self, plans: Plans) -> Float[Tensor, "batch plan"]:
         """What a plan promises to earn, less a charge for plans that the data make unlikely.
@@ -202,27 +206,28 @@ class TrajectoryAutoencodingPlanner(Policy):
         Rewards of all steps but the last, and the value after that; whether the decoder thinks that
         the episode ended is not asked. The threshold is that of a whole plan at every level.
         """
-        assert plans.made is not None
-        settings, time = self.settings, plans.made.shape[1]
+        assert plans.steps is not None
+        settings, time = self.settings, plans.steps.shape[1]
         first = self.autoencoder.state_width + self.actions
-        promised = plans.made[..., first : first + 2] * self.deviation[-2:] + self.mean[-2:]
+        promised = plans.steps[..., first : first + 2] * self.deviation[-2:] + self.mean[-2:]
         powers = settings.discount ** torch.arange(1, time + 1, device=promised.device)
         earned = (promised[:, :-1, 0] * powers[:-1]).sum(1) + promised[:, -1, 1] * powers[-1]
         threshold = settings.horizon // 3 * math.log(settings.least_probability)
-        return earned.view_as(plans.likely) + settings.charge * plans.likely.clamp(max=threshold)
+        charged = settings.charge * plans.log_probability.clamp(max=threshold)
+        return earned.view_as(charged) + charged
 
 
 def drawn_codes(
-    known: Float[Tensor, "batch parent codes"], draws: Float[Tensor, "batch plan"]
+    log_probabilities: Float[Tensor, "batch parent codes"], draws: Float[Tensor, "batch plan"]
 ) -> Int[Tensor, "batch plan"]:
-    """A code for each of the new plans, of every parent alike many.
+    """Draw a code for each new plan; every parent gets equally many.
 
-    ``known`` are log-probabilities, ``draws`` uniform in [0, 1).
+    ``draws`` are uniform in [0, 1).
     """
-    reached = known.exp().cumsum(-1)
-    targets = draws.unflatten(1, (known.shape[1], -1)) * reached[..., -1:]
+    reached = log_probabilities.exp().cumsum(-1)
+    targets = draws.unflatten(1, (log_probabilities.shape[1], -1)) * reached[..., -1:]
     drawn = torch.searchsorted(reached, targets.contiguous(), right=True)
-    return drawn.clamp(max=known.shape[-1] - 1).flatten(1)
+    return drawn.clamp(max=log_probabilities.shape[-1] - 1).flatten(1)
 
 
 def build(settings: Settings, spaces: Spaces) -> TrajectoryAutoencodingPlanner:

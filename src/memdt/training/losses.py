@@ -87,10 +87,10 @@ def step_weights(
     if kind == "all":
         return [None] * len(segments)
     if kind == "last":
-        going_on = (
+        continuing = (
             [0] * len(segments) if whole_episodes else [len(one) for one in segments[1:]] + [0]
         )
-        raw = [_last_steps(*pair) for pair in zip(segments, going_on, strict=True)]
+        raw = [_last_steps(*pair) for pair in zip(segments, continuing, strict=True)]
     else:
         raw = _balanced(segments)
     steps = sum(int(segment.mask.sum()) for segment in segments)
@@ -98,11 +98,11 @@ def step_weights(
     return [weights * (steps / total) for weights in raw]
 
 
-def _last_steps(segment: Segment, going_on: int) -> Float[Tensor, "batch time"]:
-    """1 at the last real step of the rows that end here, all but the first ``going_on``; else 0."""
+def _last_steps(segment: Segment, continuing: int) -> Float[Tensor, "batch time"]:
+    """1 at the last real step of the rows from number ``continuing`` on, which end here; else 0."""
     weights = torch.zeros(segment.mask.shape, device=segment.mask.device)
-    rows = torch.arange(going_on, len(segment), device=weights.device)
-    weights[rows, segment.mask[going_on:].sum(dim=1) - 1] = 1.0
+    rows = torch.arange(continuing, len(segment), device=weights.device)
+    weights[rows, segment.mask[continuing:].sum(dim=1) - 1] = 1.0
     return weights
 
 

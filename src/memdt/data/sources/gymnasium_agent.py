@@ -167,7 +167,7 @@ def episodes(
     moments = Moments()
     for number, part in enumerate(settings.parts):
         if part.agent == "replay":
-            stores = _replay(files[0])
+            stores = iter([read_episodes(files[0], None, REMEDY)])
         elif part.weights is not None:
             policy = READERS[part.weights.format](files[number])
             stores = play_until(task, policy, settings.steps_of(part), number)
@@ -234,11 +234,6 @@ def play_until(task: Task, policy: Actor, steps: int, number: int) -> Iterator[E
     finally:
         environment.close()
     progress.update(steps)
-
-
-def _replay(path: Path) -> Iterator[EpisodeStore]:
-    """What an agent saw, episode by episode as it was played."""
-    yield read_episodes(path, None, REMEDY)
 
 
 def _counted(

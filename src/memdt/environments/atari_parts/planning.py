@@ -58,16 +58,16 @@ class Planner:
     def best(self, game: Emulator, before: Ram, draws: np.random.Generator) -> int:
         """The option that earns most, by chance where several do."""
         state = game.state()
-        values = np.array([self._value(option, state, before, draws) for option in self.options])
+        # With a tracker nothing in a rollout is random, so that one says all.
+        rollouts = 1 if self.tracker is not None else self.look.rollouts
+        values = np.array(
+            [
+                np.mean([self._rollout(option, state, before, draws) for _ in range(rollouts)])
+                for option in self.options
+            ]
+        )
         best = np.flatnonzero(values >= values.max() - 1e-9)
         return self.options[int(draws.choice(best))]
-
-    def _value(self, option: int, state: object, before: Ram, draws: np.random.Generator) -> float:
-        """The mean over rollouts of what is earned; one rollout where nothing is random."""
-        rollouts = 1 if self.tracker is not None else self.look.rollouts
-        return float(
-            np.mean([self._rollout(option, state, before, draws) for _ in range(rollouts)])
-        )
 
     def _rollout(
         self, option: int, state: object, before: Ram, draws: np.random.Generator

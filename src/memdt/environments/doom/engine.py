@@ -223,11 +223,10 @@ def end_orphans() -> None:
 
 def _end_if_orphan(process: psutil.Process) -> None:
     owner, _, started = process.environ().get(OWNER, "").partition(" ")
-    if owner and not _runs(int(owner), float(started)):
-        process.kill()
-
-
-def _runs(number: int, started: float) -> bool:
+    if not owner:
+        return
     with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(number).create_time() == started
-    return False
+        # The number alone may belong to another process by now.
+        if psutil.Process(int(owner)).create_time() == float(started):
+            return
+    process.kill()

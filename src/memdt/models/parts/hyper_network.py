@@ -90,8 +90,8 @@ class TaskEncoder(nn.Module):
         if self.action is not None:
             tokens = tokens + self.action(demonstration.actions)
         steps, device = demonstration.steps, str(tokens.device)
-        where = layout_of(("read",) * steps, steps, None, self.width, device)
-        top = self.transformer(tokens, where.hiding(~demonstration.mask))
+        layout = layout_of(("read",) * steps, steps, None, self.width, device)
+        top = self.transformer(tokens, layout.hiding(~demonstration.mask))
         real = demonstration.mask[..., None].to(top.dtype)
         return (top * real).sum(dim=1) / real.sum(dim=1)
 

@@ -160,8 +160,8 @@ class BehaviourCloning:
         memory: Memory | None = None
         scores, norm = [], torch.zeros(())
         weights = self._weights(segments)
-        for segment, some in zip(segments, weights, strict=True):
-            score, memory = self._segment(segment, memory, some)
+        for segment, step_weight in zip(segments, weights, strict=True):
+            score, memory = self._segment(segment, memory, step_weight)
             norm = self._step(score.mean_loss)
             memory = memory.detach()
             scores.append(Score(score.loss.detach(), score.correct, score.steps))

@@ -52,7 +52,9 @@ class StepReader:
         ends = offsets[1:] - rows.start
         terminated = self.borders.terminated[first:last]
         count = last - first
-        self._note_extremes(observations)
+        low, high = observations.min(axis=0), observations.max(axis=0)
+        self.low = low if self.low is None else np.minimum(self.low, low)
+        self.high = high if self.high is None else np.maximum(self.high, high)
         return EpisodeStore(
             observations=observations,
             actions=self._actions(rows),
@@ -108,11 +110,6 @@ class StepReader:
         self.jumps += len(jumps)
         final: np.ndarray = following[ends - 1]
         return final
-
-    def _note_extremes(self, observations: Float[np.ndarray, "rows width"]) -> None:
-        low, high = observations.min(axis=0), observations.max(axis=0)
-        self.low = low if self.low is None else np.minimum(self.low, low)
-        self.high = high if self.high is None else np.maximum(self.high, high)
 
     def notes(self) -> dict[str, str]:
         """Irregularities and how they were handled; complete once all parts are read."""
