@@ -103,10 +103,10 @@ class ConservativeActorCritic:
         return Effort(updates, seen, 1)
 
     def state(self) -> dict[str, Tensor]:
-        """Weights of all networks, and what the optimisers remember."""
+        """Weights of all networks, and the optimisers' averages."""
         modules = self.implementation.modules
         parts = {name: getattr(modules, name).state_dict() for name in MODULES}
-        parts |= {name: dict(_memories(getattr(modules, name).optim)) for name in OPTIMISERS}
+        parts |= {name: dict(_moments(getattr(modules, name).optim)) for name in OPTIMISERS}
         return {
             f"{name}.{key}": tensor for name, one in parts.items() for key, tensor in one.items()
         }
@@ -117,7 +117,7 @@ class ConservativeActorCritic:
         for name in MODULES:
             getattr(modules, name).load_state_dict(part(state, name))
         for name in OPTIMISERS:
-            for key, tensor in _memories(getattr(modules, name).optim):
+            for key, tensor in _moments(getattr(modules, name).optim):
                 tensor.copy_(state[f"{name}.{key}"])
 
 
@@ -162,7 +162,7 @@ def build(policy: Policy, context: StageContext) -> ConservativeActorCritic:
 def _implementation(
     policy: Actor, settings: Settings, training: TrainingSettings, device: torch.device
 ) -> Any:
-    """d3rlpy's CQL with the actor's weights, its optimisers' memories made beforehand."""
+    """d3rlpy's CQL with the actor's weights, its optimisers' averages made beforehand."""
     adamw = library("d3rlpy.optimizers").AdamWFactory(
         clip_grad_norm=training.gradient_clip,
         betas=(training.beta_1, training.beta_2),
@@ -193,11 +193,11 @@ def _implementation(
     modules = algorithm.impl.modules
     modules.policy.load_state_dict(policy.network.state_dict())
     for name in OPTIMISERS:
-        _remember_nothing(getattr(modules, name).optim)
+        _start_moments(getattr(modules, name).optim)
     return algorithm.impl
 
 
-def _remember_nothing(optimiser: torch.optim.Optimizer) -> None:
+def _start_moments(optimiser: torch.optim.Optimizer) -> None:
     """What Adam would make at its first step, so that a state has the same tensors before it."""
     for parameter in _parameters(optimiser):
         optimiser.state[parameter] = {
@@ -207,7 +207,7 @@ def _remember_nothing(optimiser: torch.optim.Optimizer) -> None:
         }
 
 
-def _memories(optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+def _moments(optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
     for index, parameter in enumerate(_parameters(optimiser)):
         for key, tensor in optimiser.state[parameter].items():
             yield f"{index}.{key}", tensor

@@ -4,7 +4,7 @@ What ``training.trainable`` leaves open is trained: ``autoencoder.*`` in a first
 one that starts from it; both at once where nothing is named. Deviation D113. Source: Jiang et al.
 2023, their public code for the loss:
 
-    mean of (made - step)^2, actions five times   while the episode goes on
+    mean of (decoded - step)^2, actions five times   while the episode goes on
     + cross entropy of "has ended"  + distance of points from their codes
     cross entropy of each code, given the state and the codes before
 """
@@ -87,31 +87,33 @@ class TrajectoryAutoencoding:
         """One step of the optimiser; the codes follow in the forward pass."""
         set_learning_rate(self.optimiser, self.training, number, self.updates)
         with torch.set_grad_enabled(self.autoencoder):
-            made, codes, distance = self.policy.autoencoder(batch.steps)
-        nothing = batch.steps.new_zeros(())
-        rebuilt = self._rebuilt(made, batch)
-        guessed = self._guessed(batch, codes) if self.prior else nothing
-        loss = (rebuilt + distance if self.autoencoder else nothing) + guessed
+            decoded, codes, distance = self.policy.autoencoder(batch.steps)
+        zero = batch.steps.new_zeros(())
+        reconstruction = self._reconstruction_loss(decoded, batch)
+        prior = self._prior_loss(batch, codes) if self.prior else zero
+        loss = (reconstruction + distance if self.autoencoder else zero) + prior
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         parameters = [p for p in self.policy.parameters() if p.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.training.gradient_clip)
         self.optimiser.step()
         used = codes.new_zeros(self.policy.settings.codes).index_fill_(0, codes.flatten(), 1).sum()
-        figures = (rebuilt, guessed, distance, used.double(), norm)
+        figures = (reconstruction, prior, distance, used.double(), norm)
         return dict(zip(self.columns, (one.detach() for one in figures), strict=True))
 
-    def _rebuilt(self, made: Float[Tensor, "batch time size"], batch: Windows) -> Float[Tensor, ""]:
+    def _reconstruction_loss(
+        self, decoded: Float[Tensor, "batch time size"], batch: Windows
+    ) -> Float[Tensor, ""]:
         states, actions = self.policy.autoencoder.state_width, self.policy.actions
-        weights = made.new_ones(made.shape[-1] - 1)
+        weights = decoded.new_ones(decoded.shape[-1] - 1)
         weights[states : states + actions] = self.settings.action_weight
-        errors = (made[..., :-1] - batch.steps[..., :-1]).square() * weights
+        errors = (decoded[..., :-1] - batch.steps[..., :-1]).square() * weights
         ended = functional.binary_cross_entropy_with_logits(
-            made[..., -1], batch.steps[..., -1], reduction="none"
+            decoded[..., -1], batch.steps[..., -1], reduction="none"
         )
         return (errors * batch.real[..., None]).mean() + (ended * batch.known).mean()
 
-    def _guessed(self, batch: Windows, codes: Tensor) -> Float[Tensor, ""]:
+    def _prior_loss(self, batch: Windows, codes: Tensor) -> Float[Tensor, ""]:
         before = functional.pad(codes[:, :-1], (1, 0))
         logits, _ = self.policy.prior(
             batch.steps[:, 0, : self.policy.autoencoder.state_width], before
@@ -166,9 +168,9 @@ class WindowSampler:
         others = (others - policy.mean) / policy.deviation
         nothing = torch.zeros_like(cut.observations[0, 0])
         nothing = nothing if policy.inputs is None else policy.inputs.observations(nothing)
-        seen = torch.where(real[..., None], cut.observations, nothing)
+        observations = torch.where(real[..., None], cut.observations, nothing)
         beyond = (ended | ~real).float()[..., None]
-        return Windows(torch.cat([seen, others, beyond], dim=-1), real, real | terminal)
+        return Windows(torch.cat([observations, others, beyond], dim=-1), real, real | terminal)
 
     def updates(self, epochs: int) -> int:
         """Updates in which as many windows are drawn as there are episodes, ``epochs`` times."""

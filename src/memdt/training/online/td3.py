@@ -59,8 +59,8 @@ class Td3:
         width = settings.width
         self.actor = self._layers(observation, width, action)
         self.critic = self._layers(observation + action, width, 1, pair=True)
-        self.actor_target = [one.detach().clone() for one in self.actor]
-        self.critic_target = [one.detach().clone() for one in self.critic]
+        self.actor_target = [parameter.detach().clone() for parameter in self.actor]
+        self.critic_target = [parameter.detach().clone() for parameter in self.critic]
         rate = settings.learning_rate
         self.actor_optimiser = torch.optim.Adam(self.actor, rate, fused=True)
         self.critic_optimiser = torch.optim.Adam(self.critic, rate, fused=True)
@@ -80,16 +80,16 @@ class Td3:
     def update(self, transitions: Transitions) -> None:
         """Update the critics, and on every ``actor_delay``-th call the actor and the targets."""
         settings = self.settings
-        seen, done, earned, following, ended, _ = transitions.batch(
+        observations, actions, rewards, following, ended, _ = transitions.batch(
             settings.batch_size, self.random
         )
         with torch.no_grad():
-            noise = torch.randn(done.shape, generator=self.random) * settings.target_noise
+            noise = torch.randn(actions.shape, generator=self.random) * settings.target_noise
             noise = noise.clamp(-settings.target_noise_clip, settings.target_noise_clip)
-            then = (torch.tanh(_through(self.actor_target, following)) + noise).clamp(-1, 1)
-            value = _through(self.critic_target, _pair(following, then)).amin(dim=0)
-            targets = earned + settings.discount * (1 - ended) * value
-        values = _through(self.critic, _pair(seen, done))
+            next_actions = (torch.tanh(_through(self.actor_target, following)) + noise).clamp(-1, 1)
+            value = _through(self.critic_target, _pair(following, next_actions)).amin(dim=0)
+            targets = rewards + settings.discount * (1 - ended) * value
+        values = _through(self.critic, _pair(observations, actions))
         # Twice the mean over both critics is the sum of their mean squared errors.
         loss = 2 * functional.mse_loss(values, targets.expand_as(values))
         self.critic_optimiser.zero_grad(set_to_none=True)
@@ -97,12 +97,12 @@ class Td3:
         self.critic_optimiser.step()
         self.updates += 1
         if self.updates % settings.actor_delay == 0:
-            self._update_actor(seen)
+            self._update_actor(observations)
 
-    def _update_actor(self, seen: Float[Tensor, "batch width"]) -> None:
+    def _update_actor(self, observations: Float[Tensor, "batch width"]) -> None:
         first = [one[0] for one in self.critic]
-        action = torch.tanh(_through(self.actor, seen))
-        loss = -_through(first, torch.cat([seen, action], dim=1)).mean()
+        action = torch.tanh(_through(self.actor, observations))
+        loss = -_through(first, torch.cat([observations, action], dim=1)).mean()
         self.actor_optimiser.zero_grad(set_to_none=True)
         loss.backward(inputs=self.actor)
         self.actor_optimiser.step()
@@ -113,7 +113,7 @@ class Td3:
     def policy(self, parameters: Parameters | None = None) -> Actor:
         """The actor, or that of these parameters, with its exploration noise.
 
-        It shares its memory with them: what is learnt later changes it.
+        It shares its memory with them: later updates change it.
         """
         arrays = [one.detach().numpy() for one in parameters or self.actor]
         layers = [(arrays[i], arrays[i + 1].reshape(-1)) for i in range(0, len(arrays), 2)]
@@ -162,6 +162,8 @@ def _through(layers: Parameters, x: Tensor) -> Tensor:
     return product(layers[5], x, layers[4])
 
 
-def _pair(seen: Float[Tensor, "batch width"], done: Float[Tensor, "batch actions"]) -> Tensor:
+def _pair(
+    observations: Float[Tensor, "batch width"], actions: Float[Tensor, "batch actions"]
+) -> Tensor:
     """The inputs of both critics."""
-    return torch.cat([seen, done], dim=1).expand(2, -1, -1)
+    return torch.cat([observations, actions], dim=1).expand(2, -1, -1)
