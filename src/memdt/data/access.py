@@ -68,6 +68,7 @@ class ObservationsOnDisk:
         for row, numbers in enumerate(rows):
             first, last = int(numbers.min()), int(numbers.max()) + 1
             observations[row] = self._dataset[first:last][numbers - first]
+        # Frames stay bytes, a quarter of the memory; encoders turn them into floats.
         kind = np.uint8 if self.dtype == np.uint8 else np.float32
         tensor = torch.from_numpy(observations.astype(kind, copy=False))
         return tensor.reshape(*steps.shape, *self.shape[1:]).to(index.device)
@@ -99,6 +100,7 @@ def open_episodes(
     """
     lean, size = read_all_but_observations(path, settings_digest, remedy)
     selected = lean.share_of_each_group(fraction)
+    # Of the share alone: the best episodes must not be chosen from data that is left out.
     if best_fraction < 1:
         selected = lean.best(best_fraction, selected)
     if size <= in_memory_bytes():
@@ -117,6 +119,7 @@ def read_ahead(batch_of: Callable[[int], Batch]) -> Callable[[int], Batch]:
     A thread reads the batch of the next update during the current one. If reading fails, the
     exception is raised when that batch is requested.
     """
+    # One thread, because h5py runs one call at a time: a second would only wait.
     reader = ThreadPoolExecutor(1, thread_name_prefix="read ahead")
     pending: dict[int, Future[Batch]] = {}
 

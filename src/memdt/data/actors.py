@@ -1,9 +1,12 @@
-"""Policies for continuous actions that others, or a learner of ours, have trained: weights alone.
+"""Trained policies for continuous actions, read from published files or trained here (TD3).
 
-    SAC, TQC   action = tanh(mean + exp(log_std) noise), log_std from the observation
-    TD3        action = tanh(mean) + deviation * noise, cut off at -1 and 1
+    SAC, TQC   action = tanh(mean + exp(log_std) * noise), log_std computed from the observation
+    TD3        action = tanh(mean) + deviation * noise, clipped to [-1, 1]
 
-Both have hidden layers with ReLU. Computed by numpy: a step of some dozen rows is faster so.
+Hidden layers have ReLU. The networks run in numpy, which is faster than torch for the few dozen
+rows of one environment step.
+
+Source: Haarnoja et al. 2018 (SAC), Kuznetsov et al. 2020 (TQC), Fujimoto et al. 2018 (TD3).
 """
 
 from __future__ import annotations
@@ -37,28 +40,38 @@ Layer = tuple[Float[np.ndarray, "_ _"], Float[np.ndarray, " _"]]  # inputs x out
 
 @dataclass
 class Actor:
-    """A policy that plays any number of rows, with noise that follows from each row's seed."""
+    """A policy that plays any number of episodes side by side.
+
+    The noise of a row depends on the row's seed alone. Implements ``CollectionPolicy``.
+    """
 
     hidden: list[Layer]
     mean: Layer
-    log_std: Layer | None = None
-    deviation: float = 0.0  # of the noise where there is no log_std
+    log_std: Layer | None = None  # None: the noise has the same deviation everywhere
+    deviation: float = 0.0  # standard deviation of the noise if there is no log_std
     _generators: list[np.random.Generator] = field(default_factory=list, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Width of an observation and of an action."""
+        """Numbers in an observation and in an action."""
         first = self.hidden[0][0] if self.hidden else self.mean[0]
         return first.shape[0], self.mean[0].shape[1]
 
     def reset(self, seeds: Sequence[int]) -> None:
-        """A generator of noise for each row."""
+        """Begin an episode in each row, with a new stream of noise from its seed."""
         self._generators = [np.random.default_rng(seed) for seed in seeds]
 
     def act(
         self, observations: Shaped[np.ndarray, "rows ..."], info: dict[str, Any]
     ) -> Float[np.ndarray, "rows actions"]:
-        """A sampled action in [-1, 1] for every row."""
+        """Return a sampled action in [-1, 1] for every row.
+
+        Args:
+            observations: one vector of ``shape[0]`` numbers for each seed of the last ``reset``.
+            info: not used.
+        """
+        # A generator for each row: its noise must not depend on the rows beside it.
+        # A generator for each row: its noise must not depend on the rows beside it.
         noise = np.stack(
             [generator.standard_normal(self.shape[1]) for generator in self._generators]
         )
@@ -69,7 +82,10 @@ class Actor:
         observations: Float[np.ndarray, "rows width"],
         noise: Float[np.ndarray, "rows actions"],
     ) -> Float[np.ndarray, "rows actions"]:
-        """The action that standard normal noise makes."""
+        """Return the actions in [-1, 1] that result from this standard normal noise, as float32.
+
+        The result depends on its arguments only, row by row.
+        """
         x = observations
         for weight, bias in self.hidden:
             x = np.maximum(x @ weight + bias, 0.0)
@@ -84,12 +100,19 @@ class Actor:
 
 
 def from_d4rl(path: Path) -> Actor:
-    """The policy that a D4RL file was made with, from its ``metadata/policy``."""
+    """Return the policy that collected a D4RL data set, from ``metadata/policy`` of its HDF5 file.
+
+    Raises:
+        UserError: the file is missing, damaged, has no policy, or one of another architecture.
+
+    Source: Fu et al. 2020; the policies are SAC's, trained with rlkit.
+    """
     with opened(path) as file:
         group = file.get("metadata/policy")
         if not isinstance(group, h5py.Group):
             raise UserError("there is no metadata/policy in it", str(path), "name another file")
         kinds = [group[key][()] for key in ("nonlinearity", "output_distribution")]
+        # The same weights in another network would give other actions, and no error.
         if kinds != [b"relu", b"tanh_gaussian"]:
             raise UserError(f"its policy is {kinds}, not a tanh-Gaussian with ReLU", str(path))
         weights = {
@@ -101,8 +124,14 @@ def from_d4rl(path: Path) -> Actor:
 
 
 def from_stable_baselines3(path: Path) -> Actor:
-    """The actor of SAC or TQC in a zip of Stable-Baselines3; nothing in it is executed."""
-    import torch  # two seconds, which nobody waits for who plans
+    """Return the actor of SAC or TQC from a zip file of Stable-Baselines3.
+
+    Only tensors are read; no pickled code is executed.
+
+    Raises:
+        UserError: the file is missing or damaged, or holds another kind of policy.
+    """
+    import torch  # takes two seconds, which a dry run should not wait for
 
     try:
         with zipfile.ZipFile(path) as file:
@@ -119,7 +148,7 @@ READERS = {"d4rl": from_d4rl, "stable_baselines3": from_stable_baselines3}
 
 
 def _tanh_gaussian(weights: Mapping[str, np.ndarray], names: Sequence[str]) -> Actor:
-    """From matrices as torch keeps them, outputs x inputs."""
+    """Build an actor from matrices in torch's layout, outputs x inputs."""
     *hidden, mean, log_std = (
         (np.ascontiguousarray(weights[f"{name}.weight"].T), weights[f"{name}.bias"])
         for name in names
@@ -128,7 +157,14 @@ def _tanh_gaussian(weights: Mapping[str, np.ndarray], names: Sequence[str]) -> A
 
 
 def write_actors(path: Path, actors: Mapping[str, Actor], metadata: dict[str, Any]) -> None:
-    """Write named TD3 actors to a safetensors file, with metadata as JSON."""
+    """Write TD3 actors to a safetensors file, atomically.
+
+    Args:
+        path: the file.
+        actors: by name; their ``log_std`` is not written.
+        metadata: stored as JSON beside the weights. The keys ``format`` and ``deviations`` are
+            reserved.
+    """
     tensors = {
         f"{name}.{number}.{part}": np.ascontiguousarray(array)
         for name, actor in actors.items()
@@ -143,7 +179,15 @@ def write_actors(path: Path, actors: Mapping[str, Actor], metadata: dict[str, An
 
 
 def read_actors(path: Path, remedy: str) -> tuple[dict[str, Actor], dict[str, Any]]:
-    """What ``write_actors`` wrote; UserError where the file is missing or damaged."""
+    """Return the actors by name, and the metadata, that ``write_actors`` has written.
+
+    Args:
+        path: the file.
+        remedy: what the user should do if it is refused.
+
+    Raises:
+        UserError: the file is missing, damaged or of another format.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = json.loads((file.metadata() or {}).get("memdt", "{}"))

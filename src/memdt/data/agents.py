@@ -1,7 +1,9 @@
-"""The agent that a dataset may be made with: how it learns, and where its files lie.
+"""The agent that collects a dataset: its settings and the names of its files.
 
-It is trained once for all datasets of an environment (``training/online``): its whole experience up
-to a medium level, and its policy there and at its best.
+An agent is trained once for all datasets of an environment (``training/online/agent.py``). It
+leaves its experience up to the medium checkpoint, and two policies: the medium one and its best
+one. The kinds of datasets made from these are D4RL's: replay, medium, expert. Source: Fu et al.
+2020; Deviation D101.
 """
 
 from __future__ import annotations
@@ -10,15 +12,19 @@ from pydantic import Field
 
 from memdt.settings.schema import Frozen
 
-REPLAY = "replay.h5"  # episodes up to the medium checkpoint, as a dataset
+REPLAY = "replay.h5"  # its episodes up to the medium checkpoint, as a dataset
 ACTORS = "actors.safetensors"  # the policies `medium` and `expert`
 FILES = (REPLAY, ACTORS)  # what an agent leaves in its folder
+# Environment seeds of its episodes. No evaluation of a model plays them: those count up from 0.
 FIRST_SEED = 2_000_000_000  # of the episodes in which it learns
-EVALUATION_SEED = 1_900_000_000  # of those in which it is evaluated
+EVALUATION_SEED = 1_900_000_000  # of the episodes in which it is evaluated
 
 
 class AgentSettings(Frozen):
-    """TD3 as in Fujimoto et al. 2018, with hidden layers of 256 (Deviation D102)."""
+    """Settings of TD3, by default those of its authors' code (Deviation D102).
+
+    Source: Fujimoto et al. 2018, with hidden layers of 256 and batches of 100.
+    """
 
     steps: int = Field(default=1_000_000, gt=0, description="environment steps that it learns from")
     medium_score: float = Field(

@@ -77,6 +77,7 @@ class Batches:
         self.demonstrations = demonstrations
         self.draw = draw
         self._episodes = self._select(minimum_segments)
+        # An epoch serves many updates, and a batch at a border needs two of them.
         self._epoch = lru_cache(maxsize=4)(self._draw_epoch)
 
     @classmethod
@@ -166,6 +167,7 @@ class Batches:
         """A demonstration for each row, drawn with the update's number."""
         if self.demonstrations is None:
             return None
+        # Without the 1, update 3 would draw with the same seed as the order of epoch 3.
         return self.demonstrations.of_others(episodes, (self.seed, update, 1))
 
     def rows(
@@ -184,6 +186,7 @@ class Batches:
         episodes = self._episodes[order]
         first, last = self._windows(episodes, shares)
         counts = -(-(last - first) // self.segment_length)
+        # Stable: otherwise the order of rows of equal length could differ between processors.
         longest_first = np.argsort(-counts, kind="stable")
         return episodes[longest_first], first[longest_first], last[longest_first]
 
@@ -197,6 +200,7 @@ class Batches:
             # One draw from each of as many equal stretches of all steps as there are episodes.
             ends = np.cumsum(self.tensors.lengths[self._episodes])
             marks = (np.arange(self.episodes) + generator.random(self.episodes)) / self.episodes
+            # These ascend, so the permutation shuffles them.
             order = np.searchsorted(ends, marks * ends[-1], side="right")[order]
         return order, shares
 
@@ -210,6 +214,7 @@ class Batches:
         # Deviation D8: unless ``draw`` says otherwise, episodes are drawn alike; Decision
         # Transformer draws them by their length.
         window = self.maximum_segments * self.segment_length
+        # Only starts from which the window fits, so that no window is padded (Deviation D110).
         starts = np.maximum(ends - begins - window, 0) + 1
         first = begins + (shares * starts).astype(np.int64)
         return first, np.minimum(first + window, ends)
@@ -219,6 +224,7 @@ class Batches:
         counts = self.tensors.segments(self.segment_length)
         lengths = f"{counts.min()} to {counts.max()} segments of {self.segment_length} steps"
         remedy = f"the dataset holds {len(counts)} episodes of {lengths}"
+        # Such a stage would train on the episodes of the stage before and look like a longer one.
         if self.maximum_segments > counts.max():
             required = f"{self.maximum_segments} x {self.segment_length} steps"
             raise UserError(f"training asks for episodes of {required}", "dataset", remedy)

@@ -79,6 +79,7 @@ class Demonstrations:
             if name not in members:
                 remedy = f"it holds {', '.join(members)}"
                 raise UserError(f"no demonstration of {name!r}", "dataset", remedy)
+        # A seed for each row: a demonstration must not depend on the episodes played beside it.
         rows = zip(groups, draws, strict=True)
         return self._segment(
             np.array([np.random.default_rng(draw).choice(members[name]) for name, draw in rows])

@@ -49,6 +49,7 @@ def _stored(dataset: h5py.Dataset) -> Iterator[bytes]:
         yield from (piece.tobytes() for piece in _pieces(dataset))
         return
     count = dataset.id.get_num_chunks()
+    # Sorted, because HDF5 promises no order in which it lists chunks.
     offsets = sorted(dataset.id.get_chunk_info(index).chunk_offset for index in range(count))
     for offset in offsets:
         yield dataset.id.read_direct_chunk(offset)[1]
@@ -93,6 +94,7 @@ def _check_array(name: str, array: Any, space: Mapping[str, Any]) -> None:
         shape = tuple(space["shape"])
         if array.shape[1:] != shape:
             raise NotAllowed(f"{name} are of shape {array.shape[1:]}, the space of {shape}")
+        # Readers turn every other type into float32, so that only frames have to agree.
         if (array.dtype == np.uint8) != (space["dtype"] == "uint8"):
             raise NotAllowed(f"{name} are {array.dtype}, the space says {space['dtype']}")
 

@@ -215,6 +215,7 @@ def _write_observations(file: h5py.File, parts: Iterable[EpisodeStore]) -> Itera
         if dataset is None:
             rest = part.observations[:0]
             dataset = _create(file, "observations", rest, length=None)
+        # What did not fill a chunk waits for the next part.
         rest = np.concatenate([rest, part.observations])
         whole = len(rest) - len(rest) % dataset.chunks[0]
         _append(dataset, rest[:whole])
@@ -260,6 +261,7 @@ def _moments(
     starts = range(0, len(dataset), dataset.chunks[0])
     for first in starts:
         total += dataset[first : first + dataset.chunks[0]].astype(np.float64).sum(0)
+    # Not the mean square less the squared mean, which loses digits where a mean is far from 0.
     mean = total / len(dataset)
     for first in starts:
         squares += ((dataset[first : first + dataset.chunks[0]] - mean) ** 2).sum(0)

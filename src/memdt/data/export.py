@@ -76,6 +76,7 @@ def export(
         metadata = {**_metadata(task, store, identifier), **about}
         text = json.dumps(metadata)
         (temporary / "data" / METADATA).write_text(text, encoding="utf-8")
+        # mkdtemp makes a folder that nobody else may read.
         temporary.chmod(0o755)
         os.replace(temporary, folder.parent)
     finally:

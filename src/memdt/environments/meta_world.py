@@ -238,6 +238,7 @@ class Scripted:
     def reset(self, seeds: Sequence[int]) -> None:
         """Begin a policy and a stream of noise for each episode."""
         self._policies = [scripted_policy(task_of(self.settings, seed)) for seed in seeds]
+        # The 1 keeps the noise apart from the goal, which the same seed draws.
         self._noise = [np.random.default_rng([seed, 1]) for seed in seeds]
         self._last: list[Any] = [None] * len(seeds)
         self.meant = np.zeros((len(seeds), 4), np.float32)

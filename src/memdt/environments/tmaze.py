@@ -133,6 +133,7 @@ class Oracle:
         """Forget earlier episodes, and draw which of the new ones end in a mistake."""
         self._hint = np.zeros(len(seeds), dtype=np.float32)
         self._flagged = np.zeros(len(seeds), dtype=bool)
+        # The 1 keeps the mistakes apart from the noise, which the same seed draws.
         draws = [np.random.default_rng([seed, 1]).random() for seed in seeds]
         self._believed = np.where(np.array(draws) < self._mistakes, -1, 1)
 
@@ -319,6 +320,7 @@ class TMazeVector(VectorEnv):
     def _show_flag_and_noise(self) -> None:
         step = self._time % NOISE_STEPS
         if step == 0:
+            # A frozen row draws nothing, so that its generator stays where a single maze leaves it.
             for row in np.flatnonzero(self._active):
                 self._noise[:, row] = _draw_noise(self._generators[row])
         flag = self._x == self._flag_at

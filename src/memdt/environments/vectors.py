@@ -63,6 +63,7 @@ class SerialVector(VectorEnv):
         self._infos = [info for _, info in results]
         self._terminated = np.zeros(self.num_envs, dtype=bool)
         self._truncated = np.zeros(self.num_envs, dtype=bool)
+        # ``step`` writes into these observations, so callers get copies.
         return self._observations.copy(), self._info()
 
     def step(

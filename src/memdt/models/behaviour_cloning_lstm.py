@@ -69,6 +69,7 @@ class RecurrentPolicy(SequencePolicy):
 
     def _run(self, encoded: Tensor, memory: Memory) -> tuple[Tensor, RecurrentMemory]:
         assert isinstance(memory, RecurrentMemory)
+        # nn.LSTM has layers first; a memory has the batch first, so that generic code selects rows.
         initial = (
             memory.hidden.transpose(0, 1).contiguous(),
             memory.cell.transpose(0, 1).contiguous(),

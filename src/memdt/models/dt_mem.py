@@ -176,6 +176,7 @@ class DecisionTransformerWithMemory(SequencePolicy):
         tokens = self.steps(segment)
         layout = self._layout(tokens.shape[1], tokens.shape[1])
         top, written = self._run(tokens, memory, layout, recording=recording)
+        # Of return-to-go, observation and action, the observation's token predicts the action.
         return self.head(top[:, 1::3]), self._next_memory(memory, written)
 
     def _layout(self, total: int, queries: int) -> Layout:
@@ -198,6 +199,7 @@ class DecisionTransformerWithMemory(SequencePolicy):
             tokens = blocks.transformer(tokens, layout, past=cache, recording=recording)
             added = memory.added_to(module)
             written.append(blocks.memory.read(memory.slots, tokens, added))
+            # Deviation D41: slots are read as earlier segments left them, and written at the end.
             tokens = written[-1][-1]
         return tokens, written
 

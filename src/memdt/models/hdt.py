@@ -65,6 +65,7 @@ class HyperDecisionTransformer(DecisionTransformer):
         return self._memory_of(self.hyper_network(demonstration, self.adapters))
 
     def _memory_of(self, pair: Pair) -> AdapterMemory:
+        # The memory of this family has tokens; this model has none.
         no_tokens = self.memory.expand(len(pair.down), -1, -1)
         return AdapterMemory(no_tokens, pairs=(pair.down, pair.up))
 

@@ -61,6 +61,7 @@ class PromptDecisionTransformer(DecisionTransformer):
     def prompted(self, memory: Memory, demonstration: Segment) -> PromptMemory:
         """The demonstration's tokens; every window of the episode begins with them."""
         real = demonstration.mask
+        # Rotated, so that a short demonstration is as near to the window as a full prompt.
         ahead = (~real).sum(dim=1, keepdim=True)  # steps of padding, which go from behind to there
         order = (torch.arange(real.shape[1], device=real.device) - ahead) % real.shape[1]
         tokens = self.prompt(demonstration).unflatten(1, (-1, 3))

@@ -150,6 +150,7 @@ class TrajectoryAutoencodingPlanner(Policy):
     def act(self, step: Step, state: State, choice: Choice) -> tuple[Tensor, State]:
         """The first action of the best plan found; greedy or not, the search draws its codes."""
         assert isinstance(state, Draws)
+        # Deviation D114: the generator's seed and not its state, which depends on other rows.
         settings, seed = self.settings, choice.generator.initial_seed()
         plans, levels = settings.beams * settings.expansions, settings.horizon // 3
         draws = state.uniform(seed, levels * plans).unflatten(1, (levels, plans))
@@ -227,6 +228,7 @@ def drawn_codes(
     reached = log_probabilities.exp().cumsum(-1)
     targets = draws.unflatten(1, (log_probabilities.shape[1], -1)) * reached[..., -1:]
     drawn = torch.searchsorted(reached, targets.contiguous(), right=True)
+    # In float32 a draw just below 1 may become 1, which lies beyond the last code.
     return drawn.clamp(max=log_probabilities.shape[-1] - 1).flatten(1)
 
 

@@ -113,6 +113,7 @@ def _balanced(segments: Sequence[Segment]) -> list[Float[Tensor, "batch time"]]:
             "continuous actions have no classes", "training.action_loss", "set it to all or last"
         )
     counts = torch.cat([segment.learnt[segment.mask] for segment in segments]).bincount()
+    # Padding is action 0. Where 0 is never taken, infinity times the mask would be NaN.
     inverse = 1.0 / counts.clamp(min=1)
     return [
         inverse[segment.learnt.clamp(max=len(counts) - 1)] * segment.mask for segment in segments

@@ -48,6 +48,7 @@ class AdamW:
         self.betas, self.weight_decay, self.eps = betas, weight_decay, eps
         self.averages = [torch.zeros_like(p) for p in self.parameters]
         self.square_averages = [torch.zeros_like(p) for p in self.parameters]
+        # The fused kernel reads the counts on the device that the parameters are on.
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
 
     def state(self) -> dict[str, Tensor]:
@@ -76,6 +77,7 @@ class AdamW:
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter that has a gradient."""
+        # A weight without a gradient is left out: with a gradient of zero it would still decay.
         indices = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         gradients = [p.grad for p in self.parameters if p.grad is not None]
 

@@ -26,6 +26,7 @@ def learning_rate_factor(
         return (update + 1) / warmup
     if schedule == "constant":
         return 1.0
+    # Updates count from 0: the last of them reaches the end of the schedule.
     progress = (update - warmup) / max(1, updates - 1 - warmup)
     remaining = 1.0 - progress if schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
     return final_fraction + (1.0 - final_fraction) * remaining

@@ -37,6 +37,7 @@ def _lock(descriptor: int, folder: Path) -> bool:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
+            # Not lockf, which needs a descriptor open for writing; a folder has none.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:

@@ -21,6 +21,7 @@ def write_events(run: Path, to: Path) -> int:
     Raises:
         UserError: the run has no curves, or tensorboard is not installed.
     """
+    # By number: as text, stage_10 would come before stage_2.
     curves = sorted(run.glob("stage_*/curve.csv"), key=lambda path: int(path.parts[-2][6:]))
     if not curves:
         raise UserError("no stage of this run has a curve", str(run), "name the folder of a run")

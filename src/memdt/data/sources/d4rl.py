@@ -96,6 +96,7 @@ def episodes(
         first = 0
         while first < len(cut.ends):
             until = cut.offsets[first] + PART_STEPS
+            # At least one episode, however long it is.
             last = max(first + 1, int(np.searchsorted(cut.ends, until, side="right")))
             yield reader.part(first, last)
             first = last

@@ -200,6 +200,7 @@ def _check_return(features: dict[str, Feature], clipped: np.ndarray, path: Path)
 def _decoded(images: list[bytes], path: Path) -> UInt8[np.ndarray, "steps height width 1"]:
     """Grey frames of one size."""
     try:
+        # PNG alone, because Pillow would otherwise try all its decoders on a damaged frame.
         frames = [np.asarray(Image.open(io.BytesIO(one), formats=["PNG"])) for one in images]
         stacked = np.stack(frames)
     except (OSError, ValueError, SyntaxError) as error:

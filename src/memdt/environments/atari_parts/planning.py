@@ -66,6 +66,7 @@ class Planner:
                 for option in self.options
             ]
         )
+        # Where no reward is in reach all options tie, and the first one must not always win.
         best = np.flatnonzero(values >= values.max() - 1e-9)
         return self.options[int(draws.choice(best))]
 

@@ -107,6 +107,7 @@ def attend_by_library(
     query, keys = _queries_and_keys(tokens, key, projections, geometry)
     values = value.expand(-1, query.shape[1], -1, -1)
     mask = _mask(geometry)
+    # The query weights are scaled already (see ``_with_bias``), hence a scale of 1.
     attended = functional.scaled_dot_product_attention(
         query, keys, values, attn_mask=mask, dropout_p=dropout, scale=1.0
     )

@@ -110,6 +110,7 @@ def _query(tokens: Tensor, weight: Tensor) -> Tensor:
 
 def _pieces(tokens: Tensor, key: Tensor, heads: int, geometry: Geometry) -> Iterator[Piece]:
     batch, _, width = tokens.shape
+    # Threads share a piece, and each core has a cache of its own.
     numbers = NUMBERS_AT_ONCE * torch.get_num_threads()
     for queries, keys in geometry.stretches:
         each = heads * (queries.stop - queries.start) * (keys + width)

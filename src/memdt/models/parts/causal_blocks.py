@@ -58,6 +58,7 @@ class Block(nn.Module):
             keys = torch.cat([past[0], keys], dim=2)
             values = torch.cat([past[1], values], dim=2)
         new, all_ = queries.shape[2], keys.shape[2]
+        # New tokens come last, so each also sees the ``all_ - new`` tokens before them.
         seen = torch.ones(new, all_, dtype=torch.bool, device=tokens.device).tril(all_ - new)
         attended = functional.scaled_dot_product_attention(
             queries, keys, values, seen, dropout_p=self.dropout if self.training else 0.0

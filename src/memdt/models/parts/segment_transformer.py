@@ -247,6 +247,7 @@ class SegmentTransformer(SequencePolicy):
         length = self.settings.cache_length
         if not length:
             return SegmentMemory(tokens, openness=gates)
+        # `or None`: without write tokens, [:-0] would keep nothing.
         end = None if self.settings.cache_memory_tokens else -self.write_tokens or None
         states = [layer[:, :end].detach() for layer in hidden]
         if memory.cache:  # a cache longer than a segment holds states of several segments
@@ -273,6 +274,7 @@ class SegmentTransformer(SequencePolicy):
         read = memory.tokens.shape[1]
         if memory.cache or read:
             recording = LayerTrace()
+            # Their keys and values alone are needed, so the top layer computes no query.
             layout = self._layout(kinds, read, selected=())
             self._run(memory, memory.tokens, layout, memory.cache, past, recording)
             if self.settings.cache_memory_tokens:
@@ -314,6 +316,7 @@ class SegmentTransformer(SequencePolicy):
     def _keep_states(self, state: SegmentState, hidden: list[Tensor], top: Tensor | None) -> None:
         """Add new states, and keep only as many as the end of the segment needs."""
         if self.settings.cache_length:
+            # Write tokens that are not cached are taken off again when the segment ends.
             length = self.settings.cache_length + self.write_tokens
             if state.hidden:
                 pairs = zip(state.hidden, hidden, strict=True)

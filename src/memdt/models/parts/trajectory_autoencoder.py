@@ -62,6 +62,7 @@ class Codebook(nn.Module):
     def nearest(self, points: Float[Tensor, "*rows width"]) -> Int[Tensor, " *rows"]:
         """The number of the code that is closest to each point."""
         squares = self.codes.square().sum(-1)
+        # The square of the point itself is the same for all codes.
         return (squares - 2 * points @ self.codes.T).argmin(-1)
 
     @torch.no_grad()
@@ -113,6 +114,7 @@ class Autoencoder(nn.Module):
         if self.training:
             self.codebook.follow(points.detach().flatten(0, 1), numbers.flatten())
         distance = functional.mse_loss(points, self.codebook.codes[numbers].detach())
+        # Straight-through: the value of the code, with the gradient of the point.
         straight = points + (chosen - points).detach()
         made, _ = self.decode(steps[:, 0, : self.state_width], straight)
         return made, numbers, distance
@@ -130,5 +132,6 @@ class Autoencoder(nn.Module):
         position = self.position[first : first + tokens.shape[1]]
         states, following = self.decoder(self.dropout(tokens + position), past)
         made = self.output(self.norm(states))
+        # States are predicted as differences from the given one.
         shift = functional.pad(state, (0, made.shape[-1] - self.state_width))
         return made + shift[:, None], following

@@ -144,6 +144,7 @@ class BehaviourCloning:
         with torch.autocast(segment.mask.device.type, torch.bfloat16, enabled=bfloat16):
             if memory is None or not self.policy.recurrent:
                 memory = self.policy.memory_after(segment.demonstration, len(segment))
+            # Longest rows come first, so those that go on are the first rows of the memory.
             outputs, memory = self.policy(segment, memory.rows(len(segment)))
         if self.training.memory_noise:
             memory = memory.edit(self._noisy)

@@ -155,6 +155,7 @@ def build(policy: Policy, context: StageContext) -> ConservativeActorCritic:
             raise UserError(f"{name} cannot do this", f"training.{key}", remedy)
     settings = Settings(**context.settings.learner)
     implementation = _implementation(policy, settings, training, context.device)
+    # d3rlpy trains a network of its own; the policy has to act with that one.
     policy.network = implementation.modules.policy
     return ConservativeActorCritic(policy.train(), implementation, settings, training, context.seed)
 

@@ -89,6 +89,7 @@ class ConservativeQ:
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.training.gradient_clip)
         self.optimiser.step()
         with torch.no_grad():
+            # One call for all parameters; a loop would start a kernel for each.
             targets: list[Tensor] = list(self.target.parameters())
             torch._foreach_lerp_(targets, parameters, self.settings.target_rate)
         figures = zip(self.columns[:3], sums, strict=True)

@@ -184,6 +184,7 @@ def _values(
     rewards = episodes.rewards.double().cpu().numpy().copy()
     last = episodes.offsets[1:][episodes.terminated.cpu().numpy()] - 1
     rewards[last] = final_reward
+    # Over reversed rewards, a filter of first order gives discounted sums without a slow loop.
     parts = [
         np.append(lfilter([1.0], [1.0, -discount], one[::-1])[::-1][1:], 0.0)
         for one in np.split(rewards, episodes.offsets[1:-1])
@@ -219,6 +220,7 @@ def build(policy: Policy, context: StageContext) -> TrajectoryAutoencoding:
     optimiser = adamw_of(policy, training)
     assert optimiser is not None
     policy.train()
+    # Codes follow the data in training mode without any gradient, so freezing is not enough.
     policy.autoencoder.train(trained[0])
     settings = Settings(**context.settings.learner)
     return TrajectoryAutoencoding(

@@ -64,6 +64,7 @@ class Learning:
         settings, random = self.settings, self.td3.random
         seen, _ = environment.reset(seed=FIRST_SEED + int(self.counters[0]))
         self.counters[0] += 1
+        # The policy shares memory with the actor, so it changes with every update.
         ended, width, policy = False, self.task.spaces.action_outputs, self.td3.policy()
         while not ended and self.transitions.count < settings.steps:
             if self.transitions.count < settings.random_steps:
@@ -97,6 +98,7 @@ class Learning:
         nearer = np.isnan(before) or abs(score - target) <= abs(before - target)
         if nearer and not self.counters[2]:
             self._keep(MEDIUM, score, steps)
+        # Not `>`: the first mark is NaN, with which every comparison is false.
         if not score <= float(self.marks[EXPERT][0]):
             self._keep(EXPERT, score, steps)
         self.counters[2] = int(bool(self.counters[2]) or score >= target)

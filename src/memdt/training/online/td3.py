@@ -84,10 +84,13 @@ class Td3:
             settings.batch_size, self.random
         )
         with torch.no_grad():
+            # Smoothing of the target policy, section 5.3.
             noise = torch.randn(actions.shape, generator=self.random) * settings.target_noise
             noise = noise.clamp(-settings.target_noise_clip, settings.target_noise_clip)
             next_actions = (torch.tanh(_through(self.actor_target, following)) + noise).clamp(-1, 1)
+            # The smaller of both critics: the larger one overestimates (section 4.2).
             value = _through(self.critic_target, _pair(following, next_actions)).amin(dim=0)
+            # Only a terminal state ends a target: what a time limit cut off would have gone on.
             targets = rewards + settings.discount * (1 - ended) * value
         values = _through(self.critic, _pair(observations, actions))
         # Twice the mean over both critics is the sum of their mean squared errors.
@@ -100,6 +103,7 @@ class Td3:
             self._update_actor(observations)
 
     def _update_actor(self, observations: Float[Tensor, "batch width"]) -> None:
+        # The actor follows the first critic alone, as in algorithm 1.
         first = [one[0] for one in self.critic]
         action = torch.tanh(_through(self.actor, observations))
         loss = -_through(first, torch.cat([observations, action], dim=1)).mean()

@@ -74,6 +74,7 @@ def example(content: bytes) -> dict[str, Feature]:
     features: dict[str, Feature] = {}
     for _, outer in _fields(content):
         for _, entry in _fields(_bytes(outer)):
+            # Of repeated fields the last one counts, as in every reader of protocol buffers.
             pair = dict(_fields(_bytes(entry)))
             features[_bytes(pair.get(1, b"")).decode()] = _feature(_bytes(pair.get(2, b"")))
     return features
@@ -92,6 +93,7 @@ def _feature(content: bytes) -> Feature:
     numbers: list[int] = []
     for item in items:
         numbers += [item] if isinstance(item, int) else _varints(item)
+    # Protocol buffers store a negative number as its two's complement in 64 bits.
     return np.array(numbers, dtype=np.uint64).astype(np.int64)
 
 

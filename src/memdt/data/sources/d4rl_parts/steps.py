@@ -52,6 +52,7 @@ class StepReader:
         ends = offsets[1:] - rows.start
         terminated = self.borders.terminated[first:last]
         count = last - first
+        # Over all parts, to note the dimensions that never change.
         low, high = observations.min(axis=0), observations.max(axis=0)
         self.low = low if self.low is None else np.minimum(self.low, low)
         self.high = high if self.high is None else np.maximum(self.high, high)
