@@ -51,9 +51,14 @@ endif
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z-]+:[^#]*## / {printf "  make %-18s  %s\n", $$1, $$2}' Makefile
 
+# What OPTIONS say to snakemake about scale and experiments, as `memdt plan` is told it.
+comma := ,
+planned = $(patsubst scale=%,--scale %,$(filter scale=%,$(OPTIONS))) \
+    $(subst $(comma), ,$(patsubst experiments=%,--experiments %,$(filter experiments=%,$(OPTIONS))))
+
+# The forecast comes first and decides nothing: bad input is for snakemake to refuse.
 reproduce: $(environment_stamp) ## install what is needed, then run every experiment and write the report
-	@echo "Four stages: 1 datasets, 2 training and 3 evaluation (side by side, nearly all of the time),"
-	@echo "4 tables, figures and the report. .venv/bin/memdt plan says how long they take."
+	@$(in_environment) $(if $(SEEDS),MEMDT_SEEDS=$(SEEDS)) memdt plan --stages $(planned) 2>/dev/null || true
 	@$(in_environment) $(if $(SEEDS),MEMDT_SEEDS=$(SEEDS)) snakemake $(talk) --cores all --rerun-incomplete $(OPTIONS)
 
 smoke: $(environment_stamp) ## run every part once, tiny, to see that all of it works

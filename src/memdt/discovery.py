@@ -14,7 +14,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -145,7 +145,17 @@ def _parsed(package: str, name: str) -> ast.Module:
     """A component's syntax tree; empty if the file is missing or not valid Python."""
     file = file_of(package, name)
     try:
-        return ast.parse(file.read_text(encoding="utf-8")) if file.is_file() else ast.parse("")
+        status = file.stat()
+    except OSError:
+        return ast.parse("")
+    return _parsed_version(file.resolve(), status.st_mtime_ns, status.st_size)
+
+
+# A plan asks for the same constant once a job; parsing each time took most of `memdt plan`.
+@lru_cache(maxsize=1024)
+def _parsed_version(file: Path, modified: int, size: int) -> ast.Module:
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError):
         return ast.parse("")  # importing it reports what is wrong
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 from memdt import paths, provenance
 from memdt.cli import forecast_table
 from memdt.models.building import build_policy
+from memdt.progress import duration
 from memdt.settings.remembered import resolve
 from memdt.settings.resolve import resolve_dataset
 from memdt.workflow import costs, disk, forecast
 from memdt.workflow.observations import Observation, size_of
 
+ROOT = Path(__file__).parents[2]
 EXPERIMENT = """\
 title: two variants, and one that is evaluated from another's checkpoints
 answers: {paper: rate, item: none}
@@ -181,9 +184,48 @@ def test_a_machine_with_half_the_peak_takes_longer_and_the_plan_says_so(monkeypa
     assert f"2 cores of 71 Gflop/s (measured now) if idle: {left(71e9) / 60:,.0f} minutes" in told
 
 
-def test_no_number_of_cores_shortens_the_longest_chain():
+def test_no_number_of_cores_shortens_the_longest_chain_or_a_single_job():
     found = forecast.jobs("quick", ["pair"])
     assert forecast.wall_seconds(found, cores=10_000) == forecast.longest_chain(found)[0]
+    others = [job for job in found if job.kind == "other"]
+    assert forecast.wall_seconds(others, cores=10_000) == others[0].seconds > 0
+
+
+def test_four_stages_hold_every_job_once_and_say_how_long_each_takes(monkeypatch, capsys):
+    monkeypatch.setattr(forecast_table.peak, "peak", lambda seconds: 71e9)
+    monkeypatch.setattr(forecast_table.peak, "cores", lambda: 2)
+    found = forecast.jobs("quick", ["pair"], costs.CPU.at(71e9))
+    stages = forecast.by_stage(found)
+    assert [len(jobs) for jobs in stages.values()] == [1, 9, 6, 4]  # three seeds at this scale
+    assert {job.output for jobs in stages.values() for job in jobs} == {job.output for job in found}
+    forecast_table.show_stages("quick", ["pair"])
+    told = capsys.readouterr().out
+    training = duration(forecast.wall_seconds(stages["training"], cores=2))
+    assert "on 2 cores of 71 Gflop/s if idle:" in told
+    assert "  1 datasets: 1 job, not estimated" in told
+    assert f"  2 training: 9 jobs, {training} (estimated)" in told
+    assert "  4 tables, figures and report: 4 jobs, 10 s (estimated)" in told
+
+
+def test_a_stage_that_is_finished_is_done(capsys):
+    for number, seed in ((1, 0), (1, 1), (2, 0), (2, 1)):
+        finish(number, seed, seconds=60.0)
+    forecast_table.show_stages("paper", ["borrowed"])
+    told = capsys.readouterr().out
+    assert "on one GPU:" in told
+    assert "  2 training: 4 jobs, done" in told
+
+
+def test_make_reproduce_forecasts_the_scale_and_experiments_that_it_runs():
+    options = "OPTIONS=--config scale=smoke experiments=pair,borrowed"
+    command = ["make", "--dry-run", "--directory", str(ROOT), "reproduce", "SEEDS=4", options]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    forecasts = [line for line in told.splitlines() if "memdt plan" in line]
+    assert len(forecasts) == 1
+    assert (
+        "MEMDT_SEEDS=4 memdt plan --stages --scale smoke --experiments pair borrowed"
+        in forecasts[0]
+    )
 
 
 def test_the_peak_is_that_of_a_machine():

@@ -110,15 +110,23 @@ class Plan:
     """A file under workflow/config/scales; that of config.yaml if not given."""
     experiments: tuple[str, ...] = ()
     """Files under workflow/config/experiments; all of them if not given."""
+    stages: bool = False
+    """Print a line for each stage of the report instead; its experiments if none are given."""
 
     def run(self) -> None:
         """Count, estimate and print."""
-        from memdt.cli.forecast_table import all_experiments, show
+        from memdt.cli.forecast_table import show, show_stages
         from memdt.settings.files import selection
+        from memdt.workflow import plan
 
         overrides = {"scale": self.scale} if self.scale else {}
-        chosen = selection({**overrides, "experiments": self.experiments or all_experiments()})
-        show(chosen.scale, tuple(chosen.experiments))
+        chosen = selection({**overrides, "experiments": ",".join(self.experiments) or "all"})
+        if not self.stages:
+            show(chosen.scale, tuple(chosen.experiments))
+        elif self.experiments:
+            show_stages(chosen.scale, tuple(chosen.experiments))
+        else:
+            show_stages(chosen.scale, plan.default_experiments(chosen.scale))
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from memdt.cli.screen import console
-from memdt.settings.layers import available
+from memdt.progress import duration
 from memdt.workflow import costs, forecast, peak, plan
 from memdt.workflow.forecast import PlannedJob, Sum
 
 KINDS = {"training": "training", "evaluation": "evaluations", "other": "others"}
 NONE = "·"
+SHORT_SECONDS = 0.3  # of measuring the peak: steady within a few per cent, and nobody waits for it
 
 
 def show(scale: str, experiments: Sequence[str]) -> None:
@@ -28,6 +29,35 @@ def show(scale: str, experiments: Sequence[str]) -> None:
         if name not in possible:
             lacks = plan.missing_simulators(name)[0]
             screen.print(f"{name} is left out: {lacks} is not installed", markup=False)
+
+
+def show_stages(scale: str, experiments: Sequence[str]) -> None:
+    """Print a line for each stage of a report: its jobs, and how long what is left takes here.
+
+    On a scale for a GPU, the jobs are taken to run one after the other on one card.
+    """
+    gpu = costs.uses_gpu(scale)
+    fast = 0.0 if gpu else peak.peak(SHORT_SECONDS)
+    cores = 1 if gpu else peak.cores()
+    speed = None if gpu else costs.CPU.at(fast)
+    planned = forecast.jobs(scale, experiments, speed, weigh=False)
+    machine = "one GPU" if gpu else f"{cores} cores of {fast / 1e9:,.0f} Gflop/s if idle"
+    screen = console()
+    screen.print(f"Four stages at scale {scale}, on {machine}:", markup=False)
+    for number, (name, jobs) in enumerate(forecast.by_stage(planned).items(), start=1):
+        screen.print(f"  {number} {name}: {stage(jobs, cores)}", markup=False)
+    screen.print("Training and evaluation run side by side.")
+
+
+def stage(planned: Sequence[PlannedJob], cores: int) -> str:
+    """``60 jobs, 9 min 3 s (estimated)``: how many, how long what is left takes, and its basis."""
+    count = f"{len(planned):,} job{'' if len(planned) == 1 else 's'}"
+    if planned and all(job.done for job in planned):
+        return f"{count}, done"
+    seconds = forecast.wall_seconds(planned, cores)
+    if not seconds:
+        return f"{count}, not estimated"
+    return f"{count}, {duration(seconds)} ({forecast.hours_from(planned) or 'estimated'})"
 
 
 def table(scale: str, planned: Sequence[PlannedJob]) -> Table:
@@ -75,11 +105,6 @@ def notes(scale: str, planned: Sequence[PlannedJob]) -> list[str]:
         "+ running: to go on from, if all runs were at it at once",
     ]
     return lines
-
-
-def all_experiments() -> tuple[str, ...]:
-    """The experiments of workflow/config/experiments."""
-    return tuple(available("experiments"))
 
 
 def here(planned_jobs: Sequence[PlannedJob], fast: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,14 +50,20 @@ class PlannedJob:
         return None if self.run is None else (self.kind, *self.run[:2])
 
 
-def jobs(scale: str, experiments: Sequence[str], device: Speed | None = None) -> list[PlannedJob]:
+def jobs(
+    scale: str, experiments: Sequence[str], device: Speed | None = None, weigh: bool = True
+) -> list[PlannedJob]:
     """All jobs of a scale's report on these experiments, each once.
 
-    ``device``: what they run on; by default the device that the scale is made for.
+    Args:
+        scale: a file under workflow/config/scales.
+        experiments: files under workflow/config/experiments.
+        device: what they run on; by default the device that the scale is made for.
+        weigh: whether to count the bytes of checkpoints, for which every model is built.
     """
     evaluated = [run for name in experiments for run in runs(scale, name)]
     planned = [*_datasets(scale, experiments)]
-    planned += [*_stages(scale, evaluated, device), *_evaluations(scale, evaluated, device)]
+    planned += [*_stages(scale, evaluated, device, weigh), *_evaluations(scale, evaluated, device)]
     planned += [*_tables(scale, experiments), *_report(scale, experiments)]
     return _corrected([_as_it_was(job) for job in planned], planned)
 
@@ -88,11 +94,14 @@ def _agents(scale: str, experiments: Sequence[str]) -> Iterator[PlannedJob]:
         )
 
 
-def _stages(scale: str, runs: Sequence[Run], device: Speed | None) -> Iterator[PlannedJob]:
+def _stages(
+    scale: str, runs: Sequence[Run], device: Speed | None, weigh: bool
+) -> Iterator[PlannedJob]:
     """Training stages, including those of other experiments whose checkpoints are used."""
     for run in dict.fromkeys(one for each in runs for one in plan.trained(scale, each)):
         settings = resolve(run.experiment, run.variant, scale).settings
-        size, state = disk.checkpoint_bytes(settings), disk.resume_bytes(settings)
+        size = disk.checkpoint_bytes(settings) if weigh else 0
+        state = disk.resume_bytes(settings) if weigh else 0
         key = (run.experiment, run.variant, run.seed)
         for number in range(1, settings.stages + 1):
             seconds = costs.training_seconds(scale, *key[:2], number, device)
@@ -179,6 +188,18 @@ def _corrected(planned: list[PlannedJob], expected: list[PlannedJob]) -> list[Pl
 
 # ---- sums ------------------------------------------------------------------------------------
 
+STAGES = ("datasets", "training", "evaluation", "tables, figures and report")
+
+
+def by_stage(planned: Iterable[PlannedJob]) -> dict[str, list[PlannedJob]]:
+    """The jobs of each of the four STAGES, in their order; agents and downloads are datasets'."""
+    stages: dict[str, list[PlannedJob]] = {name: [] for name in STAGES}
+    stage_of_kind = {"training": STAGES[1], "evaluation": STAGES[2]}
+    for job in planned:
+        name = STAGES[0] if job.row == DATASETS else stage_of_kind.get(job.kind, STAGES[3])
+        stages[name].append(job)
+    return stages
+
 
 @dataclass(frozen=True)
 class Sum:
@@ -208,17 +229,19 @@ def summed(name: str, planned: Sequence[PlannedJob]) -> Sum:
         bytes=sum(job.bytes for job in planned) + disk.BLOCK * files,
         resume_bytes=sum(runs.values()),
         files=files,
-        hours_from=_hours_from([job for job in planned if job.run is not None]),
+        hours_from=hours_from(planned),
     )
 
 
-def _hours_from(planned: Sequence[PlannedJob]) -> str:
-    measured = sum(job.measured for job in planned)
-    if not planned:
+def hours_from(planned: Iterable[PlannedJob]) -> str:
+    """How many jobs of runs were measured, in words; empty where there are no runs."""
+    of_runs = [job for job in planned if job.run is not None]
+    measured = sum(job.measured for job in of_runs)
+    if not of_runs:
         return ""
-    if measured == len(planned):
+    if measured == len(of_runs):
         return "measured"
-    return f"{measured:,} of {len(planned):,} measured" if measured else "estimated"
+    return f"{measured:,} of {len(of_runs):,} measured" if measured else "estimated"
 
 
 def longest_chain(planned: Sequence[PlannedJob]) -> tuple[float, str]:
@@ -238,6 +261,10 @@ def longest_chain(planned: Sequence[PlannedJob]) -> tuple[float, str]:
 
 
 def wall_seconds(planned: Sequence[PlannedJob], cores: int) -> float:
-    """Seconds until the unfinished jobs are done on ``cores`` idle cores."""
-    remaining = sum(job.seconds for job in planned if not job.done)
-    return max(remaining / cores, longest_chain(planned)[0])
+    """Seconds until the unfinished jobs are done on ``cores`` idle cores.
+
+    No number of cores shortens a single job, or the jobs of a run, which wait for each other.
+    """
+    remaining = [job.seconds for job in planned if not job.done]
+    longest = max(remaining, default=0.0)
+    return max(sum(remaining) / cores, longest, longest_chain(planned)[0])
