@@ -101,7 +101,7 @@ def _checked(
 def read_episodes(
     path: Path | str, settings_digest: str | None, remedy: str, verified: bool = False
 ) -> EpisodeStore:
-    """Read a dataset, refusing any file that is not exactly what is wanted.
+    """Read a dataset, refusing any file that is not exactly the expected one.
 
     Args:
         path: the HDF5 file.

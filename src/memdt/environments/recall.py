@@ -61,7 +61,10 @@ def spaces_of(settings: Settings) -> Spaces:
 
 
 def lengthened(settings: Settings, steps: int) -> Settings:
-    """The same pairs with a longer pause before the questions."""
+    """Return settings with the same pairs in episodes of ``steps`` steps; the pause changes.
+
+    Raises UserError if the pairs and their questions do not fit.
+    """
     if steps < 2 * settings.pairs:
         remedy = "make episodes longer, or ask for fewer pairs"
         raise UserError(f"{steps} steps cannot hold {settings.pairs} pairs", "recall", remedy)

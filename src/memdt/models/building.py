@@ -28,6 +28,7 @@ def build(model: Mapping[str, Any], inputs: InputSettings, spaces: Spaces) -> Po
     spaces = stacked_spaces(spaces, inputs.frame_stack)
     module = discovery.load("memdt.models", model["name"])
     policy: Policy = module.build(module.Settings(**model), spaces)
+    # Otherwise no buffers: they would be part of every checkpoint.
     if inputs != InputSettings():
         policy.inputs = InputScaling(inputs, spaces)
     return policy

@@ -103,5 +103,6 @@ def build_learner(policy: Policy, context: StageContext) -> Learner[Any]:
 
 def part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     """Return the entries of a state under ``name.``, without that prefix."""
+    # With the point: one name may begin like another, such as `actor` and `actor_target`.
     prefix = f"{name}."
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -48,6 +48,7 @@ def save_every_seconds() -> float:
     try:
         seconds = float(text)
     except ValueError:
+        # Refused below, like a negative number.
         seconds = math.nan
     if not 0 <= seconds < math.inf:
         what = f"{text!r} is not a number of seconds"

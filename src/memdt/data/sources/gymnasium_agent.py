@@ -194,7 +194,10 @@ class Moments:
         self.total = self.total + observations.sum(axis=0, dtype=np.float64)
 
     def held_against(self, name: str) -> str:
-        """How far the means lie from those of a published set, in its deviations."""
+        """Say how far the means lie from those of a published set, in its standard deviations.
+
+        Raises UserError for a set whose statistics are not known.
+        """
         sets = json.loads(STATISTICS.read_text(encoding="utf-8"))["sets"]
         if name not in sets:
             raise UserError(f"no statistics of {name!r}", str(STATISTICS), closest(name, sets))
@@ -211,6 +214,7 @@ def play_until(task: Task, policy: Actor, steps: int, number: int) -> Iterator[E
     """Whole episodes with sampled actions, as many as fit into ``steps``.
 
     D4RL cuts the last episode at that step; its readers leave that one out, so it is not kept here.
+    Raises UserError if the policy is one of other observations or actions.
     """
     spaces = task.spaces
     if policy.shape != (*(spaces.observation.shape or ()), spaces.action_outputs):
@@ -226,6 +230,7 @@ def play_until(task: Task, policy: Actor, steps: int, number: int) -> Iterator[E
             fits = done + np.cumsum(store.lengths) <= steps
             if fits.any():
                 yield store.select(fits)
+            # Whatever still fitted after this one would be chosen for being short.
             if not fits.all():
                 break
             done += int(store.lengths.sum())

@@ -12,5 +12,5 @@ class Record:
 
     # How many episodes of each group were tried, if not all are kept.
     attempts: Counter[str] = field(default_factory=Counter)
-    # Lines of the dataset's card: what was found in the files and done about it, who played.
+    # Lines of the dataset's card: oddities of the files and what was done about them, who played.
     notes: dict[str, str] = field(default_factory=dict)

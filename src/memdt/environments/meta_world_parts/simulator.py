@@ -50,6 +50,7 @@ def _class_of(task: str) -> Any:
         return mujoco.MjModel.from_xml_path(path)
 
     def simulation(self: Any) -> tuple[Any, Any]:
+        # A copy, because tasks change positions in their model from episode to episode.
         model = copy.copy(model_of(self.fullpath))
         return model, mujoco.MjData(model)
 

@@ -70,7 +70,7 @@ class ConservativeActorCritic:
     columns = ("critic_loss", "actor_loss", "conservative_loss", "temperature", "learning_rate")
 
     def sampler(self, episodes: EpisodeTensors, stage: slices.Stage) -> SingleSteps:
-        """Single steps, uniform over all steps."""
+        """Return batches of single steps, drawn uniformly from all steps."""
         sampler = SingleSteps.of_stage(episodes, stage, self.seed)
         self.batches = sampler.batches
         self.updates = stage.updates or sampler.updates(stage.epochs or 1)
@@ -103,7 +103,7 @@ class ConservativeActorCritic:
         return Effort(updates, seen, 1)
 
     def state(self) -> dict[str, Tensor]:
-        """Weights of all networks, and the optimisers' averages."""
+        """Return the weights of all networks, and the optimisers' averages."""
         modules = self.implementation.modules
         parts = {name: getattr(modules, name).state_dict() for name in MODULES}
         parts |= {name: dict(_moments(getattr(modules, name).optim)) for name in OPTIMISERS}
@@ -112,7 +112,7 @@ class ConservativeActorCritic:
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Fill them again."""
+        """Restore what ``state`` returned."""
         modules = self.implementation.modules
         for name in MODULES:
             getattr(modules, name).load_state_dict(part(state, name))
@@ -134,7 +134,7 @@ class SingleSteps:
         return cls(Batches.of_stage(episodes, one, 1, "random", seed, draw="by_length"))
 
     def __call__(self, number: int) -> Transitions:
-        """Those of one update, batch x 1."""
+        """Return the transitions of one update, batch x 1."""
         _, first, last = self.batches.rows(number)
         return transitions(self.batches.tensors, first, last, 1)
 
@@ -144,7 +144,10 @@ class SingleSteps:
 
 
 def build(policy: Policy, context: StageContext) -> ConservativeActorCritic:
-    """CQL of an actor; each stage begins with new critics."""
+    """Build CQL for an actor; each stage begins with new critics.
+
+    Raises UserError for any other policy, and for training settings that d3rlpy does not have.
+    """
     training, name = context.settings.training, context.settings.model["name"]
     if not isinstance(policy, Actor):
         remedy = "name another learner in its constant LEARNER"

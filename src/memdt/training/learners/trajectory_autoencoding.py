@@ -130,14 +130,14 @@ class TrajectoryAutoencoding:
         return Effort(updates, seen, 1)
 
     def state(self) -> dict[str, Tensor]:
-        """Weights, codes and statistics, and the optimiser's averages."""
+        """Return weights, codes and statistics, and the optimiser's averages."""
         parts = {"policy": self.policy.state_dict(), "optimiser": self.optimiser.state()}
         return {
             f"{name}.{key}": tensor for name, one in parts.items() for key, tensor in one.items()
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Fill them again."""
+        """Restore what ``state`` returned."""
         self.policy.load_state_dict(part(state, "policy"))
         self.optimiser.load_state(part(state, "optimiser"))
 
@@ -152,7 +152,7 @@ class WindowSampler:
     final_reward: float
 
     def __call__(self, number: int) -> Windows:
-        """Those of one update; beyond its episode a window holds zeros, standardised."""
+        """Return the windows of one update; beyond its episode, one holds zeros, standardised."""
         tensors, policy = self.batches.tensors, self.policy
         episodes, first, _ = self.batches.rows(number)
         ends, window = tensors.offsets[episodes + 1], policy.settings.window
@@ -204,7 +204,10 @@ def _take_statistics(
 
 
 def build(policy: Policy, context: StageContext) -> TrajectoryAutoencoding:
-    """The training of what is not frozen."""
+    """Build the training of the planner's parts that are not frozen.
+
+    Raises UserError for any other policy, and for training settings that need segments.
+    """
     training, name = context.settings.training, context.settings.model["name"]
     if not isinstance(policy, TrajectoryAutoencodingPlanner):
         remedy = "name another learner in its constant LEARNER"

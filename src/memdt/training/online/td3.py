@@ -38,14 +38,17 @@ class Transitions:
         terminated: bool,
         truncated: bool,
     ) -> None:
-        """Append a transition."""
+        """Append a transition.
+
+        ``following`` is the observation after the action, also where the episode ends there.
+        """
         ends = [terminated, truncated]
         row = np.concatenate([observation, action, [reward], following, ends])
         self.rows[self.count] = torch.from_numpy(row.astype(np.float32))
         self.count += 1
 
     def batch(self, size: int, random: torch.Generator) -> tuple[Tensor, ...]:
-        """``size`` transitions drawn with replacement, as columns."""
+        """Draw ``size`` transitions with replacement; returns the six columns of a row."""
         chosen = torch.randint(self.count, (size,), generator=random)
         return tuple(torch.split(self.rows[chosen], list(self.sizes), dim=1))
 

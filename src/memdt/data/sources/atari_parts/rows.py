@@ -39,6 +39,7 @@ class Rows:
         except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
             what = f"no array of numpy in gzip, or cut off ({error})"
             raise UserError(what, str(path), AGAIN) from None
+        # An array of objects is a pickle, which could execute anything.
         if self.dtype.hasobject or self.dtype.kind not in "biuf" or by_columns:
             raise UserError(
                 f"an array of {self.dtype}, not of numbers row by row", str(path), AGAIN

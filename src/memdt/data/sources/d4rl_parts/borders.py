@@ -61,6 +61,7 @@ def find(file: h5py.File, time_limit: int) -> Borders:
             f"on), but {time_limit:,} are allowed: a border is missing"
         )
         raise UserError(what, file.filename, f"{REMEDY}, or set dataset.time_limit")
+    # Cut by the end of the file: its returns-to-go would lack the rewards after that.
     left = len(terminals) - int(ends[-1])
     if left:
         notes["unfinished episode"] = f"{left:,} steps at the end of the file are left out"

@@ -72,6 +72,7 @@ def values(group: h5py.Group, name: str, space: spaces.Space[Any]) -> Values:
         if isinstance(space, spaces.Dict):
             return {key: values(parts, key, part) for key, part in space.items()}
         return [values(parts, f"_index_{i}", part) for i, part in enumerate(space)]
+    # A set may hold its frames as arrays too, as those that memdt exports do.
     if is_image(space) and _dataset(group, name).shape[1:] != space.shape:
         return _images(group, name, space)
     kinds = "iufb" if isinstance(space, spaces.Box) else "iub"
