@@ -58,6 +58,7 @@ def _describe(dataset: Path, metadata: dict[str, str], name: str, scale: str) ->
         content_size=f"{dataset.stat().st_size} B", encoding_formats=["application/x-hdf5"],
         description="all episodes, one step after the other",
     )  # fmt: skip
+    # All columns are text: they describe arrays and hold none.
     text = [mlcroissant.DataType.TEXT]
     records = mlcroissant.RecordSet(
         id="arrays", name="arrays", description="the arrays of the file", data=_arrays(dataset),

@@ -108,6 +108,7 @@ def _take(source: str, file: RawFile) -> None:
         wrong = _difference(file, part)
     if wrong is not None:
         raise _Failed(f"{wrong}; it is set aside as {set_aside(part)}")
+    # Otherwise the new name may reach the disk before the content does.
     with part.open("rb") as written:
         os.fsync(written.fileno())
     os.replace(part, file.path)

@@ -77,9 +77,11 @@ def write_episodes(
             attributes.pop(key, None)
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
+        # Sorted, because HDF5 stores attributes as they come and equal files need equal bytes.
         for key, value in sorted(attributes.items()):
             text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
             file.attrs[key] = text
+        # The digest is taken over stored chunks; those in HDF5's cache are not stored yet.
         file.flush()
         file.attrs[CONTENT_DIGEST] = content_digest(file)
 

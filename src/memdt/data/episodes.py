@@ -137,6 +137,7 @@ class EpisodeStore:
         Only the episodes that ``among`` marks count. Source: %BC, Chen et al. 2021, section 5.1.
         """
         ranked = np.flatnonzero(among)[np.argsort(-self.returns[among], kind="stable")]
+        # Steps before an episode, not with it, so that the best one is always marked.
         before = np.cumsum(self.lengths[ranked]) - self.lengths[ranked]
         selected = np.zeros(len(self), dtype=bool)
         selected[ranked[before < fraction * self.lengths[among].sum()]] = True

@@ -127,6 +127,7 @@ class EpisodeTensors:
         # Deviation D35: returns-to-go include the rewards after the kept steps.
         episodes = np.split(store.rewards, store.offsets[1:-1])
         pairs = zip(episodes, store.later_returns.tolist(), strict=True)
+        # Once for all segments: a return-to-go looks beyond the segment that a step is in.
         remaining = [returns_to_go(rewards, later) for rewards, later in pairs]
         return cls(
             observations=(

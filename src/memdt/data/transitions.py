@@ -79,5 +79,6 @@ def _next_observations(
     final = tensors.final_observations[episode]
     if tensors.frame_stack > 1:  # the newest frame replaces the oldest one
         final = torch.cat([tensors.observed(index)[..., final.shape[-1] :], final], dim=-1)
+    # At an end, the row below is of another episode; its own row stands in, and is replaced.
     following = tensors.observed(torch.where(ends, index, index + 1))
     return torch.where(ends.view(*ends.shape, *(1,) * (following.dim() - 2)), final, following)

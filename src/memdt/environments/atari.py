@@ -95,6 +95,7 @@ class Settings(BaseModel):
     def _has_a_rom(cls, value: str) -> str:
         try:
             from ale_py import roms
+        # Settings are checked without ale-py as well; whoever plays is told what is missing.
         except ImportError:
             return value
         known = roms.get_all_rom_ids()
@@ -121,6 +122,7 @@ def spaces_of(settings: Settings) -> Spaces:
         count = 18
     else:
         _quiet()
+        # An emulator alone, because a vector environment would start its threads.
         emulator = ALEInterface()
         emulator.loadROM(rom_of(settings.game))
         count = len(emulator.getMinimalActionSet())
@@ -195,6 +197,7 @@ class Games(VectorEnv):
     ) -> tuple[Frames, dict[str, Any]]:
         """Begin an episode in every row; its seed decides the number of no-ops."""
         seeds = row_seeds(seed, self.num_envs)
+        # ale-py has -1 for no seed.
         numbers = np.array([-1 if one is None else one for one in seeds])
         frames, info = self._games.reset(seed=numbers)
         self._frames = _last_axis(frames)

@@ -176,6 +176,7 @@ class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
         solved = bool(info["success"])
         self._solved |= int(solved)
         over = self._steps >= self.settings.time_limit
+        # With `last_step`, only the state at the time limit counts (Deviation D61).
         terminated = solved and (over or self.settings.success == "any_step")
         truncated = over and not terminated
         reward = float(terminated)

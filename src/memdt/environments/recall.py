@@ -132,6 +132,7 @@ class Recall(gymnasium.Env[np.ndarray, np.signedinteger[Any]]):
         s = self.settings
         self._keys = self.np_random.permutation(s.keys)[: s.pairs]
         self._values = self.np_random.integers(s.values, size=s.pairs)
+        # Not in the order of showing: a policy could then count instead of comparing keys.
         self._order = self.np_random.permutation(s.pairs)
         self._time = self._right = self._wrong = 0
         return self._observe(), self._info()

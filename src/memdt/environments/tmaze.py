@@ -326,6 +326,7 @@ class TMazeVector(VectorEnv):
         flag = self._x == self._flag_at
         if flag.any():
             self._flag_at[flag] = -1  # shown once, as in the public code
+        # Masked copies are slower, and along most of a corridor no row is frozen.
         if self._any_frozen:
             np.copyto(self._observations[:, FLAG], flag, where=self._active)
             np.copyto(self._observations[:, NOISE], self._noise[step], where=self._active)

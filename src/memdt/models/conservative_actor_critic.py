@@ -60,6 +60,7 @@ class Actor(Policy):
         """The middle of the distribution; a draw from it."""
         outputs = self.network(step.observation)
         if choice.greedy:
+            # tanh of the mean, as in SAC; the mode of the squashed density lies elsewhere.
             return outputs.squashed_mu, state
         mean = outputs.mu
         noise = torch.randn(mean.shape, generator=choice.generator, device=mean.device)

@@ -245,6 +245,7 @@ class DecisionTransformerWithMemory(SequencePolicy):
         state.length += tokens.shape[1]
         layout = self._layout(state.length, tokens.shape[1])
         top, written = self._run(tokens, state.memory, layout, state.past)
+        # Only the end of a segment writes (Deviation D41), so all of its tokens wait here.
         if state.written:
             pairs = zip(state.written, written, strict=True)
             written = [[torch.cat(p, dim=1) for p in zip(*pair, strict=True)] for pair in pairs]

@@ -20,6 +20,7 @@ class Settings(Frozen):
 class RandomPolicy(SequencePolicy):
     """Equal logits for every action; uniform in [-1, 1] if actions are continuous."""
 
+    # Around means of 0: uniform over all of [-1, 1].
     spread = 1.0
 
     def initial_memory(self, batch: int) -> Memory:

@@ -84,6 +84,7 @@ def check(task: Task, settings: Settings) -> None:
     """Raise UserError if the first episode of the set does not fit the task."""
     reader = _Reader(task, settings)
     with opened(reader.path) as file:
+        # One episode, because this is run by every plan.
         reader.episode(file["episode_0"])
 
 

@@ -90,6 +90,7 @@ class TaskEncoder(nn.Module):
         if self.action is not None:
             tokens = tokens + self.action(demonstration.actions)
         steps, device = demonstration.steps, str(tokens.device)
+        # Tokens of the kind `read` see all of their kind, so this has no causal mask.
         layout = layout_of(("read",) * steps, steps, None, self.width, device)
         top = self.transformer(tokens, layout.hiding(~demonstration.mask))
         real = demonstration.mask[..., None].to(top.dtype)

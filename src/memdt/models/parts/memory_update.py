@@ -54,6 +54,7 @@ class Gate(nn.Module):
         super().__init__()
         self.binary = binary
         self.score = nn.Linear(2 * width, 1 if binary else width)
+        # With a negative bias gates begin nearly shut, so that memory lasts before it is learnt.
         nn.init.constant_(self.score.bias, bias)
 
     def forward(self, memory: Tensor, written: Tensor) -> Updated:

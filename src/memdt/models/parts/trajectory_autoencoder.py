@@ -57,6 +57,7 @@ class Codebook(nn.Module):
         drawn = torch.empty(codes, width).uniform_(-1 / codes, 1 / codes)
         self.register_buffer("codes", drawn)
         self.register_buffer("sums", drawn.clone())
+        # Never 0, so that a code that no point is near to can be divided by its count.
         self.register_buffer("counts", torch.ones(codes))
 
     def nearest(self, points: Float[Tensor, "*rows width"]) -> Int[Tensor, " *rows"]:

@@ -136,6 +136,7 @@ class Transformer(nn.Module):
             )
             for _ in range(layers)
         )  # fmt: skip
+        # Pre-normalised blocks add to an unscaled sum, which only this norm scales.
         self.final_norm = nn.LayerNorm(width) if normalization == "pre" else nn.Identity()
 
     def forward(
@@ -160,6 +161,7 @@ class Transformer(nn.Module):
         """
         recording = recording or LayerTrace()
         for layer, block in enumerate(self.blocks):
+            # Inputs of layers, not outputs: the next segment attends to these (RATE section 3).
             recording.hidden.append(tokens)
             geometry = layout.top if layer == len(self.blocks) - 1 else layout.every
             # A rollout always shares: its cache then holds one set of tokens for all heads.

@@ -164,6 +164,7 @@ class BehaviourCloning:
         for segment, step_weight in zip(segments, weights, strict=True):
             score, memory = self._segment(segment, memory, step_weight)
             norm = self._step(score.mean_loss)
+            # No gradient reaches what earlier segments wrote: the public code (Deviation D16).
             memory = memory.detach()
             scores.append(Score(score.loss.detach(), score.correct, score.steps))
         return sum(scores[1:], scores[0]), norm

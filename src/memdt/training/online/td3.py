@@ -111,6 +111,7 @@ class Td3:
         action = torch.tanh(_through(self.actor, observations))
         loss = -_through(first, torch.cat([observations, action], dim=1)).mean()
         self.actor_optimiser.zero_grad(set_to_none=True)
+        # The critic must not learn from this loss, and its gradient is not worth computing.
         loss.backward(inputs=self.actor)
         self.actor_optimiser.step()
         with torch.no_grad():
