@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,9 +74,12 @@ class Stage:
     project: Any
     straight: dict[str, bytes]
 
-    def start(self, out: Path, every: str = "0.05", **options: Any) -> subprocess.Popen[str]:
+    def start(
+        self, out: Path, every: str = "0.05", program: Sequence[str] = ("-m", "memdt"),
+        **options: Any,
+    ) -> subprocess.Popen[str]:  # fmt: skip
         command = [
-            sys.executable, "-m", "memdt", "train", "--experiment", "tmaze_table_2",
+            sys.executable, *program, "train", "--experiment", "tmaze_table_2",
             "--variant", "rate-3", "--scale", "smoke", "--out", str(out),
         ]  # fmt: skip
         environment = self.project.environment | {EVERY: every, "MEMDT_DEVICE": "cpu"}
@@ -113,8 +116,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path
 
 def in_the_middle(process: subprocess.Popen[str], out: Path) -> None:
     """Wait for the first state."""
+    until((out / NAME).exists, process)
+
+
+def until(happens: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 60
-    while not (out / NAME).exists():
+    while not happens():
         assert process.poll() is None, "ended too early"
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.02)
@@ -148,6 +155,41 @@ def test_a_signal_saves_and_the_same_command_ends_with_the_same_bytes(
     status, said = stage.run(out)
     assert status == 0, said
     assert f"goes on from update {told[1]}/250" in said
+    assert result(out) == stage.straight
+
+
+# Once the file `wait` is there, the next save takes forever; a file `saving` tells that it began.
+SLOW_SAVES = """
+import os, pathlib, sys, time
+from memdt.__main__ import main
+wait, saving, sync = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), os.fsync
+def slow(file):
+    if wait.exists():
+        saving.touch()
+        time.sleep(1000)
+    sync(file)
+os.fsync = slow
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+def test_a_second_interrupt_ends_a_save_at_once_and_keeps_the_state_before_it(stage, tmp_path):
+    out, wait, saving = (tmp_path / name for name in ("out", "wait", "saving"))
+    process = stage.start(out, program=("-c", SLOW_SAVES, str(wait), str(saving)))
+    in_the_middle(process, out)
+    wait.touch()
+    until(saving.exists, process)
+    left = (out / NAME).read_bytes()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None  # the first one lets the save end
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "memdt: stopped; nothing half-written is left"
+    assert (out / NAME).read_bytes() == left
+    assert [path.name for path in out.iterdir()] == [NAME]
+    assert stage.run(out)[0] == 0
     assert result(out) == stage.straight
 
 
