@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _about_a_file(error: OSError) -> UserError:
     if error.errno in NO_SPACE:
         remedy = "free some space; the same command continues"
-        return UserError(f"cannot be written ({error.strerror})", _place(error), remedy)
+        return UserError(f"cannot be written ({error.strerror})", _file(error), remedy)
     remedy = "look at its owner and rights: memdt doctor"
-    return UserError(f"cannot be read or written ({error.strerror})", _place(error), remedy)
+    return UserError(f"cannot be read or written ({error.strerror})", _file(error), remedy)
 
 
 def _run(arguments: Sequence[str] | None) -> None:
@@ -84,7 +84,7 @@ def _stopped(stopped: Stopped) -> int:
     return stopped.status
 
 
-def _place(error: OSError) -> str:
+def _file(error: OSError) -> str:
     return "" if error.filename is None else str(error.filename)
 
 

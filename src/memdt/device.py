@@ -70,7 +70,7 @@ def batch_job() -> str:
 
 
 @contextlib.contextmanager
-def room_told(setting: str) -> Iterator[None]:
+def naming_what_to_lower(setting: str) -> Iterator[None]:
     """Turn a full memory into one line that names the setting to lower."""
     try:
         yield

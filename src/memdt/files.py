@@ -38,7 +38,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
-        _to_disk(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file)  # or a rename may reach the disk before the content
         os.replace(temporary, target)
     except OSError as error:
         if error.filename in (None, name):
@@ -71,13 +72,7 @@ def remove_temporaries(folder: Path, name: str = "") -> None:
             path.unlink(missing_ok=True)
 
 
-def _to_disk(path: Path) -> None:
-    """Wait until the content lies on the disk: a rename may get there before what was written."""
-    with path.open("rb") as file:
-        os.fsync(file)
-
-
 def _umask() -> int:
-    mask = os.umask(0)
+    mask = os.umask(0)  # the only way to read it is to set it
     os.umask(mask)
     return mask

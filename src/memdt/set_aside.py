@@ -19,7 +19,7 @@ def set_aside(path: Path) -> Path:
     A name that is taken gets a number before its extension: ``resume.1.safetensors``. A file
     outside the current folder stays in its folder, as ``<name>.set_aside``.
     """
-    target = _free(_place(path))
+    target = _free(_target(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(path, target)  # the folder may be on another disk
     return target
@@ -33,7 +33,7 @@ def keep(paths: Iterable[Path]) -> dict[Path, Path]:
     """
     kept = {}
     for path in paths:
-        target = _free(_place(path))
+        target = _free(_target(path))
         with contextlib.suppress(OSError):
             target.parent.mkdir(parents=True, exist_ok=True)
             _second_name(path, target)
@@ -61,15 +61,15 @@ def settle(kept: dict[Path, Path]) -> list[Path]:
     return [second for second in kept.values() if second.exists()]
 
 
-def _place(path: Path) -> Path:
+def _target(path: Path) -> Path:
     here = Path.cwd()
     # As it is called, also where a folder on the way leads to another disk; else as it lies. A link
     # is moved itself, not what it points at.
     called = Path(os.path.normpath(here / path))
     whole = path.parent.resolve() / path.name
-    for place in (called, whole):
-        if place.is_relative_to(here):
-            return FOLDER / place.relative_to(here)
+    for candidate in (called, whole):
+        if candidate.is_relative_to(here):
+            return FOLDER / candidate.relative_to(here)
     return path.with_name(f"{path.name}.set_aside")
 
 

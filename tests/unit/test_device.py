@@ -92,11 +92,11 @@ def test_the_start_tells_device_threads_and_where(monkeypatch, capsys):
 )
 def test_a_full_card_names_the_setting_to_lower(error):
     refused = pytest.raises(UserError, match=r"lower training\.batch_size")
-    with refused, device.room_told("training.batch_size"):
+    with refused, device.naming_what_to_lower("training.batch_size"):
         raise error
 
 
 def test_other_errors_are_left_as_they_are():
     refused = pytest.raises(RuntimeError, match="shapes differ")
-    with refused, device.room_told("training.batch_size"):
+    with refused, device.naming_what_to_lower("training.batch_size"):
         raise RuntimeError("shapes differ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from memdt.report.scoreboard import OURS, STATES, by_environment, standings, state, with_places
+from memdt.report.scoreboard import OURS, STATES, by_environment, classified, standings, state
 from memdt.results.outcomes import VERDICTS
 
 
@@ -27,7 +27,7 @@ CLAIMS = frame(
 
 
 def test_a_sentence_counts_once_under_its_paper_and_environment() -> None:
-    rows = {(row.paper, row.environment): row.counts for row in standings(with_places(CLAIMS))}
+    rows = {(row.paper, row.environment): row.counts for row in standings(classified(CLAIMS))}
     assert rows == {
         ("RATE", "T-Maze"): {"holds": 0, "fails": 1, "undecided": 0, "waits": 1, "unbuilt": 0},
         (OURS, "T-Maze"): {"holds": 0, "fails": 0, "undecided": 1, "waits": 0, "unbuilt": 0},
@@ -42,7 +42,7 @@ def test_a_sentence_counts_once_under_its_paper_and_environment() -> None:
 
 
 def test_claims_are_grouped_by_environment_and_what_has_not_run_comes_last() -> None:
-    groups = by_environment(with_places(CLAIMS))
+    groups = by_environment(classified(CLAIMS))
     assert [(group.title, group.anchor) for group in groups] == [
         ("T-Maze", "claims-t-maze"), ("Meta-World ML45", "claims-meta-world-ml45"),
     ]  # fmt: skip
@@ -59,4 +59,4 @@ def test_every_verdict_has_a_state(verdict: str) -> None:
 
 def test_an_experiment_that_is_gone_keeps_its_name() -> None:
     gone = frame(("R1", "R1", "an_old_one", "paper", "holds"))
-    assert with_places(gone)["environment"].tolist() == ["an old one"]
+    assert classified(gone)["environment"].tolist() == ["an old one"]

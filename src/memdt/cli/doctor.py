@@ -30,7 +30,10 @@ def examine() -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     all_findings = list(findings())
     for finding in all_findings:
-        word, style = _word(finding)
+        if finding.ok:
+            word, style = "ok", "green"
+        else:
+            word, style = ("missing", "red") if finding.needed else ("optional", "yellow")
         table.add_row(f"[{style}]{word}[/]", finding.what, finding.detail)
         if not finding.ok and finding.remedy:
             table.add_row("", "", f"-> {finding.remedy}")
@@ -45,12 +48,6 @@ def findings() -> Iterator[Finding]:
     )  # fmt: skip
     for check in checks:
         yield from check()
-
-
-def _word(finding: Finding) -> tuple[str, str]:
-    if finding.ok:
-        return "ok", "green"
-    return ("missing", "red") if finding.needed else ("optional", "yellow")
 
 
 def _python() -> Iterator[Finding]:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from memdt import paths
-
-if TYPE_CHECKING:
-    from memdt.environments.task import Task
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,10 @@ class Dataset:
         settings = resolve_dataset(self.environment, scale)
         dataset, task = paths.dataset(scale, self.environment), Task.of(settings.environment)
         made_with = digest(slices.dataset(settings))
+        source = settings.dataset["source"]
+        played_here = source == "played"  # else whoever filled the source has acted
         about = {
-            "algorithm_name": _behaviour(task, settings.dataset["source"]),
+            "algorithm_name": type(task.collection_policy()).__name__ if played_here else source,
             "description": f"{self.environment} at scale {scale}, settings {made_with}, by memdt",
             "author": list(self.author),
             "author_email": list(self.author_email),
@@ -57,11 +56,6 @@ class Dataset:
         folder = export(dataset, made_with, task, self.to, identifier, about)
         print(f"written to {folder}; with the package minari and MINARI_DATASETS_PATH={self.to}:")
         print(f"minari.load_dataset({identifier!r})")
-
-
-def _behaviour(task: Task, source: str) -> str:
-    """Who acted in the episodes: a policy that plays here, or whoever filled the source."""
-    return type(task.collection_policy()).__name__ if source == "played" else source
 
 
 @dataclass(frozen=True)

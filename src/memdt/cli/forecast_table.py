@@ -61,7 +61,7 @@ def stage(planned: Sequence[PlannedJob], cores: int) -> str:
 
 
 def table(scale: str, planned: Sequence[PlannedJob]) -> Table:
-    """A row for each experiment, and for all."""
+    """A row for each experiment, one for all, and one for what is left if some jobs are done."""
     lines = Table(title=f"scale {scale}", title_justify="left", box=None, pad_edge=False)
     lines.add_column("experiment")
     for name in ("datasets", *KINDS.values(), "jobs", "done", "GPU hours", "CPU hours", "hours are",
@@ -78,7 +78,7 @@ def table(scale: str, planned: Sequence[PlannedJob]) -> Table:
 
 
 def cells(total: Sum) -> list[str]:
-    """The texts of a row."""
+    """The texts of a row: counts of jobs and files, hours of one core or card, and gigabytes."""
     return [
         total.name,
         *(_count(total.counts[kind]) for kind in ("dataset", *KINDS)),
@@ -108,7 +108,7 @@ def notes(scale: str, planned: Sequence[PlannedJob]) -> list[str]:
 
 
 def here(planned_jobs: Sequence[PlannedJob], fast: float) -> str:
-    """How long what is left takes on this machine, beside its peak."""
+    """How long what is left takes on this machine, whose cores do ``fast`` operations a second."""
     cores = peak.cores()
     minutes = forecast.wall_seconds(planned_jobs, cores) / 60
     estimate = (

@@ -17,15 +17,16 @@ from memdt.workflow import digests
 
 
 def show(resolved: Resolved) -> None:
-    """Print every value with its origin, defaults included."""
+    """Print every value with its origin, defaults included, and what the checkpoint rests on."""
     table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="bold")
     for key, value in rows(resolved):
         table.add_row(key, json.dumps(value), origin(resolved, key))
     screen = console()
     screen.print(table)
-    if resolved.settings.stages:
+    count = resolved.settings.stages
+    if count:
         made_by = f"trained as {resolved.experiment}/{resolved.variant}"
-        screen.print(f"\n{made_by}, {_plural(resolved.settings.stages, 'stage')}")
+        screen.print(f"\n{made_by}, {count} stage{'' if count == 1 else 's'}")
     if resolved.start is not None:
         screen.print(f"its training starts from {'/'.join(resolved.start)}")
     content = slices.played(resolved.settings)
@@ -69,7 +70,3 @@ def show_sources(resolved: Resolved) -> None:
     screen.print(table)
     screen.print()
     screen.print(left_out)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

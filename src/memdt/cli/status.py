@@ -24,9 +24,11 @@ from memdt.workflow import plan, upstream
 LOGS = Path("data/logs")
 # A job writes a line every ten seconds. A job that is silent for this long counts as dead.
 SILENT_SECONDS = 120.0
-PLACE = re.compile(r"\| (node \S+, job \S+)$")  # end of the first line of a cluster job's log
-# How a step's log ends where it failed: our one line, or a traceback.
+NODE_AND_JOB = re.compile(
+    r"\| (node \S+, job \S+)$"
+)  # end of the first line of a cluster job's log
 FAILURE_LINES = 8  # shown of a log that ends in a traceback
+# How a step's log ends where it failed: our one line, or a traceback.
 FAILURE_LINE = re.compile(r"^(memdt: |Traceback \(most recent|\w*(Error|Exception|Killed)\b)")
 
 
@@ -65,7 +67,10 @@ def jobs_of(scale: str, run: Run) -> list[Job]:
 
 
 def state_of(scale: str, run: Run, now: float | None = None) -> State:
-    """How a run stands, from its first job without an output."""
+    """How a run stands, from its first job without an output.
+
+    ``now`` is in seconds since 1970, the present if not given.
+    """
     for number, job in enumerate(jobs_of(scale, run)):
         if not job.output.is_file():
             return _unfinished(job, number, time.time() if now is None else now)
@@ -103,7 +108,7 @@ def _submitted_as(job: Job) -> str:
 def _batch_job(log: Path) -> str:
     """`` (node gpu1, job 17)`` if the first line of a log names them (`device.py`)."""
     with log.open(encoding="utf-8", errors="replace") as file:
-        match = PLACE.search(file.readline())
+        match = NODE_AND_JOB.search(file.readline())
     return f" ({match[1]})" if match else ""
 
 
@@ -156,7 +161,7 @@ def watch(scale: str, experiments: Sequence[str], seconds: float) -> None:
 
 
 def plan_in_words(jobs: Iterable[Any]) -> str:
-    """A summary of the plan: scales, experiments, jobs and unfinished runs."""
+    """A line for each scale: its jobs and unfinished runs; ``jobs`` are Snakemake's."""
     planned = list(jobs)
     lines = []
     for scale in _scales(planned):
@@ -185,7 +190,7 @@ def plan_in_words(jobs: Iterable[Any]) -> str:
 
 
 def end_in_words(jobs: Iterable[Any], seconds: float) -> str:
-    """How long it took; last, where the reports are and how the claims stand."""
+    """How many ``seconds`` a run took; last, where its reports are and how the claims stand."""
     lines = []
     for scale in _scales(job for job in jobs if job.rule.name == "report"):
         report = paths.report(scale)
@@ -195,7 +200,10 @@ def end_in_words(jobs: Iterable[Any], seconds: float) -> str:
 
 
 def failure_in_words(jobs: Iterable[Any], since: float) -> str:
-    """What each job that failed since then said last, its log, and the command for it alone."""
+    """The last words of each failed job, its log, and the command that runs it alone.
+
+    ``since`` is when this run started, in seconds since 1970: older logs are of other runs.
+    """
     messages = []
     for job in jobs:
         logs = [path for path in map(Path, map(str, job.log)) if path.is_file()]

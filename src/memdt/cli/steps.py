@@ -215,7 +215,7 @@ class Train(RunStep):
             source_digest=self.run_source("train"),
             label=self.label,
         )
-        with device.room_told("training.batch_size"):
+        with device.naming_what_to_lower("training.batch_size"):
             train_stage(job)
 
 
@@ -271,7 +271,7 @@ class Evaluate(CheckpointStep):
             source_digest=self.run_source("evaluate"),
             label=self.label,
         )
-        with device.room_told("evaluation.episodes"):
+        with device.naming_what_to_lower("evaluation.episodes"):
             evaluate_run(job)
 
 
@@ -311,5 +311,5 @@ class Record(CheckpointStep):
             out=self.out or paths.recording(*self.key),
             label=self.label,
         )
-        with device.room_told("evaluation.episodes"):
+        with device.naming_what_to_lower("evaluation.episodes"):
             record_run(job)

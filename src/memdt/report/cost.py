@@ -26,21 +26,32 @@ TIMES = ("training_wall", "training_cpu", "evaluation_wall", "evaluation_cpu")
 
 
 def content(records: pd.DataFrame) -> dict[str, Any]:
-    """Everything on the page; ``records`` are the manifests (`job_manifests`)."""
+    """Everything on the page, under the template's names.
+
+    ``records`` are the manifests, a row a job (`job_manifests.load_records`).
+    """
     jobs = with_measured(records)
-    there = jobs["finished"].notna()
+    commits = jobs["git_commit"].dropna().unique().tolist()
+    commit, day = newest_commit(commits)
+    dirty = bool(jobs["git_dirty"].dropna().any())
     return {
         "jobs": len(jobs),
-        "measured": int(there.sum()),
-        "head": _head(jobs),
+        "measured": int(jobs["finished"].notna().sum()),
+        "head": {"commit": commit, "day": day, "commits": len(commits), "dirty": dirty},
         "variants": _variant_rows(jobs),
-        "runs": _run_rows(jobs),
+        "runs": [
+            {"experiment": experiment, "variant": variant, "seed": str(seed), **_texts(group)}
+            for (experiment, variant, seed), group in _runs(jobs)
+        ],
         "facts_measured": {name: fact for name, fact in named_values(jobs, WORDS).items() if fact},
     }
 
 
 def with_measured(records: pd.DataFrame) -> pd.DataFrame:
-    """The records with the columns MEASURED, empty if nothing was measured here."""
+    """The records, a row a job, with the columns MEASURED; empty where nothing was measured here.
+
+    Times are in seconds, memory in bytes.
+    """
     measurements = [read_measured(Path(path)) for path in records["path"]]
     rows = [[one.get(name) for name in MEASURED] for one in measurements]
     columns = pd.DataFrame(rows, columns=list(MEASURED), index=records.index)
@@ -70,14 +81,6 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _head(jobs: pd.DataFrame) -> dict[str, Any]:
-    """Commit and day of the newest results, and whether any was made with uncommitted changes."""
-    commits = jobs["git_commit"].dropna().unique().tolist()
-    commit, day = newest_commit(commits)
-    dirty = bool(jobs["git_dirty"].dropna().any())
-    return {"commit": commit, "day": day, "commits": len(commits), "dirty": dirty}
-
-
 def _variant_rows(jobs: pd.DataFrame) -> list[dict[str, str]]:
     """The cost of every variant as texts, and the sum over all in the last row."""
     if jobs.empty:
@@ -88,14 +91,6 @@ def _variant_rows(jobs: pd.DataFrame) -> list[dict[str, str]]:
     ]
     total = {**_texts(jobs), "seeds": f"{len(_runs(jobs)):,}", "updates_per_second": ""}
     return [*rows, {"experiment": "all experiments", "variant": "sum", **total}]
-
-
-def _run_rows(jobs: pd.DataFrame) -> list[dict[str, str]]:
-    """The cost of every run, stages and evaluation together."""
-    return [
-        {"experiment": experiment, "variant": variant, "seed": str(seed), **_texts(group)}
-        for (experiment, variant, seed), group in _runs(jobs)
-    ]
 
 
 def _runs(jobs: pd.DataFrame) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,15 @@ class DatasetCard:
 
 
 def dataset_card(name: str, module: str, scale: str, segment_length: int) -> DatasetCard:
-    """The card of a configured environment's dataset; UserError where its file is damaged.
+    """The card of a configured environment's dataset; an empty one where there is no file yet.
 
-    ``segment_length``: steps in a segment, by which the episodes are counted.
+    Args:
+        name, module: of the environment: its file, and its module under src/memdt.
+        scale: a file under workflow/config/scales.
+        segment_length: steps in a segment, by which the episodes are counted.
+
+    Raises:
+        UserError: if the file is damaged.
     """
     path = paths.dataset(scale, name)
     if not path.is_file():
@@ -58,8 +64,10 @@ def dataset_card(name: str, module: str, scale: str, segment_length: int) -> Dat
         with h5py.File(path, "r", locking=False) as file:
             if is_as_written(file) is False:
                 raise UserError("damaged dataset (not what was written)", str(path), remedy)
-            store = _lean(file)
-            store = replace(store, groups=names_of(file)[store.groups])
+            # Observations and actions stay in the file, because frames may exceed the memory.
+            names = [one.name for one in fields(EpisodeStore) if one.name in file]
+            read = {key: file[key] if key in WIDE else file[key][()] for key in names}
+            store = EpisodeStore(**read | {"groups": names_of(file)[read["groups"]]})
             lines = _lines(store, task, path, metadata)
             lengths = by_length(store, task, segment_length)
             groups = by_group(store, json.loads(metadata.get("attempts", "{}")))
@@ -74,12 +82,6 @@ def dataset_card(name: str, module: str, scale: str, segment_length: int) -> Dat
         by_group=groups.to_dict("records") if len(groups) > 1 else [],
         settings=flatten(settings),
     )
-
-
-def _lean(file: h5py.File) -> EpisodeStore:
-    """The episodes with observations and actions left in the file: frames may exceed memory."""
-    names = [one.name for one in fields(EpisodeStore) if one.name in file]
-    return EpisodeStore(**{name: file[name] if name in WIDE else file[name][()] for name in names})
 
 
 def by_length(store: EpisodeStore, task: Task, segment_length: int) -> pd.DataFrame:

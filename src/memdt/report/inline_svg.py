@@ -48,7 +48,16 @@ class Drawing:
 
 
 def inline(svg: str, name: str, title: str) -> Drawing:
-    """An SVG file of matplotlib as an element of a page; ``title`` is what is read aloud."""
+    """An SVG file of matplotlib as an element of a page.
+
+    Args:
+        svg: the file's text.
+        name: of the figure; put before every id.
+        title: what a screen reader says.
+
+    Raises:
+        UserError: if the text is no whole SVG drawing.
+    """
     opening = _OPENING.search(svg)
     box = _VIEW_BOX.search(opening.group()) if opening else None
     if opening is None or box is None or not svg.rstrip().endswith("</svg>"):

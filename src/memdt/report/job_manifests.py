@@ -49,7 +49,12 @@ def provenance(records: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def named_values(records: pd.DataFrame, names: Mapping[str, str]) -> dict[str, list[str]]:
-    """The different values of some columns, each under its words."""
+    """The different values of some columns, each under its words.
+
+    Args:
+        records: a row a job (`load_records`).
+        names: the words for each column; columns that ``records`` lack are left out.
+    """
     return {
         words: _distinct(records[key]) for key, words in names.items() if key in records.columns
     }

@@ -26,7 +26,7 @@ from memdt.files import sha256, write_text
 from memdt.report import report_view
 from memdt.report.cost import newest_commit, with_measured
 from memdt.report.report_view import FigureView, TableView
-from memdt.report.scoreboard import OURS, PAPERS, with_places
+from memdt.report.scoreboard import OURS, PAPERS, classified
 from memdt.results.claims import read_claims
 from memdt.settings.files import scale_file
 from memdt.settings.layers import environment_title
@@ -70,7 +70,7 @@ def publish(scale: str, experiments: Sequence[str]) -> list[Path]:
     tables = [one for one in report_view.table_views(scale, experiments, records) if one.blocks]
     if not tables:
         raise UserError("no experiment of it has run", str(paths.report(scale)), "make reproduce")
-    frame = with_places(read_claims(paths.claims(scale)))
+    frame = classified(read_claims(paths.claims(scale)))
     figures = [one for one in report_view.figure_views(scale, experiments) if one.drawing]
     record = _read_record()
     pages = _pages(tables)

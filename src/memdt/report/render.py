@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,14 @@ def render(scale: str, experiments: Sequence[str], out: Path | None = None) -> P
     """Write the report of a scale about some experiments, cost.html beside it; returns its path.
 
     Experiments and figures that are configured but not asked for are listed as not run.
+
+    Args:
+        scale: a file under workflow/config/scales.
+        experiments: files under workflow/config/experiments, in the order of the report.
+        out: the page's file; reports/{scale}/report.html if not given.
+
+    Raises:
+        UserError: for a damaged input: a dataset, a figure, a manifest or docs/deviations.md.
     """
     path = out or paths.report(scale)
     records = report_view.load_records(scale, experiments)
@@ -53,7 +61,10 @@ def render(scale: str, experiments: Sequence[str], out: Path | None = None) -> P
 
 
 def environment(path: Path) -> jinja2.Environment:
-    """The template's environment: everything is escaped, and a misspelt name is an error."""
+    """The template's environment: everything is escaped, and a misspelt name is an error.
+
+    ``path`` is the page's file, from whose folder links start.
+    """
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -67,7 +78,7 @@ def environment(path: Path) -> jinja2.Environment:
         "tone": report_view.TONES.__getitem__,
         "mark": lambda word: report_view.MARKS.get(word, report_view.UNDECIDED_MARK),
         "words": words,
-        "link": _linker(path),
+        "link": lambda target: Path(os.path.relpath(str(target), path.parent)).as_posix(),
     }
     return templates
 
@@ -95,14 +106,19 @@ def _asset(name: str) -> Markup:
 
 
 def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> dict[str, Any]:
-    """Everything that the report shows beside its frame."""
+    """Everything that the report shows beside its frame, under the template's names.
+
+    ``records`` are the manifests, a row a job (`report_view.load_records`).
+    """
     claims = report_view.claims(scale)
     tables = report_view.table_views(scale, experiments, records)
     figures = report_view.figure_views(scale, experiments)
     return {
         "published_scale": published_scale(),
         "claims": claims,
-        "cell_counts": _sum(table.counts for table in tables),
+        "cell_counts": report_view.counted(
+            word for table in tables for word, n in table.counts for _ in range(n)
+        ),
         "cells_of_sentences": sum(table.of_sentences for table in tables),
         "waiting_numbers": waiting(published_cells()),
         "rules": RULES,
@@ -121,19 +137,14 @@ def content(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> di
 
 
 def prose(text: str, deviations: set[str]) -> Markup:
-    """A sentence of ours as HTML: escaped, with `code` in backticks, and D7 linked to its entry."""
+    """A sentence of ours as HTML: escaped, with `code` in backticks, and D7 linked to its entry.
+
+    ``deviations`` are the ids that have an entry; others stay plain text.
+    """
     html = _CODE.sub(r"<code>\1</code>", str(escape(text)))
-    return Markup(_DEVIATION.sub(lambda match: _entry(match[1], deviations), html))  # noqa: S704
 
+    def linked(match: re.Match[str]) -> str:
+        name = match[1]
+        return f'<a href="#{name}">{name}</a>' if name in deviations else name
 
-def _entry(name: str, deviations: set[str]) -> str:
-    return f'<a href="#{name}">{name}</a>' if name in deviations else name
-
-
-def _sum(counts: Any) -> list[tuple[str, int]]:
-    return report_view.counted(word for some in counts for word, n in some for _ in range(n))
-
-
-def _linker(path: Path) -> Callable[[object], str]:
-    """A path of the project as seen from the report's folder."""
-    return lambda target: Path(os.path.relpath(str(target), path.parent)).as_posix()
+    return Markup(_DEVIATION.sub(linked, html))  # noqa: S704

@@ -24,8 +24,8 @@ from memdt.report.scoreboard import (
     EnvironmentClaims,
     Standing,
     by_environment,
+    classified,
     standings,
-    with_places,
 )
 from memdt.report.table_view import BlockView, blocks, budget_rows, run_views
 from memdt.results import tables
@@ -136,11 +136,11 @@ class ClaimsView:
 
 
 def claims(scale: str) -> ClaimsView:
-    """The decided claims; no file, no claims."""
+    """The decided claims of a scale; UserError for a damaged file, no claims without one."""
     path = paths.claims(scale)
     if not path.is_file():
         return ClaimsView([], [], [], 0, 0)
-    frame = with_places(read_claims(path))
+    frame = classified(read_claims(path))
     return ClaimsView(
         by_environment(frame),
         standings(frame),
@@ -157,7 +157,10 @@ def counted(verdicts: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def table_views(scale: str, experiments: Sequence[str], records: pd.DataFrame) -> list[TableView]:
-    """The experiments of the report, then those that are not part of it."""
+    """The experiments of the report, then those that are not part of it.
+
+    ``records`` are the manifests, a row a job (`load_records`).
+    """
     others = [name for name in available("experiments") if name not in experiments]
     return [
         *(_table_view(scale, name, records) for name in experiments),
@@ -204,7 +207,7 @@ def _figure_view(scale: str, name: str, settings: FigureSettings, shown: bool) -
 
 
 def dataset_cards(scale: str, experiments: Iterable[str]) -> list[DatasetCard]:
-    """A card of each environment that the experiments use."""
+    """A card of each environment that the experiments use; UserError for a damaged dataset."""
     segment_lengths = {
         environment_of(*one): resolve(*one, scale).settings.segment_length
         for experiment in experiments

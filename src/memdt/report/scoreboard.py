@@ -10,7 +10,6 @@ of its experiment and the paper that it quotes; parts of one sentence count once
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -62,28 +61,34 @@ class EnvironmentClaims:
     claims: list[dict[str, str]]
 
 
-def with_places(frame: pd.DataFrame) -> pd.DataFrame:
-    """The decided claims with the columns ``environment``, ``paper`` and ``state``."""
+def classified(frame: pd.DataFrame) -> pd.DataFrame:
+    """The decided claims, a row each, with the columns ``environment``, ``paper`` and ``state``."""
+    # Older claims files have no such column.
+    waits_for = frame["waits_for"] if "waits_for" in frame else [""] * len(frame)
     return frame.assign(
-        environment=[_environment(*row) for row in _of_claims(frame)],
+        environment=list(map(_environment, frame["experiment"], waits_for)),
         paper=[_paper(*row) for row in frame[["origin", "source"]].itertuples(index=False)],
         state=[state(verdict) for verdict in frame["verdict"]],
     )
 
 
 def standings(frame: pd.DataFrame) -> list[Standing]:
-    """One row for each paper and environment; ``frame`` is from `with_places`."""
-    return [
-        Standing(paper, environment, anchor(environment), _counts(by_sentence(claims)))
-        for title in frame["environment"].unique()
-        for (environment, paper), claims in frame[frame["environment"] == title].groupby(
-            ["environment", "paper"], sort=False
-        )
-    ]
+    """One row for each paper and environment; ``frame`` is from `classified`."""
+    rows = []
+    for environment in frame["environment"].unique():
+        mine = frame[frame["environment"] == environment]
+        for paper, claims in mine.groupby("paper", sort=False):
+            counted = Counter(state(verdict) for verdict in by_sentence(claims))
+            counts = {name: counted[name] for name in STATES}
+            rows.append(Standing(str(paper), environment, anchor(environment), counts))
+    return rows
 
 
 def by_environment(frame: pd.DataFrame) -> list[EnvironmentClaims]:
-    """The claims in the order of the file, what has run before what has not."""
+    """The claims in the order of the file, what has run before what has not.
+
+    ``frame`` is from `classified`; environments come in the order of their first claim.
+    """
     ordered = frame.sort_values(
         "state", key=lambda states: states.isin(["waits", "unbuilt"]), kind="stable"
     )
@@ -99,11 +104,6 @@ def anchor(title: str) -> str:
     return "claims-" + "".join(c if c.isalnum() else "-" for c in title.lower())
 
 
-def _of_claims(frame: pd.DataFrame) -> list[tuple[str, str]]:
-    waits_for = frame["waits_for"] if "waits_for" in frame else [""] * len(frame)
-    return list(zip(frame["experiment"], waits_for, strict=True))
-
-
 def _environment(experiment: str, waits_for: str) -> str:
     # A claims file may be older than the settings, or name what is not built yet.
     if experiment in available("experiments"):
@@ -115,8 +115,3 @@ def _paper(origin: str, source: str) -> str:
     if origin == "ours":
         return OURS
     return next((paper for paper in PAPERS.values() if paper in source), source)
-
-
-def _counts(verdicts: Sequence[str] | Iterable[str]) -> dict[str, int]:
-    counted = Counter(state(verdict) for verdict in verdicts)
-    return {name: counted[name] for name in STATES}

@@ -82,7 +82,13 @@ Runs = Mapping[tuple[str, str], RunView]  # variant, seed
 
 
 def blocks(table: pd.DataFrame, settings: TableSettings, runs: Runs) -> list[BlockView]:
-    """The cells of a table (`tables.read_table`) as blocks; absent cells are None."""
+    """The cells of a table as blocks, in the order of the file; absent cells are None.
+
+    Args:
+        table: a row a cell (`tables.read_table`).
+        settings: which dimensions are rows and columns.
+        runs: the files behind the cells (`run_views`); a run that lacks there gets empty paths.
+    """
     shown = (settings.rows, settings.columns)
     left = [name for name in left_open(DIMENSIONS, table) if name not in shown]
     varying = [name for name in left if table[name].nunique() > 1]
@@ -104,7 +110,7 @@ def _title(values: Mapping[str, object], varying: Sequence[str]) -> str:
 
 def _block(cells: pd.DataFrame, title: str, runs: Runs) -> BlockView:
     columns, rows = (list(dict.fromkeys(cells[side])) for side in ("column", "row"))
-    if all(row.isdecimal() for row in rows):
+    if all(row.isdecimal() for row in rows):  # as text, 10 segments would come before 2
         rows.sort(key=int)
     grid = {(one["row"], one["column"]): _cell(one, runs) for one in cells.to_dict("records")}
     return BlockView(
@@ -119,8 +125,9 @@ def _block(cells: pd.DataFrame, title: str, runs: Runs) -> BlockView:
 
 def _cell(cell: Mapping[str, object], runs: Runs) -> CellView:
     published, ours = _number(cell["published_mean"]), _number(cell["reproduced_mean"])
+    spread = _number(cell["published_spread"])
     return CellView(
-        published=published + _signed(cell["published_spread"], " ± "),
+        published=f"{published} ± {spread}" if spread else published,
         published_mean=published,
         spread=_spread(cell),
         reproduced=ours,
@@ -165,11 +172,6 @@ def _number(value: object) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.4g}"
 
 
-def _signed(value: object, sign: str) -> str:
-    text = _number(value)
-    return f"{sign}{text}" if text else ""
-
-
 def _difference(value: object) -> str:
     text = _number(value)
     if not text or float(value) == 0.0:  # type: ignore[arg-type]
@@ -178,19 +180,21 @@ def _difference(value: object) -> str:
 
 
 def budget_rows(table: pd.DataFrame) -> list[dict[str, str]]:
-    """What each variant with results cost, as texts; none where no manifest says it."""
+    """What each variant with results cost, as texts; none where no manifest says it.
+
+    One row a variant: its name, and the columns of `results/budgets.py` (parameters, updates, ...).
+    """
     there = table[(table["seeds"] > 0) & table["parameters"].notna()]
     return [
         {
             "variant": words(str(row["variant"])),
-            **{name: _count(row[name]) for name in budgets.COLUMNS},
+            **{
+                name: "not known" if pd.isna(row[name]) else f"{row[name]:,}"
+                for name in budgets.COLUMNS
+            },
         }
         for row in there.drop_duplicates("variant").to_dict("records")
     ]
-
-
-def _count(value: object) -> str:
-    return "not known" if pd.isna(value) else f"{value:,}"
 
 
 def run_views(

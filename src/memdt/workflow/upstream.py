@@ -254,7 +254,9 @@ class Records:
         if self.dry:
             self._records[output.as_posix()] = content
         else:
-            _write_record(output, content)
+            path = record_path(output)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content), encoding="utf-8")
 
     def time(self, path: Path | str) -> float:
         """When a file was changed, as Snakemake sees it: for a link, the link's own time."""
@@ -326,12 +328,6 @@ def _whole_record(record: dict[str, Any], modified: float) -> dict[str, Any]:
         "job_hash": int(job.hexdigest()[:12], 16), **record,
         "starttime": modified, "endtime": modified, "incomplete": False, "external_jobid": None,
     }  # fmt: skip
-
-
-def _write_record(output: Path, content: dict[str, Any]) -> None:
-    path = record_path(output)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 # ---- leftovers of a killed run ---------------------------------------------------------------
