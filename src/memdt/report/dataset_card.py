@@ -43,15 +43,13 @@ class DatasetCard:
 
 
 def dataset_card(name: str, module: str, scale: str, segment_length: int) -> DatasetCard:
-    """The card of a configured environment's dataset; an empty one where there is no file yet.
+    """The card of an environment's dataset; empty without a file, UserError for a damaged one.
 
     Args:
-        name, module: of the environment: its file, and its module under src/memdt.
+        name: a file under workflow/config/environments.
+        module: its module under src/memdt/environments.
         scale: a file under workflow/config/scales.
         segment_length: steps in a segment, by which the episodes are counted.
-
-    Raises:
-        UserError: if the file is damaged.
     """
     path = paths.dataset(scale, name)
     if not path.is_file():
