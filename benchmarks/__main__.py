@@ -7,7 +7,7 @@ from importlib import import_module
 
 from memdt.__main__ import set_threads
 
-set_threads(1)  # before torch is imported: figures are for one thread unless said
+set_threads(1)  # before torch is imported: figures are for one thread unless stated
 
 from benchmarks.measuring import show  # noqa: E402
 

@@ -25,7 +25,7 @@ SIDE = 768
 
 @dataclass(frozen=True)
 class Table:
-    """What a measurement found: rows of equal columns."""
+    """The result of a measurement: rows of equal columns."""
 
     title: str
     rows: list[dict[str, Any]] = field(default_factory=list)

@@ -46,7 +46,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Done:
-    """What Snakemake has said, and what it took."""
+    """What Snakemake printed, and the time it took."""
 
     text: str
     wall: float

@@ -294,9 +294,9 @@ def test_measures_are_whole_numbers_of_every_info(module, settings):
             "experiment",
             "variant",
         )
-        for told in (first, last):
-            assert len(told[name]) == ROWS
-            assert all(int(value) == value for value in told[name])
+        for info in (first, last):
+            assert len(info[name]) == ROWS
+            assert all(int(value) == value for value in info[name])
 
 
 def test_the_hint_is_seen_within_an_episode(module):
@@ -307,10 +307,10 @@ def test_the_hint_is_seen_within_an_episode(module):
     assert hint.step == 1
 
 
-def test_what_is_told_of_a_module_that_is_not_imported_is_so(module):
+def test_columns_of_a_module_are_known_without_importing_it(module):
     name = module.__name__.rpartition(".")[2]
     task = Task(module, example(module))
-    told = metric_names.columns_of(name)
-    assert told == (
+    columns = metric_names.columns_of(name)
+    assert columns == (
         *task.outcomes, *metric_names.EVERYWHERE, *task.measures, *episode_table.ATTENTION
     )  # fmt: skip

@@ -75,7 +75,7 @@ def test_without_results_a_figure_says_what_is_missing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_misspelt_option_is_told_with_its_place(name: str) -> None:
+def test_a_misspelt_option_is_refused_with_its_location(name: str) -> None:
     module = discovery.load("memdt.figures", name)
     with pytest.raises(UserError, match=f"figures.yaml: {name}.options.*variantz.*unknown key"):
         module.data(inputs(name, {"variantz": 1}))
@@ -186,7 +186,9 @@ def test_variants_share_a_row_only_where_their_stages_end_together() -> None:
 # ---- the driver ------------------------------------------------------------------------------
 
 
-def test_an_unknown_figure_is_told_with_the_closest_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_figure_is_refused_with_the_closest_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     settings = FigureSettings(module="extrapolation", title="", caption="", experiments=("maze",))
     monkeypatch.setattr("memdt.figures.drawing.figures", lambda: {"far_beyond": settings})
     with pytest.raises(UserError, match="unknown figure 'far_beyont'.*did you mean 'far_beyond'"):

@@ -68,11 +68,11 @@ def test_attention_of_written_memory_to_the_hint_is_summed_by_hand() -> None:
     weights[0, 1, :, 7, 6:9] = 0.05
     weights[0, 1, :, 1:7, 2] = [0.6, 0, 0, 0, 0, 0.6]  # two of six step tokens look at memory
     frame = data_of("attention_to_hint", attention=(replace(record, weights=weights),))
-    found = frame.set_index(["look", "segment", "layer"])
-    assert found.loc[("write to hint", 1, 2), "share"] == pytest.approx(0.75)
-    assert found.loc[("write to hint", 1, 2), "even"] == pytest.approx(3 / 8)
-    assert found.loc[("write to hint", 2, 2), "even"] == 0  # nothing of it is seen there
-    assert found.loc[("steps to memory", 1, 2), "share"] == pytest.approx(0.2)
+    by_look = frame.set_index(["look", "segment", "layer"])
+    assert by_look.loc[("write to hint", 1, 2), "share"] == pytest.approx(0.75)
+    assert by_look.loc[("write to hint", 1, 2), "even"] == pytest.approx(3 / 8)
+    assert by_look.loc[("write to hint", 2, 2), "even"] == 0  # nothing of it is seen there
+    assert by_look.loc[("steps to memory", 1, 2), "share"] == pytest.approx(0.2)
 
 
 def test_a_map_can_be_cut_to_the_memory_that_is_read() -> None:
@@ -97,16 +97,16 @@ def test_attention_by_quarters_is_summed_by_hand() -> None:
     weights[0, 0, 0, 13, 1] = 0.2
     weights[0, 0, 0, 1:4, 0] = [0.9, 0.3, 0.3]  # the first step looks at memory
     record = replace(attention(), weights=weights, cache=0, segment_length=4)
-    found = data_of("attention_by_quarter", attention=(record,)).set_index(["look", "quarter"])
-    assert found.loc[("write to steps", 4), "share"] == pytest.approx(0.75)
-    assert found.loc[("write to steps", 1), "share"] == pytest.approx(0.25)
-    assert found.loc[("write to steps", 2), "even"] == 0.25
-    assert found.loc[("steps to memory", 1), "share"] == pytest.approx(0.5)
+    by_quarter = data_of("attention_by_quarter", attention=(record,)).set_index(["look", "quarter"])
+    assert by_quarter.loc[("write to steps", 4), "share"] == pytest.approx(0.75)
+    assert by_quarter.loc[("write to steps", 1), "share"] == pytest.approx(0.25)
+    assert by_quarter.loc[("write to steps", 2), "even"] == 0.25
+    assert by_quarter.loc[("steps to memory", 1), "share"] == pytest.approx(0.5)
     # one memory token among 2, 3 and 4 tokens that the three tokens of the first step see
-    assert found.loc[("steps to memory", 1), "even"] == pytest.approx(
+    assert by_quarter.loc[("steps to memory", 1), "even"] == pytest.approx(
         (1 / 2 + 1 / 3 + 1 / 4) / 3, abs=1e-4
     )
-    assert found.loc[("steps to memory", 3), "share"] == 0
+    assert by_quarter.loc[("steps to memory", 3), "share"] == 0
 
 
 def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -116,9 +116,9 @@ def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
         "decision_step": 3,
     }  # fmt: skip
     np.savez_compressed(path, weights=record.weights, **marks)
-    found = read_attention(path, "maze", "short", 0)
-    np.testing.assert_array_equal(found.weights, record.weights)
-    assert (found.memory_tokens, found.cache, found.decision_step) == (1, 2, 3)
+    restored = read_attention(path, "maze", "short", 0)
+    np.testing.assert_array_equal(restored.weights, record.weights)
+    assert (restored.memory_tokens, restored.cache, restored.decision_step) == (1, 2, 3)
     np.savez_compressed(path, weights=record.weights[..., 1:], **marks)
     with pytest.raises(UserError, match="weights of the shape"):
         read_attention(path, "maze", "short", 0)
@@ -137,8 +137,8 @@ def test_a_damaged_recording_is_refused_wherever_the_damage_lies(tmp_path: Path)
     path = recorded(tmp_path)
     content = path.read_bytes()
     refused = 0
-    for place in range(0, len(content), max(1, len(content) // 200)):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+    for offset in range(0, len(content), max(1, len(content) // 200)):
+        path.write_bytes(content[:offset] + bytes([content[offset] ^ 0x55]) + content[offset + 1 :])
         try:  # a date inside the archive may change and nothing else
             read_attention(path, "maze", "short", 0)
         except UserError:

@@ -41,10 +41,10 @@ def test_pieces_in_which_too_little_was_chosen_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [("choices_over_time", "nobody has made 999 choices"), ("memory_probe", "nowhere do 5 record")],
 )
-def test_too_little_to_show_is_said_and_no_error(name: str, told: str) -> None:
+def test_a_figure_with_too_little_to_show_says_so(name: str, message: str) -> None:
     run = recording()
     fewer = run.recording
     fewer = replace(fewer, groups=np.full(12, "all"))
@@ -54,7 +54,7 @@ def test_too_little_to_show_is_said_and_no_error(name: str, told: str) -> None:
         recordings=(replace(run, recording=fewer),),
     )
     assert discovery.load("memdt.figures", name).data(given).empty
-    assert told in [text.get_text() for text in drawn(given).texts][0]
+    assert message in [text.get_text() for text in drawn(given).texts][0]
 
 
 def test_forgetting_begins_with_the_first_wrong_choice_before_a_majority_of_them() -> None:
@@ -68,7 +68,7 @@ def test_forgetting_begins_with_the_first_wrong_choice_before_a_majority_of_them
     assert films.forgotten([30], [10, 20, 40, 50], 15, window=3, fewest=3) == 20
 
 
-def test_moments_are_the_start_what_is_told_and_then_evenly_spread() -> None:
+def test_moments_are_the_start_the_given_ones_and_then_evenly_spread() -> None:
     steps = range(0, 101, 10)
     assert films.moments(steps, [45], 4) == [0, 20, 50, 100]
     assert films.moments(steps, [], 3) == [0, 50, 100]
@@ -136,7 +136,7 @@ def test_without_choices_a_film_shows_frames_steps_and_success() -> None:
     assert "over after 9 steps" in [text.get_text() for one in silent.axes for text in one.texts]
 
 
-def test_what_is_told_of_a_film_is_what_has_happened_before() -> None:
+def test_a_frame_of_a_film_counts_what_happened_before_it() -> None:
     frame = data_of("film_strip", {"success": "right_items"})
     long = frame[frame["film"] == 1]
     options = films.Options(**CHOICES, success="right_items")
@@ -148,10 +148,10 @@ def test_what_is_told_of_a_film_is_what_has_happened_before() -> None:
 def test_a_clip_shows_all_variants_until_the_last_one_is_over() -> None:
     given = inputs("film_strip")
     module = discovery.load("memdt.figures", "film_strip")
-    found = module.clip(module.data(given), given)
-    assert len(found.frames) == 7 + 1  # steps 0, 3, ..., 18 of the long run, and its end
-    assert len({frame.size for frame in found.frames}) == 1
-    short, long = (np.asarray(found.frames[-2])[40:60, left : left + 200, 0].mean()
+    clip = module.clip(module.data(given), given)
+    assert len(clip.frames) == 7 + 1  # steps 0, 3, ..., 18 of the long run, and its end
+    assert len({frame.size for frame in clip.frames}) == 1
+    short, long = (np.asarray(clip.frames[-2])[40:60, left : left + 200, 0].mean()
                    for left in (20, 270))  # fmt: skip
     assert long > 2.5 * short  # over since step 9, so dark
     few = inputs("film_strip", {"clip_frames": 2})
@@ -184,9 +184,9 @@ def test_the_probe_reads_the_group_off_the_memory_until_its_code_is_turned() -> 
     facts = {("maze", "long"): VariantFacts(3, 4)}  # training crosses two borders
     frame = data_of("memory_probe", {"variants": ["long"]}, facts=facts)
     assert set(frame["panel"]) == {"long"}
-    found = frame[frame["source"] == "reproduced"].groupby("series", sort=False)["value"]
+    accuracies = frame[frame["source"] == "reproduced"].groupby("series", sort=False)["value"]
     # What was done tells nothing of the group here: the control guesses.
-    assert found.apply(list).tolist() == [[1, 1, 1, 1], [1, 1, 0, 0], [0.5, 0.5, 0.5, 0.5]]
+    assert accuracies.apply(list).tolist() == [[1, 1, 1, 1], [1, 1, 0, 0], [0.5, 0.5, 0.5, 0.5]]
     assert frame.loc[frame["source"] == "reproduced", "x"].tolist() == [4, 8, 12, 16] * 3
     assert set(frame["episodes"].dropna()) == {36}
     assert set(frame.loc[frame["source"] == "trained", "x"]) == {12}

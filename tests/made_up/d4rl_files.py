@@ -30,7 +30,7 @@ def arrays(lengths, ends, kind="f4", flags=bool):
     seen = rng.normal(size=(steps + len(lengths), WIDTH)).astype(kind)
     seen[:, 3:] = 0.0
     rows = np.arange(steps) + np.repeat(np.arange(len(lengths)), lengths)
-    found = {
+    contents = {
         "observations": seen[rows],
         "next_observations": seen[rows + 1],
         "actions": rng.uniform(-0.9, 0.9, (steps, ACTIONS)).astype(kind),
@@ -39,9 +39,9 @@ def arrays(lengths, ends, kind="f4", flags=bool):
         "timeouts": np.zeros(steps, flags),
     }
     for last, end in zip(offsets[1:] - 1, ends, strict=True):
-        found["terminals"][last] = end in "tb"
-        found["timeouts"][last] = end in "ob"
-    return found
+        contents["terminals"][last] = end in "tb"
+        contents["timeouts"][last] = end in "ob"
+    return contents
 
 
 def write(path: Path, content) -> Path:

@@ -50,11 +50,11 @@ def frame(means: Means, experiment: str = "task") -> pd.DataFrame:
         "experiment variant seed condition segments episode environment_seed return steps success "
         "group tics right_items wrong_items right_answers wrong_answers"
     )
-    found = pd.DataFrame(rows, columns=names.split())
+    episodes = pd.DataFrame(rows, columns=names.split())
     late = metric_names.late(METRICS)  # as counted after some step as in all
-    looks = dict.fromkeys(episode_table.ATTENTION, found["success"])
-    return found.assign(
-        score=100 * found["success"],
+    looks = dict.fromkeys(episode_table.ATTENTION, episodes["success"])
+    return episodes.assign(
+        score=100 * episodes["success"],
         **looks,
-        **{column: found[measure] for column, (measure, _) in late.items()},
+        **{column: episodes[measure] for column, (measure, _) in late.items()},
     )

@@ -68,9 +68,9 @@ def make(name: str, parts: dict, spaces: Spaces | None = None, seed: int = 0) ->
         except UserError:
             return make(name, parts, SPACES["continuous"], seed)
     module = discovery.load("memdt.models", name)
-    wanted = {key: value for key, value in SIZES.items() if key in module.Settings.model_fields}
+    sizes = {key: value for key, value in SIZES.items() if key in module.Settings.model_fields}
     torch.manual_seed(seed)
-    policy = module.build(module.Settings(**{**wanted, **parts, "name": name}), spaces)
+    policy = module.build(module.Settings(**{**sizes, **parts, "name": name}), spaces)
     for parameter in policy.parameters():  # large weights, so that a wrong token shows
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.3)
@@ -84,11 +84,11 @@ def kind_of(policy: Policy) -> str:
 
 def cases(kind: type[Policy] = Policy) -> list:
     """Every model that is such a policy, with the parts that it is tried with."""
-    found = []
+    parameters = []
     for name in discovery.names("memdt.models"):
         for parts in PARTS.get(name, [{}]):
             if not isinstance(make(name, parts), kind):
                 continue
             label = ",".join(f"{k}={v}" for k, v in parts.items())
-            found.append(pytest.param(name, parts, id=f"{name}[{label}]"))
-    return found
+            parameters.append(pytest.param(name, parts, id=f"{name}[{label}]"))
+    return parameters

@@ -140,13 +140,15 @@ def run(scale: str, seeds: tuple[int, ...]) -> None:
     for variant in ("near", "far"):
         for seed in seeds:
             run_once(scale, variant, seed)
-    wanted = dict.fromkeys(("near", "far"), seeds)
+    variants = dict.fromkeys(("near", "far"), seeds)
     table = build_table(
         "walk",
         files.experiment_file("walk").table,
-        load_episodes(scale, "walk", wanted),
+        load_episodes(scale, "walk", variants),
         published_cells(),
-        budgets({variant: [stages(scale, variant, seed) for seed in seeds] for variant in wanted}),
+        budgets(
+            {variant: [stages(scale, variant, seed) for seed in seeds] for variant in variants}
+        ),
     )
     write_table(table, paths.table(scale, "walk"))
     claim = {

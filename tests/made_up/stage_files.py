@@ -20,5 +20,5 @@ def state(folder: Path) -> dict[str, Any]:
     """The metadata of a resume state."""
     with safe_open(folder / NAME, framework="pt") as file:
         outer = json.loads(file.metadata()["memdt"])
-    found: dict[str, Any] = json.loads(outer["memdt"])
-    return found
+    metadata: dict[str, Any] = json.loads(outer["memdt"])
+    return metadata

@@ -72,9 +72,9 @@ def test_frames_are_stacked_when_they_are_read(tmp_path, monkeypatch):
         assert window.shape == (6, 6, 6, 5, 3)
         for episode, begin in enumerate(first):
             for time in range(min(6, LENGTHS[episode])):
-                for place, back in enumerate((2, 1, 0)):
+                for position, back in enumerate((2, 1, 0)):
                     frame = store.observations[begin + max(0, time - back), :, :, 0]
-                    np.testing.assert_array_equal(window[episode, time, :, :, place], frame)
+                    np.testing.assert_array_equal(window[episode, time, :, :, position], frame)
 
 
 def test_a_limit_that_is_no_number_is_refused(path, monkeypatch):

@@ -22,7 +22,7 @@ def segment(*actions: list[int], time: int = 3) -> Segment:
 BATCH = [segment([0, 0, 0], [0, 0, 1], [0, 1]), segment([0, 2])]
 
 
-def test_all_actions_count_alike_unless_told_otherwise():
+def test_all_actions_count_alike_by_default():
     assert step_weights(BATCH, "all") == [None, None]
 
 
@@ -57,11 +57,11 @@ def test_balanced_weights_give_every_action_the_same_part_of_the_loss():
 def test_weights_multiply_the_loss_of_their_steps():
     outputs = torch.randn((3, 3, 3), generator=torch.Generator().manual_seed(0))
     (weights, _), part = step_weights(BATCH, "last"), BATCH[0]
-    found = action_score(outputs, part, weights)
+    weighted = action_score(outputs, part, weights)
     each = -outputs.log_softmax(-1)
     expected = 10 / 3 * (each[1, 2, 1] + each[2, 1, 1])
-    assert float(found.loss) == pytest.approx(float(expected), rel=1e-5)
-    assert found.steps == action_score(outputs, part).steps
+    assert float(weighted.loss) == pytest.approx(float(expected), rel=1e-5)
+    assert weighted.steps == action_score(outputs, part).steps
     alike = action_score(outputs, part, torch.ones(part.mask.shape))
     assert float(alike.loss) == pytest.approx(float(action_score(outputs, part).loss), rel=1e-5)
 

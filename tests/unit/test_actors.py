@@ -68,14 +68,14 @@ def drawn():
 
 def test_both_formats_act_as_torch_does(tmp_path, drawn):
     layers = networks()
-    wanted = by_torch(layers, *drawn)
+    expected = by_torch(layers, *drawn)
     read = [
         actors.from_d4rl(write_d4rl(tmp_path / "set.hdf5", layers)),
         actors.from_stable_baselines3(write_zip(tmp_path / "agent.zip", state_of(layers))),
     ]
     for actor in read:
         assert actor.shape == (OBSERVATION, ACTIONS)
-        np.testing.assert_allclose(actor.sample(*drawn), wanted, atol=1e-6)
+        np.testing.assert_allclose(actor.sample(*drawn), expected, atol=1e-6)
 
 
 def test_log_std_stays_within_bounds(drawn):
@@ -133,8 +133,8 @@ def test_written_actors_are_read_as_they_were(tmp_path, drawn):
     layers = [(one.weight.detach().numpy().T, one.bias.detach().numpy()) for one in networks()[:3]]
     actor, path = Actor(layers[:2], layers[2], deviation=0.1), tmp_path / "actors.safetensors"
     actors.write_actors(path, {"medium": actor}, {"asked_score": 40.0})
-    found, metadata = actors.read_actors(path, "make it again")
-    np.testing.assert_array_equal(found["medium"].sample(*drawn), actor.sample(*drawn))
+    restored, metadata = actors.read_actors(path, "make it again")
+    np.testing.assert_array_equal(restored["medium"].sample(*drawn), actor.sample(*drawn))
     assert metadata["asked_score"] == 40.0
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="make it again"):
@@ -148,7 +148,7 @@ def test_d4rls_policies_give_the_log_probabilities_of_their_data(shared_data, na
     actor = actors.from_d4rl(path)
     with h5py.File(path) as file:
         seen, done = file["observations"][:500], file["actions"][:500].astype(np.float64)
-        wanted = file["infos/action_log_probs"][:500].reshape(-1)
+        recorded = file["infos/action_log_probs"][:500].reshape(-1)
     assert actor.log_std is not None
     x = seen
     for weight, bias in actor.hidden:
@@ -157,5 +157,5 @@ def test_d4rls_policies_give_the_log_probabilities_of_their_data(shared_data, na
     log_std = np.clip(x @ actor.log_std[0] + actor.log_std[1], -20, 2)
     raw = np.arctanh(done)
     normal = -0.5 * ((raw - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi)
-    found = (normal - np.log(1 - done**2 + 1e-6)).sum(axis=1)
-    assert np.median(np.abs(found - wanted)) < 1e-3
+    computed = (normal - np.log(1 - done**2 + 1e-6)).sum(axis=1)
+    assert np.median(np.abs(computed - recorded)) < 1e-3

@@ -46,9 +46,9 @@ EVERYTHING = AdapterSettings(layers=("*",), rank=2, alpha=3.0)
 
 def make(name: str, seed: int = 0, **parts: object) -> SequencePolicy:
     module = discovery.load("memdt.models", name)
-    wanted = {k: v for k, v in SIZES.items() if k in module.Settings.model_fields}
+    sizes = {k: v for k, v in SIZES.items() if k in module.Settings.model_fields}
     torch.manual_seed(seed)
-    settings = module.Settings(**{"name": name, **wanted, **PARTS.get(name, {}), **parts})
+    settings = module.Settings(**{"name": name, **sizes, **PARTS.get(name, {}), **parts})
     policy = module.build(settings, SPACES).eval()
     for part in policy.modules():
         if isinstance(part, HyperNetwork):  # which adds nothing before it is trained
@@ -76,28 +76,28 @@ def shown(policy: SequencePolicy) -> Segment | None:
 
 def outputs(policy: SequencePolicy) -> Tensor:
     """Logits of three segments in a row."""
-    found = []
+    all_logits = []
     with torch.no_grad():
         memory = policy.memory_after(shown(policy), BATCH)
         for seed in range(3):
             if not policy.recurrent:
                 memory = policy.memory_after(shown(policy), BATCH)
             logits, memory = policy(segment(seed), memory)
-            found.append(logits)
-    return torch.cat(found, dim=1)
+            all_logits.append(logits)
+    return torch.cat(all_logits, dim=1)
 
 
 def decoded(policy: SequencePolicy) -> Tensor:
     """The same logits, of the first segment, step by step."""
-    played, previous, found = segment(0), None, []
+    played, previous, all_logits = segment(0), None, []
     with torch.inference_mode():
         state = policy.begin_segment(policy.memory_after(shown(policy), BATCH), TIME)
         for time in range(TIME):
             step = Step(played.observations[:, time], played.returns_to_go[:, time], previous)
             logits, state = policy.step(step, state)
             previous = played.actions[:, time]
-            found.append(logits)
-    return torch.stack(found, dim=1)
+            all_logits.append(logits)
+    return torch.stack(all_logits, dim=1)
 
 
 def train(policy: SequencePolicy, updates: int = 3, **changes: object) -> None:
@@ -150,7 +150,7 @@ def test_every_linear_layer_may_be_adapted_by_itself(name: str, parts: dict) -> 
     """Attention takes weights and does not call its layers: an adapter must not be passed by."""
     plain = make(name, **parts)
     before = outputs(plain)
-    layers = [found for found, part in plain.named_modules() if isinstance(part, nn.Linear)]
+    layers = [path for path, part in plain.named_modules() if isinstance(part, nn.Linear)]
     assert layers
     for layer in layers:
         policy = with_noise(make(name, **parts), AdapterSettings(layers=(layer,), rank=2))

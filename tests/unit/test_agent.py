@@ -40,11 +40,11 @@ class Target(gymnasium.Env):
         return self._see(), {}
 
     def _see(self):
-        self.wanted = self.np_random.uniform(-0.5, 0.5, 1).astype(np.float32)
-        return self.wanted.copy()
+        self.target = self.np_random.uniform(-0.5, 0.5, 1).astype(np.float32)
+        return self.target.copy()
 
     def step(self, action):
-        miss = float(np.abs(action - self.wanted)[0])
+        miss = float(np.abs(action - self.target)[0])
         self.time += 1
         return self._see(), 1 - miss, miss > 1.3, self.time == 20, {}
 
@@ -70,8 +70,8 @@ def content(folder):
 
 def test_it_learns(tmp_path):
     train_agent(job(tmp_path, steps=900, random_steps=300, width=32, evaluate_every=300))
-    _, told = read_actors(tmp_path / ACTORS, "")
-    first, *_, last = [score for _, score in told["curve"]]
+    _, metadata = read_actors(tmp_path / ACTORS, "")
+    first, *_, last = [score for _, score in metadata["curve"]]
     assert last > 85 > first  # 0 throughout gets 75; the noise on its actions costs 8
 
 
@@ -116,9 +116,9 @@ def test_the_state_of_other_settings_is_set_aside(tmp_path, monkeypatch, capsys)
     assert "it differs in settings_digest" in capsys.readouterr().err
 
 
-def evaluated(scores, asked):
+def evaluated(scores, medium_score):
     """What is kept after evaluations with these scores, 50 steps apart."""
-    learning = Learning(AgentSettings(**SMALL | {"medium_score": asked}), task())
+    learning = Learning(AgentSettings(**SMALL | {"medium_score": medium_score}), task())
     for number, score in enumerate(scores, start=1):
         learning.transitions.count = 50 * number
         learning.note(float(score))
@@ -126,18 +126,18 @@ def evaluated(scores, asked):
 
 
 def test_medium_is_the_closest_up_to_the_first_that_reaches_the_score():
-    kept = evaluated([3, 30, 20, 45, 41, 90, 60], asked=40)
+    kept = evaluated([3, 30, 20, 45, 41, 90, 60], medium_score=40)
     assert kept == {"medium": [45, 200], "expert": [90, 300]}
-    kept = evaluated([3, 31, 20, 90, 41], asked=40)
+    kept = evaluated([3, 31, 20, 90, 41], medium_score=40)
     assert kept["medium"] == [31, 100]  # 90 is farther from 40
-    assert evaluated([3, 30, 20], asked=40) == {"medium": [30, 100], "expert": [30, 100]}
+    assert evaluated([3, 30, 20], medium_score=40) == {"medium": [30, 100], "expert": [30, 100]}
 
 
 def test_the_experience_is_that_up_to_the_medium_checkpoint(tmp_path):
     train_agent(job(tmp_path))
-    _, told = read_actors(tmp_path / ACTORS, "")
+    _, metadata = read_actors(tmp_path / ACTORS, "")
     store = read_episodes(tmp_path / REPLAY, None, "")
-    assert len(store.rewards) == told["medium"]["steps"]
+    assert len(store.rewards) == metadata["medium"]["steps"]
     environment = Target()
     for number, episode in enumerate(store):
         assert episode.seed == FIRST_SEED + number
@@ -176,10 +176,10 @@ def test_the_first_update_is_td3s(monkeypatch):
     with torch.no_grad():
         then = torch.cat([following, torch.tanh(actor(following))], 1)
         value = torch.minimum(*(one(then) for one in critics))
-        wanted = earned + 0.99 * (1 - ended) * value
+        target_value = earned + 0.99 * (1 - ended) * value
     both = torch.cat([seen, done], 1)
     optimiser = torch.optim.Adam([p for one in critics for p in one.parameters()], 1e-3)
-    sum(torch.nn.functional.mse_loss(one(both), wanted) for one in critics).backward()
+    sum(torch.nn.functional.mse_loss(one(both), target_value) for one in critics).backward()
     optimiser.step()
     of_actor = torch.optim.Adam(actor.parameters(), 1e-3)
     (-critics[0](torch.cat([seen, torch.tanh(actor(seen))], 1)).mean()).backward()

@@ -22,19 +22,21 @@ def settings(game="breakout", **others):
     return atari.Settings(game=game, **SMALL | others)
 
 
-def played(asked, actions, seeds=(3, 77)):
+def played(game_settings, actions, seeds=(3, 77)):
     """Frames, rewards, flags and infos of rows that take the same actions."""
-    games = atari.make_vector(asked, len(seeds))
+    games = atari.make_vector(game_settings, len(seeds))
     steps = [(games.reset(seed=list(seeds))[0], None, None, None, None)]
     steps += [games.step(np.full(len(seeds), action)) for action in actions]
     return steps
 
 
-def choices(asked, count=300):
-    return np.random.default_rng(0).integers(0, atari.spaces_of(asked).action_outputs, count)
+def choices(game_settings, count=300):
+    return np.random.default_rng(0).integers(
+        0, atari.spaces_of(game_settings).action_outputs, count
+    )
 
 
-def test_an_unknown_game_is_told_with_the_closest_match():
+def test_an_unknown_game_is_refused_with_the_closest_match():
     with pytest.raises(ValidationError, match="no game 'Breakuot'; did you mean 'breakout'"):
         settings("Breakuot")
 
@@ -54,8 +56,8 @@ def test_actions_are_those_of_the_game_or_all():
 
 def test_rewards_are_points_or_their_sign():
     raw, clipped = (
-        np.array([step[1][0] for step in played(asked, choices(asked, 200))[1:]])
-        for asked in (settings("qbert"), settings("qbert", rewards="clipped"))
+        np.array([step[1][0] for step in played(game_settings, choices(game_settings, 200))[1:]])
+        for game_settings in (settings("qbert"), settings("qbert", rewards="clipped"))
     )
     assert raw.max() >= 25
     np.testing.assert_array_equal(clipped, np.sign(raw))
@@ -88,8 +90,8 @@ def test_fire_serves_at_the_start():
 
 
 def test_fire_after_a_lost_life_goes_on_without_the_policy():
-    asked = settings(fire_at_start=True, fire_after_life_loss=True)
-    steps = played(asked, [0] * 400)
+    game_settings = settings(fire_at_start=True, fire_after_life_loss=True)
+    steps = played(game_settings, [0] * 400)
     assert steps[-1][4]["lives"] == [0, 0]
     assert steps[-1][2].all()
     stuck = played(settings(fire_at_start=True), [0] * 400)
@@ -97,9 +99,10 @@ def test_fire_after_a_lost_life_goes_on_without_the_policy():
 
 
 def test_sticky_actions_change_what_happens():
-    asked = settings("pong")
+    game_settings = settings("pong")
     plain, sticky = (
-        played(one, choices(asked, 60)) for one in (asked, settings("pong", sticky_actions=0.25))
+        played(one, choices(game_settings, 60))
+        for one in (game_settings, settings("pong", sticky_actions=0.25))
     )
     assert (plain[-1][0] != sticky[-1][0]).any()
 
@@ -116,14 +119,14 @@ def test_scores_are_those_of_random_and_human_play():
 @pytest.mark.parametrize("sticky", [0.0, 0.25])
 def test_the_emulator_beside_a_game_stays_with_it(game, sticky):
     """Also while another one, restored from it, looks ahead."""
-    asked = settings(game, sticky_actions=sticky, fire_at_start=True)
-    games, seeds = atari.make_vector(asked, 2), [3, 77]
+    game_settings = settings(game, sticky_actions=sticky, fire_at_start=True)
+    games, seeds = atari.make_vector(game_settings, 2), [3, 77]
     _, info = games.reset(seed=seeds)
-    beside = [Emulator(asked) for _ in seeds]
+    beside = [Emulator(game_settings) for _ in seeds]
     for emulator, seed, frames in zip(beside, seeds, info["frames"], strict=True):
         emulator.begin(seed, frames)
-    ahead = Emulator(asked, sticky=False)
-    for number, action in enumerate(choices(asked, 250)):
+    ahead = Emulator(game_settings, sticky=False)
+    for number, action in enumerate(choices(game_settings, 250)):
         _, rewards, terminated, _, info = games.step(np.array([action, action]))
         for row, emulator in enumerate(beside):
             if number % 10 == 0:
@@ -137,9 +140,9 @@ def test_the_emulator_beside_a_game_stays_with_it(game, sticky):
             break
 
 
-def collected(asked, count=2, first=1_000_000):
-    policy = atari.collection_policy(asked)
-    return play(atari.make_vector(asked, count), policy, range(first, first + count))
+def collected(game_settings, count=2, first=1_000_000):
+    policy = atari.collection_policy(game_settings)
+    return play(atari.make_vector(game_settings, count), policy, range(first, first + count))
 
 
 @pytest.mark.parametrize(
@@ -164,8 +167,8 @@ def test_looking_ahead_is_better_than_chance(game, look, steps, least):
 
 
 def test_the_same_seeds_play_the_same_episodes_in_any_company():
-    asked = settings(max_steps=40, look_ahead={"hold": 5, "depth": 2})
-    three, one = collected(asked, 3), collected(asked, 1, first=1_000_002)
+    game_settings = settings(max_steps=40, look_ahead={"hold": 5, "depth": 2})
+    three, one = collected(game_settings, 3), collected(game_settings, 1, first=1_000_002)
     np.testing.assert_array_equal(three[2].actions, one[0].actions)
     np.testing.assert_array_equal(three[2].observations, one[0].observations)
 

@@ -42,9 +42,9 @@ def by_pairs(
     for i in range(queries):
         scores = []
         for j in range(total):
-            place = (module.position.weight @ relative(first + i - j)).view(heads, size)
+            position_key = (module.position.weight @ relative(first + i - j)).view(heads, size)
             content = ((query[:, first + i] + biases[0]) * key[:, j]).sum(-1)
-            position = ((query[:, first + i] + biases[1]) * place).sum(-1)
+            position = ((query[:, first + i] + biases[1]) * position_key).sum(-1)
             hidden = 0.0 if allowed[i, j] else -math.inf
             scores.append((content + position) / math.sqrt(size) + hidden)
         rows.append(torch.softmax(torch.stack(scores, dim=-1), dim=-1))
@@ -143,9 +143,9 @@ def test_gradients_are_those_of_the_formula(
 ) -> None:
     case = Case(heads, size, MASKS[mask])
     expected = case.gradients(case.expected)
-    for found, wanted in zip(case.gradients(case.run(way, shared)), expected, strict=True):
-        assert wanted.abs().max() > 1e-3
-        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+    for gradient, reference in zip(case.gradients(case.run(way, shared)), expected, strict=True):
+        assert reference.abs().max() > 1e-3
+        torch.testing.assert_close(gradient, reference, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -163,8 +163,8 @@ def test_gradients_agree_with_finite_differences(shared: bool) -> None:
 def test_recorded_weights_are_those_of_the_formula(shared: bool) -> None:
     case = Case(2, 4, MASKS["cache"])
     queries, key, _, projections = case.inputs(shared)
-    found = attention_weights(queries, key, projections, case.geometry)
-    torch.testing.assert_close(found, case.weights, rtol=0, atol=1e-6)
+    weights = attention_weights(queries, key, projections, case.geometry)
+    torch.testing.assert_close(weights, case.weights, rtol=0, atol=1e-6)
 
 
 def test_single_precision_is_enough() -> None:
@@ -226,9 +226,11 @@ def test_stretches_hide_no_key_that_may_be_seen(queries: int, earlier: int, seed
     draws = torch.Generator().manual_seed(seed)
     allowed = torch.rand(queries, queries + earlier, generator=draws) < 0.02
     allowed[:, 0] = True  # a query that sees nothing has no softmax
-    found = geometry(allowed, torch.arange(queries + earlier), 4).stretches
-    assert [q for part, _ in found for q in range(part.start, part.stop)] == list(range(queries))
-    for part, keys in found:
+    stretches = geometry(allowed, torch.arange(queries + earlier), 4).stretches
+    assert [q for part, _ in stretches for q in range(part.start, part.stop)] == list(
+        range(queries)
+    )
+    for part, keys in stretches:
         assert not allowed[part, keys:].any()
         assert allowed[part, :keys].any(dim=0)[-1]
 
@@ -240,15 +242,15 @@ def stack(normalization: str, head_width: int) -> Transformer:
 
 @pytest.mark.parametrize("normalization", ["post", "pre"])
 @pytest.mark.parametrize("head_width", [4, 6])
-def test_the_top_layer_computes_what_is_wanted_and_nothing_else_changes(
+def test_the_top_layer_computes_the_selected_tokens_and_nothing_else_changes(
     normalization: str, head_width: int
 ) -> None:
     transformer, tokens = stack(normalization, head_width), torch.randn(BATCH, 10, WIDTH)
     every = geometry(MASKS["segment"], torch.arange(10), WIDTH)
     whole, some = LayerTrace(weights=[]), LayerTrace(weights=[])
     expected = transformer(tokens, Layout.of(every, None), recording=whole)
-    found = transformer(tokens, Layout.of(every, (3, 5, 9)), recording=some)
-    torch.testing.assert_close(found, expected[:, [3, 5, 9]], rtol=0, atol=1e-6)
+    outputs = transformer(tokens, Layout.of(every, (3, 5, 9)), recording=some)
+    torch.testing.assert_close(outputs, expected[:, [3, 5, 9]], rtol=0, atol=1e-6)
     assert whole.weights is not None
     assert some.weights is not None
     for name in ("hidden", "weights"):
@@ -271,5 +273,5 @@ def test_tokens_one_after_the_other_give_what_they_give_together(
             if first == 5:
                 past, tokens, expected = past.rows(keep), tokens[keep], expected[keep]
             part = geometry(causal[first:last, :last], torch.arange(last), WIDTH)
-            found = transformer(tokens[:, first:last], Layout.of(part, None), past=past)
-            torch.testing.assert_close(found, expected[:, first:last], rtol=0, atol=1e-6)
+            outputs = transformer(tokens[:, first:last], Layout.of(part, None), past=past)
+            torch.testing.assert_close(outputs, expected[:, first:last], rtol=0, atol=1e-6)

@@ -26,7 +26,7 @@ def test_github_takes_the_python_of_the_conda_file() -> None:
     assert f"python={python}" in dependencies
 
 
-def test_the_catalogue_is_told_how_the_workflow_is_used() -> None:
+def test_the_catalogue_knows_how_the_workflow_is_used() -> None:
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
     assert set(usage) == {"mandatory-flags", "software-stack-deployment", "report"}
     assert set(usage["mandatory-flags"]) == {"desc", "flags"}

@@ -25,9 +25,9 @@ def calibration(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_no_verdict_is_wrong_too_often(calibration: ModuleType, kind: str, seeds: int) -> None:
     """Of sixty worlds up to six: at a true rate of 5 % more than that happens once in a hundred."""
     process = next(one for one in calibration.PROCESSES if kind in one.name)
-    found = calibration.rates(process, seeds, 20, WORLDS)
-    assert found.pop("covered") >= 0.88 * WORLDS
-    assert all(count <= 6 for count in found.values()), found
+    counts = calibration.rates(process, seeds, 20, WORLDS)
+    assert counts.pop("covered") >= 0.88 * WORLDS
+    assert all(count <= 6 for count in counts.values()), counts
 
 
 def test_runs_that_learn_in_four_of_five_are_never_taken_for_solved(
@@ -56,9 +56,9 @@ def test_the_bound_covers_for_distributions_made_to_break_it(seeds: int) -> None
 def test_the_table_is_written_between_its_marks(calibration: ModuleType) -> None:
     table = calibration.Table("Rates", [{"seeds": "all 1", "coverage": 97.25}])
     page = f"before\n{calibration.MARKS[0]}old\n{calibration.MARKS[1]}after\n"
-    found = calibration.written(page, table)
-    assert "old" not in found
-    assert "| seeds | coverage |\n| --- | --: |\n| all 1 | 97.2 |" in found
-    assert found.startswith("before\n")
-    assert found.endswith("after\n")
-    assert calibration.written(found, table) == found
+    new_page = calibration.written(page, table)
+    assert "old" not in new_page
+    assert "| seeds | coverage |\n| --- | --: |\n| all 1 | 97.2 |" in new_page
+    assert new_page.startswith("before\n")
+    assert new_page.endswith("after\n")
+    assert calibration.written(new_page, table) == new_page

@@ -51,17 +51,17 @@ def test_a_bad_claim_is_refused_by_its_name(tmp_path):
         load_claims(tmp_path / "4")
 
 
-def test_evaluated_claims_tell_the_numbers(tmp_path):
+def test_evaluated_claims_hold_the_numbers(tmp_path):
     (claim,) = load_claims(claims_file(tmp_path, ENTRY))
-    found = evaluate_claims([claim], {"task": frame({("a", P, 1): [1.0, 0.9, 0.95]})})
-    assert list(found.columns) == list(CLAIM_COLUMNS)
-    row = found.iloc[0]
+    table = evaluate_claims([claim], {"task": frame({("a", P, 1): [1.0, 0.9, 0.95]})})
+    assert list(table.columns) == list(CLAIM_COLUMNS)
+    row = table.iloc[0]
     assert (row["id"], row["sentence"], row["test"]) == ("R1", "R1", "in words")
     assert (row["verdict"], row["seeds"], row["fewest_seeds"]) == ("cannot be decided", "3", "72")
     assert row["power"] == "at best 72 seeds"
     assert row["evidence"] == "a at 1 segment: 0.950 [0.278, 0.993], 3 seeds: cannot be decided"
-    write_claims(found, tmp_path / "claims.csv")
-    assert read_claims(tmp_path / "claims.csv").to_dict("list") == found.to_dict("list")
+    write_claims(table, tmp_path / "claims.csv")
+    assert read_claims(tmp_path / "claims.csv").to_dict("list") == table.to_dict("list")
 
 
 MOST = ENTRY.replace(
@@ -96,11 +96,11 @@ def test_parts_of_a_sentence_are_counted_once(tmp_path):
     (tmp_path / "1").mkdir()
     claims = load_claims(claims_file(tmp_path / "1", numbered(1, parts)))
     frames = {"task1": frame({("a", P, 1): [1.0] * 6}, "task1")}
-    found = evaluate_claims(claims, frames)
-    assert found["verdict"].tolist() == ["holds", "holds"]
-    assert by_sentence(found) == ["holds"]
-    assert by_sentence(found.assign(verdict=["holds", "does not hold"])) == ["does not hold"]
-    assert by_sentence(found.assign(verdict=["holds", "not run"])) == ["not run"]
+    table = evaluate_claims(claims, frames)
+    assert table["verdict"].tolist() == ["holds", "holds"]
+    assert by_sentence(table) == ["holds"]
+    assert by_sentence(table.assign(verdict=["holds", "does not hold"])) == ["does not hold"]
+    assert by_sentence(table.assign(verdict=["holds", "not run"])) == ["not run"]
     with pytest.raises(UserError, match="part_of names no claim: 'R7'"):
         load_claims(claims_file(tmp_path / "2", parts.replace("part_of: R1", "part_of: R7")))
 
@@ -111,11 +111,10 @@ def test_a_look_spends_no_more_than_its_share_of_the_level(tmp_path):
     looks = {"task1": Looks(looks={3: 0, 6: 0.5, 10: 0.5}, why="seeds were added")}
     for seeds, verdict in ((6, "undecided"), (7, "holds"), (10, "holds")):
         frames = {"task1": frame({("a", P, 1): [1.0] * seeds}, "task1")}
-        found = evaluate_claims(claims, frames, looks=looks).loc[0]
-        assert found["verdict"] == verdict
+        row = evaluate_claims(claims, frames, looks=looks).loc[0]
+        assert row["verdict"] == verdict
         assert (
-            "0.5 of the level may be spent (looks: 0 at 3, 0.5 at 6, 0.5 at 10)"
-            in found["evidence"]
+            "0.5 of the level may be spent (looks: 0 at 3, 0.5 at 6, 0.5 at 10)" in row["evidence"]
         )
     frames = {"task1": frame({("a", P, 1): [1.0] * 6}, "task1")}
     assert evaluate_claims(claims, frames).loc[0, "verdict"] == "holds"
@@ -129,7 +128,7 @@ def test_declared_looks_are_checked(tmp_path):
     assert load_looks(root)["metaworld_table_4"].share(7) == 0
     assert load_looks(tmp_path) == {}
     path = claims_file(tmp_path, ENTRY) / "data" / "published" / "looks.yaml"
-    for bad, told in (
+    for bad, message in (
         ("task: {looks: {3: 0.6, 8: 0.6}, why: x}", "sum to 1"),
         ("task: {looks: {8: 0.5, 3: 0.5}, why: x}", "ascending"),
         ("task: {looks: {}, why: x}", "numbers of seeds"),
@@ -137,5 +136,5 @@ def test_declared_looks_are_checked(tmp_path):
         ("task: [", "not valid YAML"),
     ):
         path.write_text(bad, encoding="utf-8")
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             load_looks(tmp_path)

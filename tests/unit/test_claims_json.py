@@ -13,17 +13,17 @@ from memdt.results.claims_json import content
 from memdt.results.metrics import write_metrics
 
 
-def test_claims_are_told_with_their_runs(reported: Path) -> None:
+def test_claims_are_written_with_their_runs(reported: Path) -> None:
     write_metrics("tiny", ["walk"], paths.metrics("tiny"))
     path = paths.claims("tiny").with_suffix(".json")
-    told = json.loads(path.read_text(encoding="utf-8"))
-    (claim,) = told["claims"]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    (claim,) = content["claims"]
     assert (claim["id"], claim["verdict"], claim["evidence"]) == ("R1", "holds", "a; b")
     assert (claim["seeds"], claim["p_holds"]) == (3, 0.03)
-    assert [(run["variant"], run["seed"]) for run in told["runs"]["walk"]] == [
+    assert [(run["variant"], run["seed"]) for run in content["runs"]["walk"]] == [
         (variant, seed) for variant in ("far", "near") for seed in (0, 1, 2)
     ]
-    assert {run["source_digest"] for run in told["runs"]["walk"]} == {"5" * 16}
+    assert {run["source_digest"] for run in content["runs"]["walk"]} == {"5" * 16}
 
 
 def test_a_number_that_was_not_computed_is_null_and_a_text_stays(reported: Path) -> None:

@@ -23,8 +23,8 @@ def judge(
 
 def test_a_claim_may_wait_for_a_system_and_its_test_is_read_all_the_same():
     inner = {"most_seeds": {"variant": "a", "segments": 1, "low": 0.95}}
-    found = judge({"waiting": {"for": "Atari", "test": inner}}, {})
-    assert (found.verdict, found.waits_for) == ("waiting", "Atari")
+    judgement = judge({"waiting": {"for": "Atari", "test": inner}}, {})
+    assert (judgement.verdict, judgement.waits_for) == ("waiting", "Atari")
     both = judge({"all": [inner, {"waiting": {"for": "Atari"}}]}, {("a", P, 1): [1.0] * 6})
     assert both.verdict == "waiting"
     refuted = judge({"all": [inner, {"waiting": {"for": "Atari"}}]}, {("a", P, 1): [0.0] * 9})
@@ -38,6 +38,6 @@ def test_a_difference_in_parameters_is_computed_from_the_settings():
     """RATE has five vectors of 256 more than DT on T-Maze, at the published sizes."""
     sides = {"left": "tmaze_table_2/rate-3", "right": "tmaze_table_2/dt-3"}
     assert judge({"parameters": {**sides, "low": 1280, "high": 1280}}, {}).verdict == "holds"
-    found = judge({"parameters": {**sides, "low": 1281}}, {})
-    assert found.verdict == "does not hold"
-    assert found.evidence.endswith("= 1,280")
+    judgement = judge({"parameters": {**sides, "low": 1281}}, {})
+    assert judgement.verdict == "does not hold"
+    assert judgement.evidence.endswith("= 1,280")

@@ -49,10 +49,10 @@ def test_training_imports_nothing_that_it_does_not_need():
 
 def test_bad_input_is_one_line_and_status_2(config, capsys):
     assert main(["settings", "tmaze_table_2", "rate3"]) == 2
-    told = capsys.readouterr()
-    assert told.err.count("\n") == 1
-    assert "did you mean 'rate-3'?" in told.err
-    assert told.out == ""
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert "did you mean 'rate-3'?" in printed.err
+    assert printed.out == ""
 
 
 def test_a_traceback_can_be_asked_for(config, monkeypatch):
@@ -72,7 +72,7 @@ def test_ctrl_c_is_one_line_and_status_130(config, capsys, monkeypatch):
     assert capsys.readouterr().err == "memdt: stopped; nothing half-written is left\n"
 
 
-def test_another_folder_is_told(tmp_path, monkeypatch, capsys):
+def test_a_folder_without_a_project_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["status"]) == 2
     assert "cd to the folder of the Snakefile" in capsys.readouterr().err
@@ -116,9 +116,9 @@ def test_sources_say_what_counts_and_what_does_not(config, capsys):
     assert main(["settings", "tmaze_table_2", "dt-7", "--sources"]) == 0
     lines = capsys.readouterr().out.splitlines()
     settings = resolve.resolve("tmaze_table_2", "dt-7", "quick").settings
-    told = [line.split()[-1] for line in lines if " settings " in line][:3]
+    digests = [line.split()[-1] for line in lines if " settings " in line][:3]
     parts = (slices.dataset(settings), slices.train(settings, 7), slices.evaluate(settings))
-    assert told == [resolve.digest(part) for part in parts]
+    assert digests == [resolve.digest(part) for part in parts]
     counted = [line.split()[0] for line in lines if line.startswith(" ")]
     assert "memdt.models.decision_transformer" in counted
     assert "memdt.models.dt_mem" not in counted

@@ -22,14 +22,14 @@ from memdt.errors import UserError
 LENGTHS = (10, 20, 30)
 
 
-def wanted(lengths=LENGTHS, episodes=12, **more) -> played.Settings:
+def dataset_settings(lengths=LENGTHS, episodes=12, **more) -> played.Settings:
     return played.Settings(**block(lengths, episodes, **more))
 
 
-def parts(module, asked, settings=None, attempts=None) -> Iterator[EpisodeStore]:
+def parts(module, dataset, settings=None, attempts=None) -> Iterator[EpisodeStore]:
     """What is collected, as it comes."""
     record = Record() if attempts is None else Record(attempts)
-    return played.episodes(Task(module, settings or Settings()), asked, (), record)
+    return played.episodes(Task(module, settings or Settings()), dataset, (), record)
 
 
 def collect(*arguments) -> EpisodeStore:
@@ -74,20 +74,20 @@ class Absent(tmaze.Oracle):
 
 def test_what_was_meant_is_recorded_beside_what_was_done():
     module = variation(collection_policy=Absent)
-    store = collect(module, wanted((10,), only_successful=False))
+    store = collect(module, dataset_settings((10,), only_successful=False))
     assert store.labels.shape == store.actions.shape
     for episode, labels in zip(store, np.split(store.labels, store.offsets[1:-1]), strict=True):
         lapsed = np.arange(len(episode)) % 3 == 2
         assert (episode.actions[lapsed] == UP).all()
         assert (labels[lapsed][:-1] == RIGHT).all()
         np.testing.assert_array_equal(episode.actions[~lapsed], labels[~lapsed])
-    assert collect(tmaze, wanted()).labels is None
+    assert collect(tmaze, dataset_settings()).labels is None
 
 
 def test_some_are_played_to_their_end_and_others_are_taken_to_do_as_these_did():
-    asked = wanted((30,), only_successful=False, keep_steps=20, played_to_end=4)
+    dataset = dataset_settings((30,), only_successful=False, keep_steps=20, played_to_end=4)
     module = variation(make_vector=None, ROWS_AT_ONCE=3)
-    store = collect(module, asked)
+    store = collect(module, dataset)
     assert store.to_end.tolist() == [True] * 6 + [False] * 6  # whole batches
     assert (store.lengths == 20).all()
     assert (store.played == np.where(store.to_end, 29, 20)).all()
@@ -95,7 +95,7 @@ def test_some_are_played_to_their_end_and_others_are_taken_to_do_as_these_did():
 
 
 def test_each_length_is_collected_as_often_as_asked():
-    store = collect(tmaze, wanted())
+    store = collect(tmaze, dataset_settings())
     assert len(store) == 36
     assert store.lengths.tolist() == [9] * 12 + [19] * 12 + [29] * 12
     assert (store.returns == 1).all()
@@ -103,8 +103,8 @@ def test_each_length_is_collected_as_often_as_asked():
 
 
 def test_of_a_long_episode_the_first_steps_are_kept_and_the_rest_is_counted():
-    whole = collect(tmaze, wanted((30,)))
-    store = collect(tmaze, wanted((30,), keep_steps=20))
+    whole = collect(tmaze, dataset_settings((30,)))
+    store = collect(tmaze, dataset_settings((30,), keep_steps=20))
     assert store.lengths.tolist() == [20] * 12
     assert store.played.tolist() == whole.lengths.tolist() == [29] * 12
     assert store.rewards.sum() == 0
@@ -113,21 +113,21 @@ def test_of_a_long_episode_the_first_steps_are_kept_and_the_rest_is_counted():
 
 
 def test_hints_of_each_length_are_balanced():
-    store = collect(tmaze, wanted())
+    store = collect(tmaze, dataset_settings())
     hints = np.array([episode.observations[0, HINT] for episode in store])
     for steps in LENGTHS:
         assert hints[store.lengths == steps - 1].sum() == 0
 
 
 def test_no_seed_is_used_twice_nor_belongs_to_evaluation():
-    stores = [collect(tmaze, wanted(seed=seed)) for seed in (0, 1)]
+    stores = [collect(tmaze, dataset_settings(seed=seed)) for seed in (0, 1)]
     seeds = np.concatenate([store.seeds for store in stores])
     assert len(set(seeds.tolist())) == len(seeds)
     assert seeds.min() >= played.FIRST_SEED
 
 
 def test_episodes_are_those_of_their_seeds():
-    store = collect(tmaze, wanted())
+    store = collect(tmaze, dataset_settings())
     for index in (0, 13, 35):
         episode = store[index]
         spanning = tmaze.lengthened(Settings(), len(episode) + 1)
@@ -149,8 +149,8 @@ def test_the_final_observation_is_what_a_single_environment_shows_after_the_last
 ):
     """Episodes of several lengths side by side; whoever ends early waits, frozen."""
     module = variation(collection_policy=AlwaysUp, ROWS_AT_ONCE=7)
-    asked = wanted((20,), 20, only_successful=False, keep_steps=keep_steps)
-    store = collect(module, asked, Settings(corridor="random"))
+    dataset = dataset_settings((20,), 20, only_successful=False, keep_steps=keep_steps)
+    store = collect(module, dataset, Settings(corridor="random"))
     assert len(set(store.played.tolist())) > 5
     for episode in store:
         maze = tmaze.make(tmaze.lengthened(Settings(corridor="random"), 20))
@@ -174,8 +174,8 @@ def test_episodes_that_end_by_themselves_are_told_from_those_that_are_cut():
 
     module = variation(collection_policy=SometimesIdle)
     for keep_steps in (None, 3):
-        asked = wanted((10,), 6, only_successful=False, keep_steps=keep_steps)
-        store = collect(module, asked)
+        dataset = dataset_settings((10,), 6, only_successful=False, keep_steps=keep_steps)
+        store = collect(module, dataset)
         idle = store.seeds % 2 == 0
         np.testing.assert_array_equal(store.terminated, ~idle)
         np.testing.assert_array_equal(store.truncated, idle)
@@ -183,8 +183,8 @@ def test_episodes_that_end_by_themselves_are_told_from_those_that_are_cut():
 
 
 def test_an_episode_that_was_stopped_has_neither_ended_nor_been_cut():
-    asked = wanted((30,), only_successful=False, keep_steps=20, played_to_end=4)
-    store = collect(variation(make_vector=None, ROWS_AT_ONCE=3), asked)
+    dataset = dataset_settings((30,), only_successful=False, keep_steps=20, played_to_end=4)
+    store = collect(variation(make_vector=None, ROWS_AT_ONCE=3), dataset)
     np.testing.assert_array_equal(store.terminated, store.to_end)
     assert not store.truncated.any()
 
@@ -193,25 +193,25 @@ def test_episodes_know_their_groups():
     def sides(settings, seeds):
         return [("odd", "even")[int(seed) % 2 == 0] for seed in seeds]
 
-    store = collect(variation(group=sides), wanted())
+    store = collect(variation(group=sides), dataset_settings())
     assert store.groups.tolist() == sides(None, store.seeds)
-    assert set(collect(tmaze, wanted()).groups.tolist()) == {"all"}
+    assert set(collect(tmaze, dataset_settings()).groups.tolist()) == {"all"}
 
 
 @pytest.mark.parametrize("more", [{}, {"keep_steps": 15}, {"keep_steps": 15, "played_to_end": 4}])
 def test_a_plan_foresees_the_dataset(more):
     """By the time limit, which the shortest way leaves unused by one step."""
-    asked = wanted(only_successful=False, **more)
+    dataset = dataset_settings(only_successful=False, **more)
     module = variation(ROWS_AT_ONCE=4, collection_policy=Idle)
-    store, size = collect(module, asked), played.expected(asked)
+    store, size = collect(module, dataset), played.expected(dataset)
     assert (size.episodes, size.steps, size.longest) == (
         len(store), len(store.rewards), store.lengths.max()
     )  # fmt: skip
     lengths, counts = np.unique(store.lengths, return_counts=True)
-    found = Counter()
+    episodes_by_length = Counter()
     for length, count in size.lengths:
-        found[length] += count
-    assert found == dict(zip(lengths.tolist(), counts.tolist(), strict=True))
+        episodes_by_length[length] += count
+    assert episodes_by_length == dict(zip(lengths.tolist(), counts.tolist(), strict=True))
     if "played_to_end" not in more:
         assert size.simulated_steps == store.played.sum()
 
@@ -219,18 +219,18 @@ def test_a_plan_foresees_the_dataset(more):
 def test_nobody_plays_in_an_environment_without_a_policy():
     module = variation(collection_policy=None)
     with pytest.raises(UserError, match="no policy to collect a dataset with.*another source"):
-        collect(module, wanted())
+        collect(module, dataset_settings())
 
 
 def test_success_is_needed_where_only_successful_episodes_are_kept():
     module = variation(success=None)
     with pytest.raises(UserError, match="set dataset.only_successful to false"):
-        collect(module, wanted())
-    assert len(collect(module, wanted(only_successful=False))) == 36
+        collect(module, dataset_settings())
+    assert len(collect(module, dataset_settings(only_successful=False))) == 36
 
 
 def test_collecting_again_gives_the_same_episodes():
-    one, two = (collect(tmaze, wanted(seed=3)) for _ in range(2))
+    one, two = (collect(tmaze, dataset_settings(seed=3)) for _ in range(2))
     for name, array in vars(one).items():
         np.testing.assert_array_equal(array, getattr(two, name))
 
@@ -241,17 +241,17 @@ def test_collecting_in_smaller_batches_gives_the_same_bytes(tmp_path):
         "smaller": smaller,
         "larger": variation(collection_policy=AlwaysUp),
     }.items():
-        write_episodes(parts(module, wanted()), tmp_path / name, {})
+        write_episodes(parts(module, dataset_settings()), tmp_path / name, {})
     assert (tmp_path / "smaller").read_bytes() == (tmp_path / "larger").read_bytes()
 
 
 def test_episodes_come_as_they_are_played():
-    stores = parts(variation(ROWS_AT_ONCE=5), wanted((10, 20)))
+    stores = parts(variation(ROWS_AT_ONCE=5), dataset_settings((10, 20)))
     assert [len(store) for store in stores] == [5, 5, 2, 5, 5, 2]
 
 
 def test_random_corridors_are_of_all_lengths_up_to_those_asked_for():
-    store = collect(tmaze, wanted(episodes=60), Settings(corridor="random"))
+    store = collect(tmaze, dataset_settings(episodes=60), Settings(corridor="random"))
     lengths = store.lengths.reshape(3, 60)
     assert (lengths.max(axis=1) <= np.array(LENGTHS) - 1).all()
     assert (lengths.max(axis=1) > np.array(LENGTHS) - 6).all()
@@ -262,13 +262,13 @@ def test_random_corridors_are_of_all_lengths_up_to_those_asked_for():
 def test_small_batches_of_single_environments_collect_the_same():
     serial = variation(make_vector=None, ROWS_AT_ONCE=5)
     assert not hasattr(serial, "make_vector")
-    ours = collect(serial, wanted())
-    for name, array in vars(collect(tmaze, wanted())).items():
+    ours = collect(serial, dataset_settings())
+    for name, array in vars(collect(tmaze, dataset_settings())).items():
         np.testing.assert_array_equal(array, getattr(ours, name), err_msg=name)
 
 
 def test_failed_episodes_are_replaced():
-    store = collect(variation(collection_policy=AlwaysUp), wanted())
+    store = collect(variation(collection_policy=AlwaysUp), dataset_settings())
     assert len(store) == 36
     assert (store.returns == 1).all()
     assert (store.seeds % 2 == 1).all()  # odd seeds turn up
@@ -291,7 +291,7 @@ def test_of_each_group_as_many_are_kept_however_often_it_fails():
 
     module = variation(collection_policy=FailsOnEvenSeedsAtFirst, group=sides)
     attempts = Counter[str]()
-    store = collect(module, wanted((10,)), None, attempts)
+    store = collect(module, dataset_settings((10,)), None, attempts)
     seeds = store.seeds - played.FIRST_SEED
     assert seeds[seeds % 2 == 1].tolist() == [1, 3, 5, 7, 9, 11]
     assert seeds[seeds % 2 == 0].tolist() == [36, 38, 40, 42, 44, 46]
@@ -304,12 +304,12 @@ def test_a_group_that_never_succeeds_is_named():
 
     module = variation(collection_policy=AlwaysUp, group=sides)
     with pytest.raises(UserError, match="only 0 of 120 episodes of down succeeded, 6 are needed"):
-        collect(module, wanted())
+        collect(module, dataset_settings())
 
 
-def test_failed_episodes_are_kept_where_they_are_wanted():
+def test_failed_episodes_are_kept_on_request():
     module = variation(collection_policy=AlwaysUp)
-    store = collect(module, wanted(only_successful=False))
+    store = collect(module, dataset_settings(only_successful=False))
     assert len(store) == 36
     assert store.returns.sum() == 18
 
@@ -317,17 +317,17 @@ def test_failed_episodes_are_kept_where_they_are_wanted():
 def test_a_policy_that_never_succeeds_is_given_up():
     module = variation(collection_policy=Idle)
     with pytest.raises(UserError, match="only 0 of 240 episodes succeeded, 12 are needed"):
-        collect(module, wanted())
+        collect(module, dataset_settings())
 
 
 def test_a_missing_simulator_is_one_clear_line():
     module = variation(REQUIRES=("json", "no_such_simulator"))
     with pytest.raises(UserError, match="variation needs no_such_simulator"):
-        collect(module, wanted())
+        collect(module, dataset_settings())
 
 
 def test_progress_names_the_environment_and_ends_with_the_total(capsys):
-    collect(tmaze, wanted())
+    collect(tmaze, dataset_settings())
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("play tmaze | 36/36 | ")
     assert "episodes/s" in last

@@ -47,8 +47,8 @@ def run(training: dict[str, Any] | None = None, **settings: Any) -> RunSettings:
     )  # fmt: skip
 
 
-def built(policy: model.Actor, asked: RunSettings) -> learner.ConservativeActorCritic:
-    context = StageContext(asked, slices.stage(asked, 1), 0, torch.device("cpu"))
+def built(policy: model.Actor, run_settings: RunSettings) -> learner.ConservativeActorCritic:
+    context = StageContext(run_settings, slices.stage(run_settings, 1), 0, torch.device("cpu"))
     return learner.build(policy, context)
 
 
@@ -69,8 +69,8 @@ def test_the_actor_is_trained_from_its_own_weights_and_at_its_own_rate() -> None
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     made = built(policy, run(actor_rate=0.5))
     assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
-    asked = run(actor_rate=0.5)
-    sampler = made.sampler(tensors(), slices.stage(asked, 1))
+    run_settings = run(actor_rate=0.5)
+    sampler = made.sampler(tensors(), slices.stage(run_settings, 1))
     figures = made.update(0, sampler(0))
     modules = made.implementation.modules
     assert modules.actor_optim.optim.param_groups[0]["lr"] == pytest.approx(1.5e-3)
@@ -79,8 +79,8 @@ def test_the_actor_is_trained_from_its_own_weights_and_at_its_own_rate() -> None
 
 
 def test_every_step_of_every_episode_is_drawn_alike() -> None:
-    asked = run()
-    sampler = learner.SingleSteps.of_stage(tensors(), slices.stage(asked, 1), 0)
+    run_settings = run()
+    sampler = learner.SingleSteps.of_stage(tensors(), slices.stage(run_settings, 1), 0)
     drawn = torch.cat([sampler(number).rewards[:, 0] for number in range(400)])
     counts = torch.bincount(drawn.long(), minlength=sum(LENGTHS))
     assert len(counts) == sum(LENGTHS)

@@ -49,18 +49,18 @@ def window(tensors: EpisodeTensors, steps: int = 5) -> Transitions:
 
 
 def test_transitions_are_those_of_a_loop() -> None:
-    made, found = store(), window(EpisodeTensors.from_store(store()))
+    made, batch = store(), window(EpisodeTensors.from_store(store()))
     for row, length in enumerate(LENGTHS):
-        assert found.mask[row].tolist() == [step < length for step in range(5)]
+        assert batch.mask[row].tolist() == [step < length for step in range(5)]
         episode = made[row]
         following = [*episode.observations[1:], episode.final_observation]
         for step in range(length):
-            assert np.array_equal(found.observations[row, step], episode.observations[step])
-            assert np.array_equal(found.next_observations[row, step], following[step])
-            assert found.actions[row, step] == episode.actions[step]
-            assert found.rewards[row, step] == episode.rewards[step]
-            assert bool(found.terminal[row, step]) == (row == 0 and step == length - 1)
-    assert found.rewards[1, 1:].tolist() == [0.0] * 4
+            assert np.array_equal(batch.observations[row, step], episode.observations[step])
+            assert np.array_equal(batch.next_observations[row, step], following[step])
+            assert batch.actions[row, step] == episode.actions[step]
+            assert batch.rewards[row, step] == episode.rewards[step]
+            assert bool(batch.terminal[row, step]) == (row == 0 and step == length - 1)
+    assert batch.rewards[1, 1:].tolist() == [0.0] * 4
 
 
 def test_single_transitions_are_windows_of_one_step() -> None:
@@ -74,11 +74,11 @@ def test_single_transitions_are_windows_of_one_step() -> None:
 
 def test_stacked_frames_move_on_by_one() -> None:
     tensors = EpisodeTensors.from_store(store(frames=True), frame_stack=3)
-    found = window(tensors, 4)
-    assert found.next_observations.shape == (3, 4, 2, 2, 3)
-    assert torch.equal(found.next_observations[0, :3], found.observations[0, 1:])
-    final = found.next_observations[0, 3]
-    assert torch.equal(final[..., :2], found.observations[0, 3, ..., 1:])
+    batch = window(tensors, 4)
+    assert batch.next_observations.shape == (3, 4, 2, 2, 3)
+    assert torch.equal(batch.next_observations[0, :3], batch.observations[0, 1:])
+    final = batch.next_observations[0, 3]
+    assert torch.equal(final[..., :2], batch.observations[0, 3, ..., 1:])
     assert np.array_equal(final[..., 2], store(frames=True).final_observations[0, ..., 0])
 
 

@@ -36,9 +36,9 @@ def read(tmp_path):
 
 
 def read_file(path, task, name="hopper-medium-v2", **settings):
-    asked = d4rl.Settings(source="d4rl", id=name, file=str(path), **settings)
+    dataset = d4rl.Settings(source="d4rl", id=name, file=str(path), **settings)
     record = Record()
-    return concatenate(d4rl.episodes(task, asked, [path], record)), record.notes
+    return concatenate(d4rl.episodes(task, dataset, [path], record)), record.notes
 
 
 def test_steps_lie_where_they_lay(read):
@@ -115,7 +115,7 @@ def test_what_is_not_finite_is_refused_with_array_and_step(read, name, monkeypat
         read(content)
 
 
-def test_actions_out_of_bounds_are_cut_off_and_told(read):
+def test_actions_out_of_bounds_are_clipped_and_reported(read):
     content = arrays([4, 3], "to")
     content["actions"][0] = [1.5, -0.5]
     content["actions"][1] = [1.0, 0.0]
@@ -125,7 +125,7 @@ def test_actions_out_of_bounds_are_cut_off_and_told(read):
     assert notes["actions at a bound"] == "1 steps; a tanh never gets there"
 
 
-def test_a_jump_inside_of_an_episode_is_told(read):
+def test_a_jump_within_an_episode_is_reported(read):
     content = arrays([4, 3], "to")
     content["next_observations"][5] += 1
     _, notes = read(content)
@@ -203,16 +203,16 @@ def test_the_sets_of_the_paper_have_address_size_and_digest(name):
 
 def test_a_published_file_of_another_digest_is_set_aside_and_not_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    asked = d4rl.Settings(source="d4rl", id="hopper-medium-v2")
-    (file,) = d4rl.raw_files(asked)
+    dataset = d4rl.Settings(source="d4rl", id="hopper-medium-v2")
+    (file,) = d4rl.raw_files(dataset)
     file.path.parent.mkdir(parents=True)
     d4rl_files.write(file.path, arrays([4, 3], "to"))
     with pytest.raises(UserError, match=r"152,756,557 are expected; it is set aside"):
-        next(d4rl.episodes(lab(), asked, [file.path], Record()))
+        next(d4rl.episodes(lab(), dataset, [file.path], Record()))
     assert not file.path.exists()
 
 
-def test_an_unknown_set_is_told_with_the_closest():
+def test_an_unknown_set_is_refused_with_the_closest_name():
     with pytest.raises(ValidationError, match="did you mean 'hopper-medium-v2'"):
         d4rl.Settings(source="d4rl", id="hoper-medium-v2")
 

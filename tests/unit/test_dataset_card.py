@@ -54,7 +54,7 @@ def test_another_length_of_segments_counts_the_same_episodes_otherwise() -> None
     ]
 
 
-def test_nothing_is_said_of_success_where_the_environment_does_not_know_it() -> None:
+def test_success_is_nan_where_the_environment_does_not_know_it() -> None:
     task = Task(SimpleNamespace(), tmaze.Settings())
     (row,) = by_length(STORE, task, 9).to_dict("records")
     assert row["mean_return"] == pytest.approx(2 / 3)
@@ -158,7 +158,7 @@ def test_a_dataset_that_was_not_collected_is_no_error(
     assert card.path == "data/datasets/tiny/maze.h5"
 
 
-def test_a_damaged_dataset_is_told_with_the_command_that_mends_it(collected: Path) -> None:
+def test_a_damaged_dataset_is_refused_with_the_command_that_mends_it(collected: Path) -> None:
     collected.write_bytes(collected.read_bytes()[:1000])
     with pytest.raises(UserError, match="snakemake data/datasets/tiny/maze.h5 --force"):
         dataset_card("maze", "tmaze", "tiny", 3)

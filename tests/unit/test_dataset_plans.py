@@ -1,4 +1,4 @@
-"""What is wrong with the source of a dataset is told by the plan, before any job starts."""
+"""The plan refuses a wrong source of a dataset before any job starts."""
 
 from __future__ import annotations
 

@@ -32,11 +32,11 @@ def test_the_committed_defaults_are_those_of_the_code(monkeypatch):
 
 
 def test_every_kind_of_settings_is_pinned():
-    found = defaults.current()
-    assert found["TrainingSettings"]["beta_2"] == 0.95
-    assert found["AdapterSettings"] == {"alpha": 16.0, "dropout": 0.0, "rank": 4}
-    assert found["models.rate"]["memory_update"] == "replace"
-    assert found["environments.tmaze"]["spare_steps"] == 1
+    current = defaults.current()
+    assert current["TrainingSettings"]["beta_2"] == 0.95
+    assert current["AdapterSettings"] == {"alpha": 16.0, "dropout": 0.0, "rank": 4}
+    assert current["models.rate"]["memory_update"] == "replace"
+    assert current["environments.tmaze"]["spare_steps"] == 1
     used = {f"models.{name}" for name in available("models")} | {
         f"environments.{resolve.environment_layers(name).values['environment.module']}"
         for name in available("environments")
@@ -73,17 +73,17 @@ def test_a_changed_default_is_refused_until_accepted(config, capsys):
     defaults.FILE.write_text(json.dumps(pinned))
     for command in (["schema"], ["schema", "--check"]):
         assert main(command) == 2
-        told = capsys.readouterr().err
-        assert told.count("\n") == 1
-        assert "the default of models.rate.dropout was 0.5 and is 0.0" in told
-        assert "changes results silently" in told
-        assert defaults.ACCEPT in told
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "the default of models.rate.dropout was 0.5 and is 0.0" in error
+        assert "changes results silently" in error
+        assert defaults.ACCEPT in error
     assert json.loads(defaults.FILE.read_text()) == pinned
     assert main(["schema", "--accept-defaults"]) == 0
     defaults.check()
 
 
-def test_a_damaged_table_is_told_in_one_line(monkeypatch, tmp_path):
+def test_a_damaged_table_is_refused_in_one_line(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     defaults.FILE.parent.mkdir(parents=True)
     defaults.FILE.write_text("<<<<<<< HEAD")

@@ -123,8 +123,8 @@ def test_only_models_that_want_a_demonstration_wait_for_a_dataset() -> None:
     plain = settings("dt_mem", model={"name": "dt_mem", **SIZES, "slots": 3})
     assert slices.demonstration(plain) is None
     assert "demonstrations" not in slices.evaluate(plain)
-    wanted = slices.demonstration(settings("pdt"))
-    assert wanted is not None
-    assert (wanted.demonstration_steps, wanted.demonstration_part) == (2, "last")
+    demonstration = slices.demonstration(settings("pdt"))
+    assert demonstration is not None
+    assert (demonstration.demonstration_steps, demonstration.demonstration_part) == (2, "last")
     assert slices.evaluate(settings("pdt"))["demonstrations"] == slices.dataset(plain)
     assert plan.demonstrations("paper", "tmaze_table_2", "rate-3") is None

@@ -45,12 +45,12 @@ def episodes_of(segment: Segment) -> list[int]:
 
 
 def test_another_episode_of_the_group_is_shown_and_each_of_them_as_often() -> None:
-    asked = np.array([0, 1, 5, 3, 2])
+    episodes = np.array([0, 1, 5, 3, 2])
     counts: Counter[tuple[int, int]] = Counter()
     for draw in range(400):
-        found = episodes_of(shown().of_others(asked, (7, draw)))
-        counts.update(zip(asked.tolist(), found, strict=True))
-    for episode in asked:
+        shown_episodes = episodes_of(shown().of_others(episodes, (7, draw)))
+        counts.update(zip(episodes.tolist(), shown_episodes, strict=True))
+    for episode in episodes:
         others = MEMBERS[GROUPS[episode]] - {episode}
         seen = {other: n for (one, other), n in counts.items() if one == episode}
         assert set(seen) == others
@@ -58,8 +58,8 @@ def test_another_episode_of_the_group_is_shown_and_each_of_them_as_often() -> No
 
 
 def test_the_same_draw_shows_the_same() -> None:
-    asked = np.arange(6)
-    first, again = (shown().of_others(asked, (1, 2)) for _ in range(2))
+    episodes = np.arange(6)
+    first, again = (shown().of_others(episodes, (1, 2)) for _ in range(2))
     assert torch.equal(first.observations, again.observations)
 
 
@@ -87,7 +87,7 @@ def test_groups_are_shown_one_of_theirs_by_the_row_alone() -> None:
         assert torch.equal(alone.observations[0], together.observations[row])
 
 
-def test_what_cannot_be_shown_is_told() -> None:
+def test_a_group_without_a_demonstration_is_refused() -> None:
     with pytest.raises(UserError, match="only one episode of 'c'"):
         shown(groups=["a", "a", "a", "a", "a", "c"]).of_others(np.array([5]), (0,))
     with pytest.raises(UserError, match="no demonstration of 'c'.*it holds a, b"):
@@ -101,8 +101,8 @@ def batches(demonstrations: Demonstrations | None) -> Batches:
 @pytest.mark.parametrize("way", ["batch", "windows"])
 def test_every_row_of_a_batch_is_shown_its_own_group(way) -> None:
     for update in range(8):
-        plain, found = (getattr(batches(one), way)(update) for one in (None, shown()))
-        for before, segment in zip(plain, found, strict=True):
+        plain, demonstrated = (getattr(batches(one), way)(update) for one in (None, shown()))
+        for before, segment in zip(plain, demonstrated, strict=True):
             assert torch.equal(before.observations, segment.observations)
             assert before.demonstration is None
             assert segment.demonstration is not None

@@ -26,10 +26,10 @@ Some words before.
 
 
 def test_an_entry_is_read_with_its_indented_lines() -> None:
-    (found,) = parse_deviations(ENTRY)
-    assert (found.id, found.title) == ("D7", "One spare step")
-    assert found.what == "An episode may last one step more than a solution needs."
-    assert (found.why, found.effect, found.evidence) == ("As published.", "None.", "`tmaze.py`.")
+    (entry,) = parse_deviations(ENTRY)
+    assert (entry.id, entry.title) == ("D7", "One spare step")
+    assert entry.what == "An episode may last one step more than a solution needs."
+    assert (entry.why, entry.effect, entry.evidence) == ("As published.", "None.", "`tmaze.py`.")
 
 
 def test_a_text_without_entries_has_none(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_text_without_entries_has_none(tmp_path: Path) -> None:
         ("Some words before.", ENTRY.split("\n\n", 2)[2], "D7 is there twice"),
     ],
 )
-def test_a_broken_entry_is_told(before: str, after: str, message: str) -> None:
+def test_a_broken_entry_is_refused(before: str, after: str, message: str) -> None:
     assert before in ENTRY
     with pytest.raises(UserError, match=message):
         parse_deviations(ENTRY.replace(before, after))

@@ -53,11 +53,11 @@ def test_steps_side_by_side_take_one_card_each(cards, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("cuda:2", "there is no cuda:2: torch"), ("gpu", "'gpu' is no device")]
+    ("text", "message"), [("cuda:2", "there is no cuda:2: torch"), ("gpu", "'gpu' is no device")]
 )
-def test_a_device_that_is_not_there(cards, monkeypatch, text, told):
+def test_a_device_that_is_not_there(cards, monkeypatch, text, message):
     monkeypatch.setenv(device.VARIABLE, text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         device.default_device()
 
 
@@ -69,14 +69,14 @@ def test_bfloat16_where_the_card_lacks_it(cards, monkeypatch):
     assert refused.value.line().startswith("training.precision: Some Card does not compute in bf")
 
 
-def test_the_start_tells_device_threads_and_where(monkeypatch, capsys):
+def test_the_first_line_names_device_threads_and_node(monkeypatch, capsys):
     monkeypatch.setenv(device.VARIABLE, "cpu")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     device.prepare("one stage 1")
-    told = capsys.readouterr().err
-    assert told.startswith("one stage 1 | cpu: ")
-    assert "thread" in told
-    assert "node" not in told
+    line = capsys.readouterr().err
+    assert line.startswith("one stage 1 | cpu: ")
+    assert "thread" in line
+    assert "node" not in line
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("SLURMD_NODENAME", "gpu1")
     device.prepare("one stage 1")

@@ -156,7 +156,7 @@ def test_newer_pythons_fields_do_not_count():
     assert digests._canonical(tree) == before
 
 
-def test_an_unknown_step_or_model_is_told():
+def test_an_unknown_step_or_model_is_refused():
     with pytest.raises(UserError, match="did you mean 'train'"):
         digests.reached_modules("trian")
     with pytest.raises(UserError, match="memdt.models.rat"):

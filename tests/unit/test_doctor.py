@@ -18,8 +18,8 @@ def findings() -> dict[str, doctor.Finding]:
 
 
 def test_what_every_installation_has_is_ok():
-    found = findings()
-    assert all(found[name].ok for name in ("Python", "torch", "cores", "snakemake"))
+    report = findings()
+    assert all(report[name].ok for name in ("Python", "torch", "cores", "snakemake"))
 
 
 def test_a_missing_simulator_is_optional_and_says_for_what(monkeypatch):
@@ -58,21 +58,19 @@ def test_the_release_of_a_simulator_is_shown(monkeypatch):
     assert findings()["simulator numpy"].detail.startswith(metadata.version("numpy"))
 
 
-def test_a_user_without_name_or_home_is_told_what_helps(monkeypatch, tmp_path):
+def test_a_user_without_name_or_home_gets_a_remedy(monkeypatch, tmp_path):
     def no_name() -> str:
         raise KeyError("getpwuid(): uid not found: 12345")
 
     monkeypatch.setattr(surroundings.getpass, "getuser", no_name)
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    found = findings()
-    assert found["user"].remedy == "export USER=me"
-    cache = found["folder /proc/nowhere"]
+    report = findings()
+    assert report["user"].remedy == "export USER=me"
+    cache = report["folder /proc/nowhere"]
     assert cache.ok or cache.remedy == "export XDG_CACHE_HOME=/a/folder/of/yours"
 
 
-def test_a_file_system_without_locks_a_quota_and_nonsense_in_a_variable_are_told(
-    monkeypatch, tmp_path
-):
+def test_a_file_system_without_locks_a_quota_and_a_bad_variable_are_reported(monkeypatch, tmp_path):
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -81,14 +79,14 @@ def test_a_file_system_without_locks_a_quota_and_nonsense_in_a_variable_are_told
     limit = tmp_path / "cpu.max"
     limit.write_text("50000 100000\n")
     monkeypatch.setattr(surroundings, "CGROUP", limit)
-    found = findings()
-    assert "No locks available" in found["file locks"].detail
-    assert not found["file locks"].needed
-    assert found["variables"].remedy == "such as cpu, cuda or cuda:1"
-    assert found["quota"].remedy == "snakemake --cores 1"
+    report = findings()
+    assert "No locks available" in report["file locks"].detail
+    assert not report["file locks"].needed
+    assert report["variables"].remedy == "such as cpu, cuda or cuda:1"
+    assert report["quota"].remedy == "snakemake --cores 1"
 
 
-def test_half_a_dvc_lock_is_told_with_the_command_that_brings_it_back(monkeypatch, tmp_path):
+def test_half_a_dvc_lock_is_refused_with_the_command_that_restores_it(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  data@qu")
     assert "git checkout dvc.lock" in findings()["dvc.lock"].remedy

@@ -27,7 +27,7 @@ class Server:
     content: dict[str, bytes] = field(default_factory=dict)
     breaks_after: list[int] = field(default_factory=list)  # bytes of the next answers
     ranges: bool = True
-    asked: list[str | None] = field(default_factory=list)  # the range of each request
+    requested: list[str | None] = field(default_factory=list)  # the range of each request
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def server(monkeypatch, tmp_path):
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked = self.headers["Range"]
-            made.asked.append(asked)
+            header = self.headers["Range"]
+            made.requested.append(header)
             content = made.content.get(self.path.lstrip("/"))
             if content is None:
                 self.send_error(404, "Not Found")
                 return
-            begin = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+            begin = int(header.removeprefix("bytes=").removesuffix("-")) if header else 0
             begin *= made.ranges
             self.send_response(206 if begin else 200)
             self.send_header("Content-Length", str(len(content) - begin))
@@ -66,7 +66,7 @@ def server(monkeypatch, tmp_path):
     running.server_close()
 
 
-def wanted(server, name="set.hdf5", content=CONTENT):
+def raw_file(server, name="set.hdf5", content=CONTENT):
     digest = hashlib.sha256(content).hexdigest()
     address = f"{server.address}/{name}"
     return RawFile(Path("data/raw/fetched") / name, address, len(content), digest)
@@ -78,49 +78,49 @@ def content_of(file):
 
 def test_a_file_comes_whole_and_alone(server):
     server.content["set.hdf5"] = CONTENT
-    download.fetch(file := wanted(server))
+    download.fetch(file := raw_file(server))
     assert content_of(file) == CONTENT
     assert [one.name for one in file.path.parent.iterdir()] == ["set.hdf5"]
 
 
 def test_what_is_there_and_right_is_left_alone(server):
-    file = wanted(server)
+    file = raw_file(server)
     file.path.parent.mkdir(parents=True)
     file.path.write_bytes(CONTENT)
     download.fetch(file)
-    assert server.asked == []
+    assert server.requested == []
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(server):
+def test_a_broken_download_resumes_where_it_broke(server):
     server.content["set.hdf5"] = CONTENT
     server.breaks_after = [300_000, 200_000]
-    download.fetch(file := wanted(server))
+    download.fetch(file := raw_file(server))
     assert content_of(file) == CONTENT
-    begins = [int(one.removeprefix("bytes=").removesuffix("-")) for one in server.asked[1:]]
+    begins = [int(one.removeprefix("bytes=").removesuffix("-")) for one in server.requested[1:]]
     assert begins == sorted(begins)
     assert 200_000 < begins[0] <= 300_000 < begins[1] <= 500_000
 
 
 def test_a_later_command_goes_on_where_the_one_before_was_ended(server):
     server.content["set.hdf5"] = CONTENT
-    file = wanted(server)
+    file = raw_file(server)
     file.path.parent.mkdir(parents=True)
     file.path.with_name("set.hdf5.part").write_bytes(CONTENT[:1000])
     download.fetch(file)
-    assert server.asked == ["bytes=1000-"]
+    assert server.requested == ["bytes=1000-"]
     assert content_of(file) == CONTENT
 
 
-def test_a_server_without_ranges_begins_anew(server):
+def test_without_ranges_a_download_begins_again(server):
     server.content["set.hdf5"] = CONTENT
     server.ranges, server.breaks_after = False, [300_000]
-    download.fetch(file := wanted(server))
+    download.fetch(file := raw_file(server))
     assert content_of(file) == CONTENT
 
 
 def test_a_first_half_of_another_file_does_not_spoil_the_second(server):
     server.content["set.hdf5"] = CONTENT
-    file = wanted(server)
+    file = raw_file(server)
     file.path.parent.mkdir(parents=True)
     file.path.with_name("set.hdf5.part").write_bytes(OTHER[:1000])
     download.fetch(file)
@@ -133,7 +133,7 @@ def test_without_a_digest_nothing_is_resumed(server):
     file.path.parent.mkdir(parents=True)
     file.path.with_name("set.hdf5.part").write_bytes(OTHER[:1000])
     download.fetch(file)
-    assert server.asked == [None]
+    assert server.requested == [None]
     assert content_of(file) == CONTENT
 
 
@@ -141,7 +141,7 @@ def test_without_a_digest_nothing_is_resumed(server):
 def test_a_wrong_digest_is_set_aside_named_and_never_taken(server, damage):
     server.content["set.hdf5"] = damage
     with pytest.raises(UserError, match=r"SHA-256 .* set aside as data/set_aside/\S+part") as error:
-        download.fetch(file := wanted(server))
+        download.fetch(file := raw_file(server))
     assert server.address in error.value.what
     assert not list(file.path.parent.iterdir())
     assert len(list(Path("data/set_aside").rglob("*.part"))) == 1
@@ -150,23 +150,23 @@ def test_a_wrong_digest_is_set_aside_named_and_never_taken(server, damage):
 def test_another_size_is_refused_before_it_is_transferred(server):
     server.content["set.hdf5"] = CONTENT + b"more"
     with pytest.raises(UserError, match="it offers 700,004 bytes, 700,000 are expected"):
-        download.fetch(wanted(server))
+        download.fetch(raw_file(server))
 
 
 def test_a_mirror_comes_first_and_the_address_stands_in_for_it(server, monkeypatch):
     server.content |= {"set.hdf5": CONTENT, "mirror/set.hdf5": CONTENT}
     monkeypatch.setenv(download.MIRROR, f"{server.address}/gone {server.address}/mirror/")
-    file = wanted(server)
+    file = raw_file(server)
     file = RawFile(file.path, f"{server.address}/nowhere", file.size, file.sha256)
     download.fetch(file)
     assert content_of(file) == CONTENT
-    assert len(server.asked) == 2  # 404, then the second mirror; never the address
+    assert len(server.requested) == 2  # 404, then the second mirror; never the address
 
 
 def test_a_missing_mirror_leads_to_the_address(server, monkeypatch):
     server.content["set.hdf5"] = CONTENT
     monkeypatch.setenv(download.MIRROR, f"{server.address}/gone")
-    download.fetch(file := wanted(server))
+    download.fetch(file := raw_file(server))
     assert content_of(file) == CONTENT
 
 
@@ -174,15 +174,15 @@ def test_a_folder_serves_as_a_mirror(server, monkeypatch, tmp_path):
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf" / "set.hdf5").write_bytes(CONTENT)
     monkeypatch.setenv(download.MIRROR, "shelf")
-    download.fetch(file := wanted(server))
+    download.fetch(file := raw_file(server))
     assert content_of(file) == CONTENT
-    assert server.asked == []
+    assert server.requested == []
 
 
-def test_who_gets_nothing_is_told_what_was_tried_and_three_ways_on(server, monkeypatch):
+def test_a_failed_download_names_what_was_tried_and_three_remedies(server, monkeypatch):
     monkeypatch.setenv(download.MIRROR, "shelf http://127.0.0.1:1")
     with pytest.raises(UserError) as error:
-        download.fetch(wanted(server))
+        download.fetch(raw_file(server))
     line = error.value.line()
     assert "\n" not in line
     assert line.startswith("data/raw/fetched/set.hdf5: ")
@@ -194,9 +194,9 @@ def test_who_gets_nothing_is_told_what_was_tried_and_three_ways_on(server, monke
         assert part in line
 
 
-def test_a_file_that_was_damaged_where_it_lies_is_fetched_anew(server):
+def test_a_damaged_file_is_fetched_again(server):
     server.content["set.hdf5"] = CONTENT
-    file = wanted(server)
+    file = raw_file(server)
     file.path.parent.mkdir(parents=True)
     file.path.write_bytes(OTHER)
     download.fetch(file)
@@ -205,7 +205,7 @@ def test_a_file_that_was_damaged_where_it_lies_is_fetched_anew(server):
 
 
 def test_a_reader_refuses_a_damaged_file(server):
-    file = wanted(server)
+    file = raw_file(server)
     with pytest.raises(UserError, match="there is no such file"):
         download.check(file)
     file.path.parent.mkdir(parents=True)

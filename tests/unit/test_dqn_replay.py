@@ -18,15 +18,15 @@ pytest.importorskip("ale_py")
 
 
 def read(folder, game="breakout", height=84, record=None, **settings):
-    asked = dqn_replay.Settings(
+    dataset = dqn_replay.Settings(
         source="dqn_replay",
         game="Breakout",
         folder=str(folder),
         **{"shards": (0,), "sampling": "in_order"} | settings,
     )
     task = Task.named("atari", {"game": game, "height": height})
-    files = [file.path for file in dqn_replay.raw_files(asked)]
-    stores = dqn_replay.episodes(task, asked, files, record or Record())
+    files = [file.path for file in dqn_replay.raw_files(dataset)]
+    stores = dqn_replay.episodes(task, dataset, files, record or Record())
     return concatenate(stores)
 
 
@@ -112,7 +112,7 @@ def test_a_visit_that_lacks_episodes_ends_a_shard():
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "told"),
+    ("spoilt", "message"),
     [
         ({"action": np.zeros(11, np.int32)}, "different lengths: 11 action"),
         ({"terminal": np.array([None] * 12, object)}, "an array of object"),
@@ -121,9 +121,9 @@ def test_a_visit_that_lacks_episodes_ends_a_shard():
         ({"cut": "reward"}, "cut off"),
     ],
 )
-def test_wrong_files_are_told_in_one_line(tmp_path, spoilt, told):
+def test_wrong_files_are_refused_in_one_line(tmp_path, spoilt, message):
     write_shard(tmp_path, **spoilt)
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=message) as error:
         read(tmp_path)
     assert "ckpt.0.gz" in str(error.value)
     assert "\n" not in str(error.value)
@@ -145,8 +145,8 @@ def test_logs_of_another_game_are_refused(tmp_path):
 def test_what_is_no_gzip_or_no_array_is_refused(tmp_path):
     (tmp_path / "a.gz").write_bytes(b"no gzip at all")
     write_array(tmp_path / "b.gz", np.array(["text"]))
-    for name, told in (("a.gz", "no array of numpy in gzip"), ("b.gz", "an array of <U4")):
-        with pytest.raises(UserError, match=told):
+    for name, message in (("a.gz", "no array of numpy in gzip"), ("b.gz", "an array of <U4")):
+        with pytest.raises(UserError, match=message):
             Rows(tmp_path / name)
 
 

@@ -227,7 +227,7 @@ def test_no_committed_file_names_a_package_index(committed_texts: dict[str, str]
         re.MULTILINE,
     )
     assert {
-        name: found[0] for name, text in committed_texts.items() if (found := address.search(text))
+        name: match[0] for name, text in committed_texts.items() if (match := address.search(text))
     } == {}
 
 

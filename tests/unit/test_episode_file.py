@@ -173,9 +173,9 @@ def test_statistics_are_those_of_numpy(path):
         kept["observations"]["deviation"], exact.std(0), rtol=1e-9, atol=1e-9
     )
     for name, values in {"returns": store.returns, "lengths": lengths}.items():
-        wanted = (values.mean(), values.std(), values.min(), values.max())
-        found = [kept[name][key] for key in ("mean", "deviation", "least", "most")]
-        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+        expected = (values.mean(), values.std(), values.min(), values.max())
+        recorded = [kept[name][key] for key in ("mean", "deviation", "least", "most")]
+        np.testing.assert_allclose(recorded, expected, rtol=1e-12)
 
 
 def test_frames_have_no_statistics(path):
@@ -251,8 +251,8 @@ def test_a_truncated_file_is_refused(path, share):
 def test_a_flipped_bit_is_noticed(path):
     content = bytearray(path.read_bytes())
     with h5py.File(path) as file:
-        place = file["rewards"].id.get_chunk_info(0)
-    content[place.byte_offset + place.size // 2] ^= 1
+        chunk = file["rewards"].id.get_chunk_info(0)
+    content[chunk.byte_offset + chunk.size // 2] ^= 1
     path.write_bytes(content)
     assert "damaged" in refusal(path)
 

@@ -34,15 +34,15 @@ def test_selected_and_joined_episodes_are_the_same_episodes(lengths, data):
     chosen = np.array(data.draw(marks.filter(any)))
     selected = store.select(chosen)
     joined = concatenate([selected, store])
-    wanted = [e for e, mark in zip(store, chosen, strict=True) if mark] + list(store)
-    assert len(joined) == len(wanted)
+    expected = [e for e, mark in zip(store, chosen, strict=True) if mark] + list(store)
+    assert len(joined) == len(expected)
     np.testing.assert_allclose(
         joined.returns - joined.later_returns,
-        [e.rewards.sum() for e in wanted],
+        [e.rewards.sum() for e in expected],
         rtol=1e-5,
         atol=1e-6,
     )
-    for ours, theirs in zip(joined, wanted, strict=True):
+    for ours, theirs in zip(joined, expected, strict=True):
         np.testing.assert_array_equal(ours.observations, theirs.observations)
         np.testing.assert_array_equal(ours.actions, theirs.actions)
         np.testing.assert_array_equal(ours.final_observation, theirs.final_observation)

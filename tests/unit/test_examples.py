@@ -59,11 +59,11 @@ def test_rate_is_trained_on_a_minari_set(folder: Path) -> None:
     )  # fmt: skip
     write_episodes([store], folder / "poles.h5", {"settings_digest": "abc"})
     export(folder / "poles.h5", "abc", task, folder / "sets", "cartpole/made-v0", {})
-    told = run(
+    output = run(
         "train_on_minari", str(folder / "sets"), "cartpole/made-v0", "CartPole-v1", "trained",
         updates=2,
     )  # fmt: skip
-    assert float(told.rpartition("return ")[2]) >= 8  # no pole falls sooner
+    assert float(output.rpartition("return ")[2]) >= 8  # no pole falls sooner
     assert (folder / "trained" / "stage_1" / "checkpoint.safetensors").is_file()
 
 
@@ -78,7 +78,7 @@ def test_two_variants_are_compared_over_their_seeds(folder: Path) -> None:
             path = folder / variant / f"seed_{seed}" / "episodes.csv"
             path.parent.mkdir(parents=True)
             path.write_text(f"{head}as_published,3,0,0,1,6,{success},all\n")
-    told = run("compare_two_runs", "near", "far")
-    assert "far: 0.00, 1.00, 0.00" in told
-    assert "difference 0.67 [" in told
-    assert told.rstrip().endswith("over 3 seeds")
+    output = run("compare_two_runs", "near", "far")
+    assert "far: 0.00, 1.00, 0.00" in output
+    assert "difference 0.67 [" in output
+    assert output.rstrip().endswith("over 3 seeds")

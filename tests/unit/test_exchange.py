@@ -45,11 +45,11 @@ def test_mlcroissant_reads_the_description_of_a_dataset(dataset: Path, tmp_path:
     read = mlcroissant.Dataset(str(tmp_path / "maze.json"))  # raises where it is not valid
     (file,) = read.metadata.distribution
     assert (file.name, file.sha256) == ("maze.h5", sha256(dataset))
-    told = {text(row["arrays/array"]): row for row in read.records("arrays")}
+    rows = {text(row["arrays/array"]): row for row in read.records("arrays")}
     with h5py.File(dataset) as arrays:
-        assert set(told) == set(arrays)
+        assert set(rows) == set(arrays)
         for name, array in arrays.items():
-            assert text(told[name]["arrays/shape"]) == str(list(array.shape))
+            assert text(rows[name]["arrays/shape"]) == str(list(array.shape))
 
 
 def text(value: str | bytes) -> str:
@@ -76,16 +76,16 @@ def entities(crate: Path) -> dict[str, Any]:
 
 
 def test_a_crate_says_what_ran_on_what_and_what_came_of_it(crate: Path) -> None:
-    found = entities(crate)
-    assert {one["@id"] for one in found["./"]["conformsTo"]} == set(PROFILES)
-    assert found["./"]["mainEntity"] == {"@id": "Snakefile"}
-    (action,) = [entity for entity in found.values() if entity["@type"] == "CreateAction"]
+    by_id = entities(crate)
+    assert {one["@id"] for one in by_id["./"]["conformsTo"]} == set(PROFILES)
+    assert by_id["./"]["mainEntity"] == {"@id": "Snakefile"}
+    (action,) = [entity for entity in by_id.values() if entity["@type"] == "CreateAction"]
     assert action["instrument"] == {"@id": "Snakefile"}
     results = {one["@id"] for one in action["result"]}
     assert {"reports/tiny/report.html", "reports/tiny/claims.json"} <= results
     for one in (*action["object"], *action["result"]):
         assert (crate / one["@id"]).is_file()
-    assert "Reduced scale" in found["./"]["description"]
+    assert "Reduced scale" in by_id["./"]["description"]
 
 
 def test_the_validator_of_ro_crates_has_no_complaint(crate: Path) -> None:

@@ -51,21 +51,21 @@ def finish(stage: int, seed: int, seconds: float, device: str = "cuda") -> None:
     provenance.write_manifest(folder / "manifest.json", made, {"wall_seconds": seconds})
 
 
-def by_kind(found: list[forecast.PlannedJob]) -> Counter[str]:
-    return Counter(job.kind for job in found)
+def by_kind(jobs: list[forecast.PlannedJob]) -> Counter[str]:
+    return Counter(job.kind for job in jobs)
 
 
 def test_every_job_is_counted_once():
-    found = forecast.jobs("paper", ["pair"])
+    jobs = forecast.jobs("paper", ["pair"])
     # Two seeds of two stages and of one; claims, metrics and report beside the table.
-    assert by_kind(found) == Counter(dataset=1, training=6, evaluation=4, other=4)
-    assert len({job.output for job in found}) == len(found)
+    assert by_kind(jobs) == Counter(dataset=1, training=6, evaluation=4, other=4)
+    assert len({job.output for job in jobs}) == len(jobs)
 
 
 def test_training_is_counted_where_only_checkpoints_of_others_are_asked_for():
-    found = forecast.jobs("paper", ["borrowed"])
-    assert by_kind(found) == Counter(dataset=1, training=4, evaluation=2, other=4)
-    assert {job.row for job in found if job.kind == "training"} == {"pair"}
+    jobs = forecast.jobs("paper", ["borrowed"])
+    assert by_kind(jobs) == Counter(dataset=1, training=4, evaluation=2, other=4)
+    assert {job.row for job in jobs if job.kind == "training"} == {"pair"}
     both = by_kind(forecast.jobs("paper", ["borrowed", "pair"]))
     assert (both["training"], both["evaluation"]) == (6, 6)
 
@@ -80,13 +80,13 @@ def test_what_was_measured_replaces_the_estimate_and_corrects_that_of_other_seed
     before = {job.output: job.seconds for job in forecast.jobs("paper", ["pair"])}
     one, two = (paths.stage("paper", "pair", "memory", 0, k) / "manifest.json" for k in (1, 2))
     finish(1, seed=0, seconds=3 * before[one])
-    found = {job.output: job for job in forecast.jobs("paper", ["pair"])}
-    assert found[one].measured
-    assert found[one].seconds == pytest.approx(3 * before[one])
-    assert found[two].seconds == pytest.approx(3 * before[two])
+    jobs = {job.output: job for job in forecast.jobs("paper", ["pair"])}
+    assert jobs[one].measured
+    assert jobs[one].seconds == pytest.approx(3 * before[one])
+    assert jobs[two].seconds == pytest.approx(3 * before[two])
     cloning = paths.stage("paper", "pair", "cloning", 0, 1) / "manifest.json"
-    assert found[cloning].seconds == before[cloning]
-    rows = forecast.summed("pair", [job for job in found.values() if job.row == "pair"])
+    assert jobs[cloning].seconds == before[cloning]
+    rows = forecast.summed("pair", [job for job in jobs.values() if job.row == "pair"])
     assert (rows.done, rows.hours_from) == (1, "1 of 10 measured")
 
 
@@ -107,9 +107,9 @@ def test_a_manifest_from_elsewhere_counts_as_done_and_not_as_measured():
 
 
 def test_the_longest_chain_is_a_run_with_its_stages_and_its_evaluation():
-    found = forecast.jobs("paper", ["pair"])
-    mine = [job for job in found if job.run == ("pair", "memory", 0)]
-    seconds, run = forecast.longest_chain(found)
+    jobs = forecast.jobs("paper", ["pair"])
+    mine = [job for job in jobs if job.run == ("pair", "memory", 0)]
+    seconds, run = forecast.longest_chain(jobs)
     assert run == "pair/memory seed 0"
     assert seconds == pytest.approx(sum(job.seconds for job in mine))
     finish(1, seed=0, seconds=3600.0)
@@ -137,21 +137,21 @@ def test_a_dataset_takes_what_its_file_takes_or_else_what_is_collected():
 
 
 def test_of_a_dataset_the_steps_that_are_kept_take_room():
-    asked = resolve_dataset("tmaze", "smoke").dataset
+    dataset = resolve_dataset("tmaze", "smoke").dataset
     seen = Observation((5,), 20)
     # 8 episodes of 6 and 8 of 12 steps, of which 6 are kept; an action and a reward of 4 bytes.
-    assert disk.dataset_bytes(size_of(asked), seen) == 8 * (6 + 12) * 28
-    assert disk.dataset_bytes(size_of({**asked, "keep_steps": 6}), seen) == 16 * 6 * 28
+    assert disk.dataset_bytes(size_of(dataset), seen) == 8 * (6 + 12) * 28
+    assert disk.dataset_bytes(size_of({**dataset, "keep_steps": 6}), seen) == 16 * 6 * 28
 
 
 def test_a_row_an_experiment_a_sum_and_what_the_hours_rest_on(capsys):
     forecast_table.show("paper", ["pair"])
-    told = capsys.readouterr().out
-    rows = {line.split()[0]: line.split() for line in told.splitlines() if line.strip()}
+    output = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in output.splitlines() if line.strip()}
     assert rows["pair"][2:6] == ["6", "4", "1", "11"]
     assert rows["all"][1:6] == ["1", "6", "4", "4", "15"]
-    assert "estimated, no GPU has been measured" in told
-    assert "longest chain:" in told
+    assert "estimated, no GPU has been measured" in output
+    assert "longest chain:" in output
     assert "left" not in rows
     finish(1, seed=0, seconds=1.0)
     forecast_table.show("paper", ["pair"])
@@ -171,8 +171,8 @@ def test_snakemake_has_noted_how_long_a_dataset_took():
 
 def test_a_machine_with_half_the_peak_takes_longer_and_the_plan_says_so(monkeypatch, capsys):
     def left(peak: float) -> float:
-        found = forecast.jobs("quick", ["pair"], costs.CPU.at(peak))
-        return forecast.wall_seconds(found, cores=2)
+        jobs = forecast.jobs("quick", ["pair"], costs.CPU.at(peak))
+        return forecast.wall_seconds(jobs, cores=2)
 
     reference = forecast.wall_seconds(forecast.jobs("quick", ["pair"]), cores=2)
     assert left(costs.REFERENCE_PEAK) == pytest.approx(reference)
@@ -180,47 +180,49 @@ def test_a_machine_with_half_the_peak_takes_longer_and_the_plan_says_so(monkeypa
     monkeypatch.setattr(forecast_table.peak, "peak", lambda: 71e9)
     monkeypatch.setattr(forecast_table.peak, "cores", lambda: 2)
     forecast_table.show("quick", ["pair"])
-    told = " ".join(capsys.readouterr().out.split())
-    assert f"2 cores of 71 Gflop/s (measured now) if idle: {left(71e9) / 60:,.0f} minutes" in told
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"2 cores of 71 Gflop/s (measured now) if idle: {left(71e9) / 60:,.0f} minutes" in output
 
 
 def test_no_number_of_cores_shortens_the_longest_chain_or_a_single_job():
-    found = forecast.jobs("quick", ["pair"])
-    assert forecast.wall_seconds(found, cores=10_000) == forecast.longest_chain(found)[0]
-    others = [job for job in found if job.kind == "other"]
+    jobs = forecast.jobs("quick", ["pair"])
+    assert forecast.wall_seconds(jobs, cores=10_000) == forecast.longest_chain(jobs)[0]
+    others = [job for job in jobs if job.kind == "other"]
     assert forecast.wall_seconds(others, cores=10_000) == others[0].seconds > 0
 
 
 def test_four_stages_hold_every_job_once_and_say_how_long_each_takes(monkeypatch, capsys):
     monkeypatch.setattr(forecast_table.peak, "peak", lambda seconds: 71e9)
     monkeypatch.setattr(forecast_table.peak, "cores", lambda: 2)
-    found = forecast.jobs("quick", ["pair"], costs.CPU.at(71e9))
-    stages = forecast.by_stage(found)
+    planned = forecast.jobs("quick", ["pair"], costs.CPU.at(71e9))
+    stages = forecast.by_stage(planned)
     assert [len(jobs) for jobs in stages.values()] == [1, 9, 6, 4]  # three seeds at this scale
-    assert {job.output for jobs in stages.values() for job in jobs} == {job.output for job in found}
+    assert {job.output for jobs in stages.values() for job in jobs} == {
+        job.output for job in planned
+    }
     forecast_table.show_stages("quick", ["pair"])
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     training = duration(forecast.wall_seconds(stages["training"], cores=2))
-    assert "on 2 cores of 71 Gflop/s if idle:" in told
-    assert "  1 datasets: 1 job, not estimated" in told
-    assert f"  2 training: 9 jobs, {training} (estimated)" in told
-    assert "  4 tables, figures and report: 4 jobs, 10 s (estimated)" in told
+    assert "on 2 cores of 71 Gflop/s if idle:" in output
+    assert "  1 datasets: 1 job, not estimated" in output
+    assert f"  2 training: 9 jobs, {training} (estimated)" in output
+    assert "  4 tables, figures and report: 4 jobs, 10 s (estimated)" in output
 
 
 def test_a_stage_that_is_finished_is_done(capsys):
     for number, seed in ((1, 0), (1, 1), (2, 0), (2, 1)):
         finish(number, seed, seconds=60.0)
     forecast_table.show_stages("paper", ["borrowed"])
-    told = capsys.readouterr().out
-    assert "on one GPU:" in told
-    assert "  2 training: 4 jobs, done" in told
+    output = capsys.readouterr().out
+    assert "on one GPU:" in output
+    assert "  2 training: 4 jobs, done" in output
 
 
 def test_make_reproduce_forecasts_the_scale_and_experiments_that_it_runs():
     options = "OPTIONS=--config scale=smoke experiments=pair,borrowed"
     command = ["make", "--dry-run", "--directory", str(ROOT), "reproduce", "SEEDS=4", options]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    forecasts = [line for line in told.splitlines() if "memdt plan" in line]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    forecasts = [line for line in output.splitlines() if "memdt plan" in line]
     assert len(forecasts) == 1
     assert (
         "MEMDT_SEEDS=4 memdt plan --stages --scale smoke --experiments pair borrowed"

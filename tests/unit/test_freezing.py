@@ -114,14 +114,14 @@ def test_a_run_does_not_start_from_another_checkpoint_than_it_says(dataset):
 
 
 @pytest.mark.parametrize(
-    ("training", "told"),
+    ("training", "message"),
     [
         ({"trainable": ("memery.*",)}, "'memery.*' matches no parameter"),
         ({"adapter": {"layers": ("memery",)}}, "'memery' matches no linear layer"),
     ],
 )
-def test_a_name_that_fits_nothing_is_told(dataset, training, told):
-    with pytest.raises(UserError, match=told.replace("*", r"\*")):
+def test_a_name_that_matches_nothing_is_refused(dataset, training, message):
+    with pytest.raises(UserError, match=message.replace("*", r"\*")):
         train_stage(TrainingJob(settings(**training), 1, 0, dataset, None, Path("out")))
 
 

@@ -112,8 +112,8 @@ def a_damaged_file(kind: str, data: st.DataObject) -> None:
     content, expected = path.read_bytes(), read()
     try:
         path.write_bytes(data.draw(damaged(content)))
-        found = answer_or_line(read)
-        assert found is REFUSED or found == expected
+        answer = answer_or_line(read)
+        assert answer is REFUSED or answer == expected
     finally:
         path.write_bytes(content)
 
@@ -127,8 +127,8 @@ def an_odd_manifest(key: str, value: Any) -> None:
         for read in (load_curves, load_manifests):
             answer_or_line(lambda read=read: read("tiny", "walk", ["near"]))
         answer_or_line(read_checkpoint)
-        found, _ = verify.verify(["tiny"])
-        assert found or json.loads(content).get(key) == value or key in ("x", "packages")
+        complaints, _ = verify.verify(["tiny"])
+        assert complaints or json.loads(content).get(key) == value or key in ("x", "packages")
     finally:
         path.write_bytes(content)
 

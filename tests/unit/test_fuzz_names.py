@@ -32,9 +32,9 @@ def carried(name: str) -> None:
     assert path.parent.name == name
     assert len(name.encode()) < 128
     pattern = "data/runs/{scale}/{experiment}/{variant}/seed_{seed}"
-    found = re.fullmatch(regex_from_filepattern(pattern), path.as_posix())
-    assert found is not None
-    assert found["variant"] == name
+    match = re.fullmatch(regex_from_filepattern(pattern), path.as_posix())
+    assert match is not None
+    assert match["variant"] == name
     table = pd.read_csv(StringIO(f"variant,value\n{name},1\n"))
     assert table["variant"].tolist() == [name]
     assert shlex.split(name) == [name] == shlex.split(shlex.quote(name))

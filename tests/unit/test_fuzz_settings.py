@@ -78,23 +78,23 @@ def a_value(config: Path, key: str, value: Any) -> None:
     """A value that is accepted stands in the settings as it is."""
     content = yaml.safe_load(EXPERIMENT)
     content["set"] = {**flatten(content["set"]), key: value}
-    found = resolved(config, yaml.safe_dump(content, allow_unicode=True).encode())
-    if found is REFUSED:
+    outcome = resolved(config, yaml.safe_dump(content, allow_unicode=True).encode())
+    if outcome is REFUSED:
         return
-    assert isinstance(found, Resolved)
-    settings = flatten(found.settings.model_dump(mode="json"))
+    assert isinstance(outcome, Resolved)
+    settings = flatten(outcome.settings.model_dump(mode="json"))
     expected = flatten({key: value})
-    for one, asked in expected.items():
-        assert same(settings.get(one, {}), asked), (one, asked)
+    for one, expected_value in expected.items():
+        assert same(settings.get(one, {}), expected_value), (one, expected_value)
 
 
-def same(found: Any, asked: Any) -> bool:
+def same(actual: Any, expected: Any) -> bool:
     """Equal, and neither of them a truth value unless both are."""
-    if isinstance(asked, (list, tuple)):
-        return len(found) == len(asked) and all(map(same, found, asked))
-    if isinstance(asked, str) and not isinstance(found, str):
-        return str(found).lower() == asked.lower() or float(found) == float(asked)
-    return bool(found == asked) and isinstance(found, bool) == isinstance(asked, bool)
+    if isinstance(expected, (list, tuple)):
+        return len(actual) == len(expected) and all(map(same, actual, expected))
+    if isinstance(expected, str) and not isinstance(actual, str):
+        return str(actual).lower() == expected.lower() or float(actual) == float(expected)
+    return bool(actual == expected) and isinstance(actual, bool) == isinstance(expected, bool)
 
 
 @few

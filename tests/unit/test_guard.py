@@ -26,11 +26,11 @@ def folder(tmp_path, monkeypatch) -> Path:
         monkeypatch.setenv(name, os.environ.get(name, ""))
     (tmp_path / "data").mkdir()
     (tmp_path / "data/half.csv").write_text("a,b\n")
-    found = tmp_path / ".snakemake"
-    (found / "locks").mkdir(parents=True)
-    (found / "locks" / "0.output.lock").write_text("data/half.csv\n")
-    mark(found, "data/half.csv", None)
-    return found
+    snakemake_folder = tmp_path / ".snakemake"
+    (snakemake_folder / "locks").mkdir(parents=True)
+    (snakemake_folder / "locks" / "0.output.lock").write_text("data/half.csv\n")
+    mark(snakemake_folder, "data/half.csv", None)
+    return snakemake_folder
 
 
 def mark(folder: Path, output: str, job: str | None) -> Path:

@@ -110,7 +110,7 @@ def test_the_time_limit_of_the_settings_holds_and_segments_do_not_lengthen_it():
     assert cut == [False, False, True, True]
 
 
-def test_the_environment_judges_nothing_and_tells_no_groups():
+def test_the_environment_judges_nothing_and_names_no_groups():
     task = Task.named("gymnasium", {"id": "CartPole-v1"})
     assert task.outcomes == ()
     assert task.groups([1, 2]) == ["all", "all"]
@@ -134,7 +134,7 @@ def test_an_id_that_cannot_be_is_refused_when_settings_are_read(settings, messag
     ({"id": "CartPole-v1", "observation_keys": ["a"]}, "are not a dict -> leave it out"),
     ({"id": "Taxi-v4", "arguments": {"fickle_passenger": 1, "x": 2}}, "unexpected keyword"),
 ])  # fmt: skip
-def test_what_cannot_be_made_is_told_in_a_line(settings, message):
+def test_what_cannot_be_made_is_refused_in_one_line(settings, message):
     with pytest.raises(UserError) as error:
         make(**settings)
     assert message in error.value.line()
@@ -147,7 +147,7 @@ def test_what_cannot_be_made_is_told_in_a_line(settings, message):
     (spaces.Discrete(3), None, "are a dict of goal, observation, other -> name those"),
     (spaces.Discrete(3), spaces.Sequence(spaces.Discrete(2)), "no model takes observations"),
 ])  # fmt: skip
-def test_spaces_that_no_model_takes_are_told_in_a_line(register, action, observation, message):
+def test_spaces_that_no_model_takes_are_refused_in_one_line(register, action, observation, message):
     register(action, observation)
     with pytest.raises(UserError) as error:
         make(id="Joined-v0")

@@ -1,4 +1,4 @@
-"""The source ``gymnasium_agent``: who plays, how much, and what is kept and told of it."""
+"""The source ``gymnasium_agent``: who plays, how much, and what is kept and recorded."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ def agent(tmp_path):
 
 def test_an_agents_policies_and_experience_become_sets(agent):
     files, seen = agent
-    asked = settings_of(
+    dataset = settings_of(
         {"agent": "medium", "steps": 60}, {"agent": "expert", "steps": 40}, agent=AGENT
     )
     record = Record()
-    store = concatenate(module.episodes(task(), asked, files, record))
+    store = concatenate(module.episodes(task(), dataset, files, record))
     second = store.seeds >= FIRST_SEED + SEEDS_PER_PART
     rewards = np.repeat(second, store.lengths)
     np.testing.assert_allclose(store.rewards, np.where(rewards, 0.8, 0.4), rtol=1e-6)
@@ -119,16 +119,16 @@ def test_an_agents_policies_and_experience_become_sets(agent):
 
 def test_a_scale_may_make_parts_smaller(agent):
     part = {"agent": "medium", "steps": 1000}
-    asked = settings_of(part, agent=AGENT, most_steps=50)
-    store = concatenate(module.episodes(task(), asked, agent[0], Record()))
+    dataset = settings_of(part, agent=AGENT, most_steps=50)
+    store = concatenate(module.episodes(task(), dataset, agent[0], Record()))
     assert len(store.rewards) <= 50
-    assert module.expected(asked).simulated_steps == 50
+    assert module.expected(dataset).simulated_steps == 50
 
 
 def test_a_set_without_its_agent_says_what_makes_it():
-    asked = settings_of({"agent": "medium", "steps": 60}, agent=AGENT)
+    dataset = settings_of({"agent": "medium", "steps": 60}, agent=AGENT)
     with pytest.raises(UserError, match="memdt agent --environment"):
-        next(module.episodes(task(), asked, [], Record()))
+        next(module.episodes(task(), dataset, [], Record()))
 
 
 def test_a_policy_of_another_environment_is_refused():
@@ -138,9 +138,9 @@ def test_a_policy_of_another_environment_is_refused():
 
 
 def test_steps_for_not_one_episode_are_refused(agent):
-    asked = settings_of({"agent": "medium", "steps": 2}, agent=AGENT)
+    dataset = settings_of({"agent": "medium", "steps": 2}, agent=AGENT)
     with pytest.raises(UserError, match="not one episode fits"):
-        list(module.episodes(task(), asked, agent[0], Record()))
+        list(module.episodes(task(), dataset, agent[0], Record()))
 
 
 @pytest.mark.parametrize(

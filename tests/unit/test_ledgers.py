@@ -73,8 +73,8 @@ def params(path: Path) -> Any:
 
 def tree(*roots: str) -> dict[Path, tuple[int, bytes]]:
     """All files with their times and contents."""
-    found = [path for root in roots for path in Path(root).rglob("*") if path.is_file()]
-    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+    files = [path for root in roots for path in Path(root).rglob("*") if path.is_file()]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
 def test_a_damaged_file_of_the_same_time_is_doubted_and_never_recorded(look):
@@ -121,8 +121,8 @@ def test_a_dry_run_writes_nothing_and_still_plans_by_contents(look):
     damage(EPISODES)
     os.utime(TABLE, (1e9, 1e9))  # as a checkout leaves it
     before = tree("data", "reports", ".snakemake")
-    told = look(dry=True)
-    assert told == [
+    messages = look(dry=True)
+    assert messages == [
         "1 file found as recorded, and taken over",
         f"1 file not as recorded, to be made anew: {EPISODES}",
     ]
@@ -145,7 +145,7 @@ def test_what_another_snakemake_is_making_is_left_alone(look):
     assert look(alone=False) == []
 
 
-def test_a_file_that_is_gone_is_told_once(look):
+def test_a_missing_file_is_reported_once(look):
     EPISODES.unlink()
     assert look(dry=True) == look() != []
     assert look() == []
@@ -164,7 +164,7 @@ def test_of_what_is_asked_for_a_ledger_remembers_that_it_is_gone(look):
     assert look(asked=lambda: frozenset([EPISODES])) == []
 
 
-def test_what_was_cleared_up_after_a_kill_is_not_told(look):
+def test_files_cleared_up_after_a_kill_are_not_reported(look):
     EPISODES.unlink()
     assert look(cleared={EPISODES}) == []
 

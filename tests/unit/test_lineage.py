@@ -44,13 +44,13 @@ def _experiments(config: Path) -> None:
     (config / "environments/wide.yaml").write_text(yaml.safe_dump(wide))
 
 
-def found(variant: str, experiment: str = "tuned") -> resolve.Resolved:
+def resolved(variant: str, experiment: str = "tuned") -> resolve.Resolved:
     return resolve.resolve(experiment, variant, "paper")
 
 
 def refused(variant: str) -> str:
     with pytest.raises(UserError) as raised:
-        found(variant)
+        resolved(variant)
     return raised.value.line()
 
 
@@ -61,7 +61,7 @@ def edit(config: Path, name: str, old: str, new: str) -> None:
 
 
 def test_what_starts_from_a_run_has_its_model_and_trains_as_it_says_itself():
-    base, tuned = found("memory", "base"), found("tuned")
+    base, tuned = resolved("memory", "base"), resolved("tuned")
     assert tuned.settings.model == base.settings.model
     assert (tuned.settings.model["layers"], tuned.settings.model["memory_tokens"]) == (3, 7)
     assert tuned.settings.environment.name == "wide"
@@ -73,7 +73,11 @@ def test_what_starts_from_a_run_has_its_model_and_trains_as_it_says_itself():
 
 
 def test_the_run_that_training_starts_from_shapes_the_checkpoint():
-    base, tuned, again = found("memory", "base").settings, found("tuned").settings, found("again")
+    base, tuned, again = (
+        resolved("memory", "base").settings,
+        resolved("tuned").settings,
+        resolved("again"),
+    )
     assert slices.started(tuned, 1) == slices.train(base, base.stages)
     assert slices.train(tuned, 1)["start"] == slices.train(base, 2)
     assert slices.train(again.settings, 1)["start"]["start"] == slices.train(base, 2)
@@ -82,28 +86,28 @@ def test_the_run_that_training_starts_from_shapes_the_checkpoint():
 
 
 def test_an_edit_of_the_base_makes_what_starts_from_it_stale(config):
-    before = digest(slices.train(found("again").settings, 1))
+    before = digest(slices.train(resolved("again").settings, 1))
     edit(config, "base", "training.batch_size: 5", "training.batch_size: 6")
     for function in (resolve.resolve, files.experiment_file, layers.read_yaml):
         function.cache_clear()
-    assert digest(slices.train(found("again").settings, 1)) != before
+    assert digest(slices.train(resolved("again").settings, 1)) != before
 
 
 def test_checkpoints_are_played_elsewhere_as_they_were_trained():
-    base, moved = found("memory", "base").settings, found("moved")
+    base, moved = resolved("memory", "base").settings, resolved("moved")
     assert (moved.experiment, moved.variant) == ("base", "memory")
     assert moved.settings.environment.name == "wide"
     assert (moved.settings.model, moved.settings.training) == (base.model, base.training)
     assert slices.played(moved.settings) == slices.train(base, base.stages)
     assert slices.evaluate(moved.settings)["parameters"]["spare_steps"] == 2
-    back = found("back")
+    back = resolved("back")
     assert back.settings.environment.name == "tmaze"
-    assert slices.played(back.settings) == slices.train(found("tuned").settings, 1)
+    assert slices.played(back.settings) == slices.train(resolved("tuned").settings, 1)
 
 
 def test_without_an_environment_checkpoints_are_played_where_they_were_trained():
-    assert found("plain").settings.environment.name == "wide"
-    assert found("again").settings.environment.name == "tmaze"
+    assert resolved("plain").settings.environment.name == "wide"
+    assert resolved("again").settings.environment.name == "tmaze"
 
 
 def test_the_plan_follows_the_line():
@@ -140,7 +144,7 @@ def test_remembered_lines_are_those_that_were_resolved():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "variant", "told"),
+    ("old", "new", "variant", "message"),
     [
         ("{training.segments: 1}}\n  again", "{model.layers: 4}}\n  again", "tuned",
          "model.layers is 3 in the checkpoints of base/memory, not 4"),
@@ -160,8 +164,8 @@ def test_remembered_lines_are_those_that_were_resolved():
          "unknown key"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_told_in_one_line(config, old, new, variant, told):
+def test_impossible_starts_are_refused_in_one_line(config, old, new, variant, message):
     edit(config, "tuned", old, new)
     line = refused(variant)
-    assert told in line
+    assert message in line
     assert "\n" not in line

@@ -55,9 +55,9 @@ def test_one_episode_after_the_other_is_the_evaluation(trained: Path) -> None:
     )  # fmt: skip
     policy = memdt.load(trained_run.RUN)
     environment = policy.make_environment(segments=3)
-    found = [walk(policy, environment, seed) for seed in evaluation_seeds(run)]
-    assert [one[0] for one in found] == evaluated.returns.tolist()
-    assert [one[1] for one in found] == evaluated.steps.tolist()
+    walks = [walk(policy, environment, seed) for seed in evaluation_seeds(run)]
+    assert [one[0] for one in walks] == evaluated.returns.tolist()
+    assert [one[1] for one in walks] == evaluated.steps.tolist()
 
 
 def mazes(lengths: list[int], mode: AutoresetMode) -> SyncVectorEnv:
@@ -99,7 +99,7 @@ def test_a_stage_and_its_file_are_the_run(trained: Path, path: str) -> None:
     assert of_stage.target_return == 1.0
 
 
-def test_what_cannot_be_loaded_is_told_in_one_line(trained: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_loaded_is_refused_in_one_line(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: there is no such file or folder -> give"):
         memdt.load("nowhere")
     with pytest.raises(UserError, match="no checkpoint in this folder"):
@@ -118,7 +118,7 @@ def test_what_cannot_be_loaded_is_told_in_one_line(trained: Path, tmp_path: Path
         memdt.load(tmp_path)
 
 
-def test_an_observation_of_another_space_is_told(trained: Path) -> None:
+def test_an_observation_of_another_space_is_refused(trained: Path) -> None:
     policy = memdt.load(trained_run.RUN)
     with pytest.raises(UserError, match=r"has shape \(3,\), this policy takes \(4,\)"):
         policy.act(np.zeros(3))

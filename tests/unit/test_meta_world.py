@@ -67,7 +67,7 @@ def test_the_tasks_are_those_of_ml45() -> None:
     assert sorted(official["test"]) == list(meta_world_tasks.TEST)
 
 
-def test_an_unknown_task_is_told_with_the_closest_one() -> None:
+def test_an_unknown_task_is_refused_with_the_closest_name() -> None:
     with pytest.raises(ValidationError, match="door-lock-v3"):
         Settings(tasks=("door-lok-v3",))
 
@@ -144,11 +144,11 @@ def test_decimetres_count_from_the_middle_of_the_workspace() -> None:
     seen[4:11] = (0.0, 0.85, 0.0, 0, 0, 0, 1)  # one object, upright
     seen[18:22] = (0.0, 0.75, 0.2, 0.5)  # the step before; it had no object yet
     seen[GOAL] = (0.0, 0.65, 0.2)
-    wanted = np.zeros(39)
-    wanted[:4] = (1, 0, 1, 0.7)
-    wanted[4:11] = (0, 2, -2, 0, 0, 0, 1)
-    wanted[18:22] = (0, 1, 0, 0.5)
-    np.testing.assert_allclose(in_decimetres(seen, goal_hidden=False), wanted, atol=1e-12)
+    expected = np.zeros(39)
+    expected[:4] = (1, 0, 1, 0.7)
+    expected[4:11] = (0, 2, -2, 0, 0, 0, 1)
+    expected[18:22] = (0, 1, 0, 0.5)
+    np.testing.assert_allclose(in_decimetres(seen, goal_hidden=False), expected, atol=1e-12)
     hidden = in_decimetres(np.zeros(39), goal_hidden=True)
     assert not hidden[GOAL].any()
 
@@ -197,14 +197,14 @@ def test_steps_near_the_object_and_successes_are_counted() -> None:
     policy = module.collection_policy(settings)
     observation, info = vector.reset(seed=[0])
     policy.reset([0])
-    told = [(0, 0)]
-    while not told[-1][1]:
+    counts = [(0, 0)]
+    while not counts[-1][1]:
         observation, *_, info = vector.step(policy.act(observation, info))
-        told.append((info["near_object"][0], info["solved"][0]))
+        counts.append((info["near_object"][0], info["solved"][0]))
     vector.close()
-    near = np.array(told)[:, 0]
+    near = np.array(counts)[:, 0]
     assert set(np.diff(near)) <= {0, 1}
-    assert 0 < near[-1] < len(told)
+    assert 0 < near[-1] < len(counts)
 
 
 # ---- demonstrations ----------------------------------------------------------------------------
@@ -226,8 +226,8 @@ def test_what_is_learnt_is_what_the_scripted_policy_does_there() -> None:
     # Settings of a collector that sees where it is: the plain policy on the same observations.
     raw = solved_episode(Settings(tasks=(COFFEE,), **{**RAW, "noise": 0.3}), range(2))
     np.testing.assert_array_equal(raw.actions, store.actions)
-    wanted = [scripted_policy(COFFEE).get_action(one.astype(float)) for one in raw.observations]
-    np.testing.assert_allclose(store.labels, np.clip(wanted, -1, 1), atol=1e-4)
+    scripted = [scripted_policy(COFFEE).get_action(one.astype(float)) for one in raw.observations]
+    np.testing.assert_allclose(store.labels, np.clip(scripted, -1, 1), atol=1e-4)
 
 
 def test_noise_moves_the_scripted_actions_and_depends_on_the_seed_alone() -> None:
@@ -240,10 +240,10 @@ def test_noise_moves_the_scripted_actions_and_depends_on_the_seed_alone() -> Non
 
 def test_as_many_of_each_task_are_collected_and_again_the_same() -> None:
     task = Task(module, Settings(tasks=(COFFEE, "handle-press-v3")))
-    wanted = played.Settings(source="played", lengths=(30,), episodes_per_length=6)
+    dataset = played.Settings(source="played", lengths=(30,), episodes_per_length=6)
     # 30 steps: the coffee machine is often reached too late.
     records = Record(), Record()
-    one, two = (concatenate(played.episodes(task, wanted, (), record)) for record in records)
+    one, two = (concatenate(played.episodes(task, dataset, (), record)) for record in records)
     groups = one.groups.tolist()
     assert groups == module.group(task.settings, one.seeds)
     assert groups.count(COFFEE) == groups.count("handle-press-v3") == 3

@@ -47,12 +47,12 @@ def test_what_is_trained_exists_and_is_a_part_or_all_of_the_policy(name, variant
     torch.manual_seed(0)
     policy = module.build(module.Settings(**settings.model), SPACES)
     names = set(policy.state_dict())
-    found = freeze(policy, settings.training)
-    assert 0 < found.trainable <= found.total
+    counts = freeze(policy, settings.training)
+    assert 0 < counts.trainable <= counts.total
     adapter = settings.training.adapter
     if adapter is not None:  # on the five matrices of each memory module, two numbers of rank each
         layers, width = settings.model["layers"], settings.model["width"]
-        assert found.trainable == layers * 5 * 2 * adapter.rank * width
+        assert counts.trainable == layers * 5 * 2 * adapter.rank * width
         assert names - set(policy.state_dict()) == {
             f"blocks.{block}.memory.{matrix}.weight"
             for block in range(layers)

@@ -47,21 +47,21 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_verdicts_are_counted_and_variants_averaged_over_plain_cells(results: Path) -> None:
     metrics.write_metrics("tiny", ["walk", "edits"], paths.metrics("tiny"))
-    found = json.loads(paths.metrics("tiny").read_text(encoding="utf-8"))
-    assert list(found) == ["claims", "walk"]  # no plain cell, no entry
-    assert found["claims"] == {**dict.fromkeys(VERDICTS, 0), "holds": 2, "undecided": 1}
-    assert list(found["claims"]) == list(VERDICTS)
-    assert found["walk"] == {"near": 0.533333, "far": 0.25}
-    assert list(found["walk"]) == ["near", "far"]
+    content = json.loads(paths.metrics("tiny").read_text(encoding="utf-8"))
+    assert list(content) == ["claims", "walk"]  # no plain cell, no entry
+    assert content["claims"] == {**dict.fromkeys(VERDICTS, 0), "holds": 2, "undecided": 1}
+    assert list(content["claims"]) == list(VERDICTS)
+    assert content["walk"] == {"near": 0.533333, "far": 0.25}
+    assert list(content["walk"]) == ["near", "far"]
 
 
-def test_a_table_of_several_metrics_is_told_metric_by_metric(results: Path) -> None:
+def test_a_table_of_several_metrics_is_averaged_metric_by_metric(results: Path) -> None:
     path = paths.table("tiny", "walk")
     table = read_table(path)
     longer = table.assign(metric="steps", reproduced_mean=10 * table["reproduced_mean"])
     write_table(pd.concat([table, longer], ignore_index=True), path)
-    found = metrics.metrics("tiny", ["walk"])["walk"]
-    assert found == {
+    averages = metrics.metrics("tiny", ["walk"])["walk"]
+    assert averages == {
         "success": {"near": 0.533333, "far": 0.25}, "steps": {"near": 5.333333, "far": 2.5},
     }  # fmt: skip
 

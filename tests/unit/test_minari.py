@@ -73,7 +73,7 @@ def test_ends_are_those_that_the_flags_say(tmp_path):
     assert store.truncated.tolist() == [True, False, True, True]  # no flag: cut
 
 
-def test_a_last_observation_that_is_missing_shifts_nothing_and_is_told(made, capsys):
+def test_a_missing_last_observation_shifts_nothing_and_is_reported(made, capsys):
     seen = made.array(1, "observations")
     made.put(1, observations=seen[:-1])
     episode = read(made)[1]
@@ -144,12 +144,12 @@ def test_an_array_of_infos_may_be_learnt_instead(made):
 def test_frames_may_be_jpeg(made, same_size):
     space = box(0, 255, (32, 40, 3), "uint8")
     made.tell(observation_space=json.dumps(space))
-    wanted = {}
+    expected = {}
     for number, steps in enumerate((3, 2)):
         frames = np.full((steps + 1, 32, 40, 3), 10 * number, np.uint8)
         frames[-1, :16] = 200
         encoded = [_jpeg(frame) for frame in frames]
-        wanted[number] = np.array([Image.open(io.BytesIO(one)) for one in encoded])
+        expected[number] = np.array([Image.open(io.BytesIO(one)) for one in encoded])
         rows = [np.frombuffer(one, np.uint8) for one in encoded]
         made.put(number, observations=None)
         with h5py.File(made.main, "a") as file:
@@ -164,8 +164,8 @@ def test_frames_may_be_jpeg(made, same_size):
                     written[row] = one
     store = read(made, lab(spaces.Box(0, 255, (32, 40, 3), np.uint8)))
     for number, episode in enumerate(store):
-        np.testing.assert_array_equal(episode.observations, wanted[number][:-1])
-        np.testing.assert_array_equal(episode.final_observation, wanted[number][-1])
+        np.testing.assert_array_equal(episode.observations, expected[number][:-1])
+        np.testing.assert_array_equal(episode.final_observation, expected[number][-1])
     made.put(0, observations=np.zeros((4, 50), np.uint8))
     with pytest.raises(UserError, match="episode_0: observations hold no JPEG images"):
         read(made, lab(spaces.Box(0, 255, (32, 40, 3), np.uint8)))
@@ -207,9 +207,9 @@ def test_rows_are_flattened_as_gymnasium_flattens_each(space):
         values = [np.array(column) for column in zip(*rows, strict=True)]
     else:
         values = np.array(rows)
-    wanted = np.array([spaces.flatten(space, row) for row in rows])
-    np.testing.assert_array_equal(flattened(space, values), wanted)
-    assert flattened_shape(space) == wanted.shape[1:]
+    expected = np.array([spaces.flatten(space, row) for row in rows])
+    np.testing.assert_array_equal(flattened(space, values), expected)
+    assert flattened_shape(space) == expected.shape[1:]
 
 
 def refused(made, task=None, **further):
@@ -305,7 +305,7 @@ def test_episodes_that_are_missing_are_a_line(made):
     assert "there is no episode in it" in refused(made)
 
 
-def test_a_set_of_another_task_is_told_before_any_job(made):
+def test_a_set_of_another_task_is_refused_before_any_job(made):
     task = lab(spaces.Box(-1, 1, (4,), np.float32))
     with pytest.raises(UserError, match=r"those of the environment \(4,\) -> is this a set of lab"):
         minari.check(task, settings_of(made))

@@ -31,20 +31,20 @@ SETS = ("medium", "medium_replay", "medium_expert")
 def test_scores_are_those_of_d4rl():
     """Against the package's own function, in a process of its own: it has a folder made."""
     code = "import d4rl; print([d4rl.get_normalized_score(f'{n}-medium-v2', r) for n, r in %r])"
-    asked = [(name, value) for name in NAMES for value in (-100.0, 1234.5, 5000.0)]
+    cases = [(name, value) for name in NAMES for value in (-100.0, 1234.5, 5000.0)]
     environment = {"D4RL_SUPPRESS_IMPORT_ERROR": "1", "D4RL_DATASET_DIR": "/nowhere"}
-    code = f"import os; os.makedirs = lambda *a, **k: None\n{code % (asked,)}"
+    code = f"import os; os.makedirs = lambda *a, **k: None\n{code % (cases,)}"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    wanted = 100 * np.array(json.loads(done.stdout))
-    found = [
+    expected = 100 * np.array(json.loads(done.stdout))
+    scores = [
         Task.named("mujoco_locomotion", {"id": NAMES[name], "reference": name}).judge(
             np.array([value]), np.array([False]), ["all"]
         )["score"][0]
-        for name, value in asked
+        for name, value in cases
     ]
-    np.testing.assert_allclose(found, wanted)
+    np.testing.assert_allclose(scores, expected)
 
 
 def test_the_table_is_read_without_importing_d4rl():
@@ -59,7 +59,7 @@ def test_the_table_is_read_without_importing_d4rl():
     assert done.stdout.split(") ")[1].split() == ["False", "False"]
 
 
-def test_an_unknown_reference_is_told_with_the_closest():
+def test_an_unknown_reference_is_refused_with_the_closest_name():
     assert set(NAMES) <= set(references())
     with pytest.raises(ValidationError, match="did you mean 'hopper'"):
         mujoco_locomotion.Settings(id="Hopper-v4", reference="hoper")
@@ -89,7 +89,7 @@ def test_there_are_nine_sets_of_each_origin_that_can_be(here):
 @pytest.mark.parametrize("scale", ["smoke", "quick", "paper"])
 def test_the_sets_of_an_environment_share_one_agent(here, scale):
     owners = {name: inputs.agent(scale, name) for name in environments(ending="")}
-    assert {name: found[0] for name, found in owners.items()} == {
+    assert {name: owner[0] for name, owner in owners.items()} == {
         name: name.split("_")[0] for name in owners
     }
     folder = paths.agent(scale, "hopper")

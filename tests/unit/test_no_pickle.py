@@ -21,10 +21,10 @@ def complaints(text: str) -> list[str]:
     """What a module does that a file could turn against its reader."""
     tree = ast.parse(text)
     aliases = dict(_aliases(tree))
-    found = [f"imports {name}" for name in aliases.values() if name.partition(".")[0] in MODULES]
+    faults = [f"imports {name}" for name in aliases.values() if name.partition(".")[0] in MODULES]
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        found += _of_call(call, _dotted(call.func, aliases), aliases)
-    return found
+        faults += _of_call(call, _dotted(call.func, aliases), aliases)
+    return faults
 
 
 def _aliases(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -74,8 +74,8 @@ def _of_call(call: ast.Call, name: str, aliases: dict[str, str]) -> list[str]:
 def test_the_source_reads_nothing_that_could_run() -> None:
     files = sorted(SOURCE.rglob("*.py"))
     assert len(files) > 50
-    found = {path.name: wrong for path in files if (wrong := complaints(path.read_text("utf-8")))}
-    assert found == {}
+    faults = {path.name: wrong for path in files if (wrong := complaints(path.read_text("utf-8")))}
+    assert faults == {}
 
 
 @pytest.mark.parametrize(

@@ -115,10 +115,10 @@ def test_scores_are_those_of_each_group() -> None:
     assert judged["score"].tolist() == [0, 100, 0, 100, -100]
 
 
-def test_outcomes_are_told_in_their_order() -> None:
+def test_outcomes_are_listed_in_their_order() -> None:
     for names, columns in MODULES.values():
-        told = Task(counter.module(**names), counter.Settings()).outcomes
-        assert told == tuple(name for name in columns if name in OUTCOMES)
+        outcomes = Task(counter.module(**names), counter.Settings()).outcomes
+        assert outcomes == tuple(name for name in columns if name in OUTCOMES)
 
 
 def test_success_is_refused_where_nobody_knows_it() -> None:

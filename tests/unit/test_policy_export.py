@@ -98,9 +98,9 @@ def test_the_command_writes_and_the_maze_is_shown_as_text(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # no project
     assert main(["play", str(exported), "--segments", "1", "--out", "walk.txt"]) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     frames = Path("walk.txt").read_text(encoding="utf-8").split("\n\n")
-    steps = int(told.split(" after ")[1].split()[0])
+    steps = int(output.split(" after ")[1].split()[0])
     assert len(frames) == steps + 1
     assert "hint: down" in frames[0]
     assert "hint" not in frames[1]
@@ -134,7 +134,7 @@ def test_gymnasium_renders_in_the_mode_that_is_asked_for() -> None:
     environment.close()
 
 
-def test_what_renders_nothing_is_told() -> None:
+def test_an_environment_that_renders_nothing_is_refused() -> None:
     def refuses() -> None:
         raise NotImplementedError
 

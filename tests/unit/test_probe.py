@@ -49,7 +49,7 @@ def test_episodes_that_have_ended_do_not_count() -> None:
     assert accuracy(held, GROUPS, [0], 1) is None
 
 
-def test_nothing_is_said_of_no_memory_or_one_group() -> None:
+def test_without_memory_or_with_one_group_there_is_no_accuracy() -> None:
     assert accuracy(np.zeros((1, 40, 0)), GROUPS, [0], 0) is None
     assert accuracy(memory(1.0), np.full(40, "all"), [0], 0) is None
 
@@ -64,8 +64,8 @@ def test_predictions_are_those_of_ridge_regression() -> None:
     system = np.concatenate([rows[:30], ridge])
     answers = np.concatenate([targets - targets.mean(0), np.zeros((10, 2))])
     scores = rows[30:] @ np.linalg.lstsq(system, answers, rcond=None)[0]
-    found = predict(features[:30], labels[:30], features[30:], 2)
-    assert found.tolist() == scores.argmax(axis=1).tolist()
+    predictions = predict(features[:30], labels[:30], features[30:], 2)
+    assert predictions.tolist() == scores.argmax(axis=1).tolist()
 
 
 def recording(groups: np.ndarray, taken: np.ndarray) -> Recording:

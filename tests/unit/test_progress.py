@@ -11,7 +11,7 @@ from memdt.progress import Progress, duration
 
 
 class Clock:
-    """Seconds that pass only when told to."""
+    """A clock that only a test moves on."""
 
     now = 100.0
 
@@ -49,7 +49,7 @@ def progress(clock, **options) -> Progress:
     return Progress("train 2/3", 100, clock=clock, **options)
 
 
-def test_a_line_tells_figures_speed_and_time_left(clock, log):
+def test_a_line_shows_figures_speed_and_time_left(clock, log):
     shown = progress(clock)
     clock.now += 20
     shown.update(40, loss=0.21345, episodes=1234)
@@ -101,7 +101,7 @@ def test_nothing_done_in_no_time_is_no_error(clock, log):
     assert log.getvalue() == "nothing | 0/0 | took 0 s\n"
 
 
-def test_seconds_are_told_as_people_do():
+def test_seconds_are_written_as_people_say_them():
     assert [duration(s) for s in (0.4, 59.4, 60.0, 3600.0, 7500.0)] == [
         "0 s", "59 s", "1 min 0 s", "1 h 0 min", "2 h 5 min",
     ]  # fmt: skip

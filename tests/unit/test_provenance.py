@@ -38,14 +38,14 @@ def test_a_manifest_is_the_same_each_time(checkpoint):
 
 def test_what_is_measured_holds_what_the_cost_page_needs():
     started = (time.perf_counter() - 2.0, time.process_time())
-    found = provenance.measured(started, before=(10.0, 20.0), resumed=2, updates=120)
-    assert 12.0 <= found["wall_seconds"] < 20.0
-    assert found["cpu_seconds"] >= 20.0
-    assert found["peak_memory_bytes"] > 10e6
-    assert found["resumed"] == 2
-    assert found["updates_per_second"] == pytest.approx(120 / found["wall_seconds"], abs=0.01)
-    assert found["finished"].endswith("+00:00")
-    assert {"git_commit", "git_dirty", "platform"} <= set(found)
+    measured = provenance.measured(started, before=(10.0, 20.0), resumed=2, updates=120)
+    assert 12.0 <= measured["wall_seconds"] < 20.0
+    assert measured["cpu_seconds"] >= 20.0
+    assert measured["peak_memory_bytes"] > 10e6
+    assert measured["resumed"] == 2
+    assert measured["updates_per_second"] == pytest.approx(120 / measured["wall_seconds"], abs=0.01)
+    assert measured["finished"].endswith("+00:00")
+    assert {"git_commit", "git_dirty", "platform"} <= set(measured)
 
 
 def test_both_are_read_back_and_what_was_measured_may_be_missing(checkpoint):

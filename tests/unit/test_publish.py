@@ -95,7 +95,7 @@ def test_pages_of_other_environments_stay(published: Path) -> None:
     }
 
 
-def test_a_missing_report_is_told_in_one_line(published: Path) -> None:
+def test_a_missing_report_is_refused_in_one_line(published: Path) -> None:
     paths.report("tiny").unlink()
     with pytest.raises(UserError, match=r"there is no report.*make reproduce"):
         publish.publish("tiny", EXPERIMENTS)

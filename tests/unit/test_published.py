@@ -42,16 +42,16 @@ def second_transcription(paper: str) -> Iterator[tuple[tuple, tuple]]:
         for line in csv.DictReader(file):
             columns, values = line["columns"].split(), line["values"].split()
             for column, value in zip(columns, values, strict=True):
-                place = dict(part.split("=") for part in line["fixed"].split())
-                place[line["across"]] = column
+                cell = dict(part.split("=") for part in line["fixed"].split())
+                cell[line["across"]] = column
                 mean, _, spread = value.partition("±")
                 what = (
                     line["version"],
                     line["item"],
-                    place["variant"],
-                    place["condition"],
-                    place["segments"],
-                    place.get("metric", "success"),
+                    cell["variant"],
+                    cell["condition"],
+                    cell["segments"],
+                    cell.get("metric", "success"),
                 )
                 kind = line["kind"] if spread else "none"
                 runs = (line["runs"], line["episodes"])
@@ -112,7 +112,7 @@ def test_numbers_of_what_is_not_built_yet_wait_and_are_counted(monkeypatch):
             assert cell.variant not in ours.get(cell.experiment, {}), "it is built: waits_for goes"
 
 
-def test_a_spread_of_which_the_kind_is_not_said_is_kept_and_allows_no_interval(tmp_path):
+def test_a_spread_of_unstated_kind_is_kept_and_allows_no_interval(tmp_path):
     (cell,) = read_cells(written(tmp_path, ROW.replace(",sem,", ",unstated,")))
     assert (cell.spread, cell.interval(), cell.deviation()) == (0.01, None, None)
 
@@ -134,15 +134,15 @@ def test_success_rates_are_shares_and_metrics_are_known():
 
 def catalogue() -> dict[str, dict[str, dict[str, tuple[int, ...]]]]:
     """What every experiment evaluates at full scale, as the settings resolve it."""
-    found: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {}
+    evaluated: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {}
     for experiment in available("experiments"):
         for variant in experiment_file(experiment).variants:
             evaluation = resolve(experiment, variant, "paper").settings.evaluation
-            found.setdefault(experiment, {})[variant] = {
+            evaluated.setdefault(experiment, {})[variant] = {
                 name: condition.segments or evaluation.segments
                 for name, condition in evaluation.conditions.items()
             }
-    return found
+    return evaluated
 
 
 def test_published_rows_and_claims_belong_to_our_experiments(monkeypatch):
@@ -164,14 +164,14 @@ def test_published_rows_and_claims_belong_to_our_experiments(monkeypatch):
 
 def test_claims_about_late_steps_are_about_what_their_tables_have_recorded(monkeypatch):
     monkeypatch.chdir(ROOT)
-    found = [
+    late_metrics = [
         (quantity.experiment or claim.experiment, quantity.metric)
         for claim in load_claims(ROOT)
         for quantity in parse_test(claim.test).quantities()
         if late([quantity.metric])
     ]
-    assert found
-    for experiment, metric in found:
+    assert late_metrics
+    for experiment, metric in late_metrics:
         assert metric in experiment_file(experiment).table.metrics
 
 
@@ -225,5 +225,5 @@ def test_wrong_columns_twins_and_missing_files_are_refused(tmp_path):
 )
 def test_each_kind_of_spread_becomes_a_95_percent_interval(tmp_path, kind, spread, reach):
     row = ROW.replace("0.010,sem", f"{spread},{kind}")
-    found = read_cells(written(tmp_path, row))[0].interval()
-    assert found.high - found.mean == pytest.approx(reach, rel=1e-5)
+    interval = read_cells(written(tmp_path, row))[0].interval()
+    assert interval.high - interval.mean == pytest.approx(reach, rel=1e-5)

@@ -34,7 +34,7 @@ def test_the_published_claims_use_the_whole_file_and_are_numbered_in_order():
 Wishes = dict[tuple, list[float]]  # (experiment, variant, condition, segments) -> seeds
 
 
-def place(wishes: Wishes, quantity: Quantity, seeds: list[float]) -> None:
+def set_seeds(wishes: Wishes, quantity: Quantity, seeds: list[float]) -> None:
     for count in quantity.lengths:
         key = (quantity.experiment, quantity.variant, quantity.condition, count)
         wishes.setdefault(key, seeds)
@@ -54,26 +54,26 @@ def grant(test: Vocabulary, wishes: Wishes) -> None:
 @grant.register
 def _(test: MostSeeds, wishes: Wishes) -> None:
     low, high = max(test.low, 0.0), min(test.high, 1.0)
-    place(wishes, test, [1.0 if high == 1.0 else (low + high) / 2] * SEEDS)
+    set_seeds(wishes, test, [1.0 if high == 1.0 else (low + high) / 2] * SEEDS)
 
 
 @grant.register
 def _(test: Beats, wishes: Wishes) -> None:
     if math.isfinite(test.up_to):
         scale = 100 if test.left.metric == "score" else 1
-        place(wishes, test.right, [0.4] * SEEDS)
-        place(wishes, test.left, [0.4 + (test.by + test.up_to) / 2 / scale] * SEEDS)
+        set_seeds(wishes, test.right, [0.4] * SEEDS)
+        set_seeds(wishes, test.left, [0.4 + (test.by + test.up_to) / 2 / scale] * SEEDS)
         return
     above = known(wishes, test.left) or [0.5] * SEEDS
     below = known(wishes, test.right) or [0.4 * level for level in above]
-    place(wishes, test.right, below)
-    place(wishes, test.left, [(1 + level) / 2 for level in below])
+    set_seeds(wishes, test.right, below)
+    set_seeds(wishes, test.left, [(1 + level) / 2 for level in below])
 
 
 @grant.register
 def _(test: Steadier, wishes: Wishes) -> None:
-    place(wishes, test.left, [0.5] * SEEDS)
-    place(wishes, test.right, [0.0, 1.0] * (SEEDS // 2))
+    set_seeds(wishes, test.left, [0.5] * SEEDS)
+    set_seeds(wishes, test.right, [0.0, 1.0] * (SEEDS // 2))
 
 
 @grant.register(All)
@@ -92,11 +92,11 @@ def _(test: Every | Some, wishes: Wishes) -> None:
 
 def world(claim: Claim, wishes: Wishes) -> dict[str, pd.DataFrame]:
     """The episodes of every experiment that the wishes speak of."""
-    found: dict[str, list[pd.DataFrame]] = {}
+    frames: dict[str, list[pd.DataFrame]] = {}
     for (experiment, *cell), seeds in wishes.items():
         name = experiment or claim.experiment
-        found.setdefault(name, []).append(frame({tuple(cell): seeds}, name))
-    return {name: pd.concat(parts) for name, parts in found.items()}
+        frames.setdefault(name, []).append(frame({tuple(cell): seeds}, name))
+    return {name: pd.concat(parts) for name, parts in frames.items()}
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
@@ -120,9 +120,11 @@ def test_every_published_claim_can_hold_and_can_fail(claim: Claim):
     turned = {key: [1 - level for level in seeds] for key, seeds in wishes.items()}
     halves = {key: [float(2 * k >= len(wishes))] * SEEDS for k, key in enumerate(wishes)}
     apart = {key: [0.2 + 0.6 * (k % 2)] * SEEDS for k, key in enumerate(wishes)}
-    found = [evaluate_claims([claim], world(claim, one)) for one in (*alike, turned, halves, apart)]
+    tables = [
+        evaluate_claims([claim], world(claim, one)) for one in (*alike, turned, halves, apart)
+    ]
     expected = "undecided" if "steadier" in str(claim.test) else "does not hold"
-    assert expected in [one.loc[0, "verdict"] for one in found]
+    assert expected in [one.loc[0, "verdict"] for one in tables]
 
 
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if "steadier" in str(c.test)], ids=str)
@@ -141,18 +143,18 @@ def test_three_seeds_decide_no_published_claim():
         wishes: Wishes = {}
         grant(parse_test(claim.test), wishes)
         few = {key: seeds[:3] for key, seeds in wishes.items()}
-        found = evaluate_claims([claim], world(claim, few)).loc[0]
+        row = evaluate_claims([claim], world(claim, few)).loc[0]
         if wishes:
-            assert found["verdict"] == "cannot be decided", claim.id
-            assert int(found["fewest_seeds"]) > 3
+            assert row["verdict"] == "cannot be decided", claim.id
+            assert int(row["fewest_seeds"]) > 3
 
 
 def test_every_claim_says_how_many_seeds_it_needs():
-    found = evaluate_claims(CLAIMS, {}, published_cells()).set_index("id")
-    told = found.loc[[claim.id for claim in CLAIMS if claim_keys(claim)], "power"]
-    assert told.str.fullmatch(r"(at best )?(more than )?\d+ seeds( by the paper's .*)?").all()
-    assert found.loc["R1", "power"] == "6 seeds by the paper's numbers"
-    assert found.loc["R8", "power"] == ""
+    table = evaluate_claims(CLAIMS, {}, published_cells()).set_index("id")
+    power = table.loc[[claim.id for claim in CLAIMS if claim_keys(claim)], "power"]
+    assert power.str.fullmatch(r"(at best )?(more than )?\d+ seeds( by the paper's .*)?").all()
+    assert table.loc["R1", "power"] == "6 seeds by the paper's numbers"
+    assert table.loc["R8", "power"] == ""
 
 
 def test_parts_of_one_sentence_name_it():
@@ -182,7 +184,7 @@ def test_the_papers_own_table_2_decides_its_claims_as_we_say():
     names = ["experiment", "variant", "condition", "segments", "seed", "success"]
     table = pd.DataFrame(rows, columns=names)
     (r4,) = (claim for claim in CLAIMS if claim.id == "R4")
-    found = evaluate_claims([r4], {"tmaze_table_2": table}).loc[0]
-    assert found["verdict"] == "undecided"  # two of ten runs at 12 segments are above 0.75
-    assert "10 of 10 seeds" in found["evidence"]
-    assert "8 of 10 seeds" in found["evidence"]
+    row = evaluate_claims([r4], {"tmaze_table_2": table}).loc[0]
+    assert row["verdict"] == "undecided"  # two of ten runs at 12 segments are above 0.75
+    assert "10 of 10 seeds" in row["evidence"]
+    assert "8 of 10 seeds" in row["evidence"]

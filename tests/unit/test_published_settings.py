@@ -55,10 +55,10 @@ CHECKED = [
 @pytest.mark.parametrize("row", CHECKED, ids=lambda row: f"{row['system']}-{row['name']}")
 def test_scale_paper_runs_with_what_is_printed(row, monkeypatch):
     monkeypatch.chdir(ROOT)
-    found = resolve(*BUILT[row["system"]], "paper").settings.model_dump()
+    value = resolve(*BUILT[row["system"]], "paper").settings.model_dump()
     for key in row["setting"].split("."):
-        found = found[key]
-    assert (len(found) if isinstance(found, tuple) else found) == float(row["value"])
+        value = value[key]
+    assert (len(value) if isinstance(value, tuple) else value) == float(row["value"])
 
 
 def test_what_differs_from_the_print_names_its_deviation():

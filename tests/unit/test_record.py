@@ -69,40 +69,40 @@ def recorded(run: RunSettings) -> tuple[Recording, SequencePolicy]:
 
 def test_what_is_recorded_is_what_the_evaluation_plays(counter: None) -> None:
     run = settings()
-    found, policy = recorded(run)
+    recording, policy = recorded(run)
     ends = play(run, policy, Condition(), 4, 7, "")
     assert [len(batch) for batch in seed_batches(run)] == [3, 2]
-    np.testing.assert_array_equal(found.lengths, ends.steps)
-    assert found.lengths.tolist() == [5, 6, 7, 8, 9]
-    last = found.measure("acted")[-1].tolist()
+    np.testing.assert_array_equal(recording.lengths, ends.steps)
+    assert recording.lengths.tolist() == [5, 6, 7, 8, 9]
+    last = recording.measure("acted")[-1].tolist()
     assert last == [*ends.measures["acted"]]
-    for episode, length in enumerate(found.lengths):
-        actions = found.actions[:length, episode]
-        assert found.gains("acted")[:length, episode].tolist() == (actions != 0).tolist()
-        asked = 1.0 - np.concatenate([[0], np.cumsum(actions)[:-1]])
-        np.testing.assert_allclose(found.returns_to_go[:length, episode], asked)
-        assert np.isnan(found.returns_to_go[length:, episode]).all()
-    assert found.groups.tolist() == ["even", "odd", "even", "odd", "even"]
-    assert found.hint_steps == range(HINT)
+    for episode, length in enumerate(recording.lengths):
+        actions = recording.actions[:length, episode]
+        assert recording.gains("acted")[:length, episode].tolist() == (actions != 0).tolist()
+        expected = 1.0 - np.concatenate([[0], np.cumsum(actions)[:-1]])
+        np.testing.assert_allclose(recording.returns_to_go[:length, episode], expected)
+        assert np.isnan(recording.returns_to_go[length:, episode]).all()
+    assert recording.groups.tolist() == ["even", "odd", "even", "odd", "even"]
+    assert recording.hint_steps == range(HINT)
 
 
 def test_memory_is_kept_at_every_border_of_whoever_is_left(counter: None) -> None:
-    found, policy = recorded(settings())
-    assert found.memory.shape == (2, 5, 2 * 8)  # borders after steps 4 and 8, 2 tokens of 8
-    kept = ~np.isnan(found.memory).any(axis=2)
-    assert kept.tolist() == [found.alive_at_border(k).tolist() for k in (0, 1)]
+    recording, policy = recorded(settings())
+    assert recording.memory.shape == (2, 5, 2 * 8)  # borders after steps 4 and 8, 2 tokens of 8
+    kept = ~np.isnan(recording.memory).any(axis=2)
+    assert kept.tolist() == [recording.alive_at_border(k).tolist() for k in (0, 1)]
     assert kept[1].tolist() == [False] * 4 + [True]
     first = policy.initial_memory(1)
-    assert not np.allclose(found.memory[0, 0], content(first)[0][0].flatten())
+    assert not np.allclose(recording.memory[0, 0], content(first)[0][0].flatten())
 
 
 def test_the_first_episode_of_each_group_is_filmed(
     counter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "FRAMES", 8)
-    found, _ = recorded(settings())  # 16 steps at most: every second one
-    assert found.filmed.tolist() == [0, 1]
-    films = [found.film(number) for number in (0, 1)]
+    recording, _ = recorded(settings())  # 16 steps at most: every second one
+    assert recording.filmed.tolist() == [0, 1]
+    films = [recording.film(number) for number in (0, 1)]
     assert [[step for step, _ in film] for film in films] == [[0, 2, 4], [0, 2, 4]]
     step, frame = films[1][2]
     assert (step, frame.size) == (4, (256, 144))
@@ -133,13 +133,13 @@ def test_the_plain_condition_is_recorded_at_its_longest() -> None:
 def test_an_environment_without_measures_groups_and_screen_has_none(
     name: str, parts: dict[str, int], borders: int
 ) -> None:
-    found, _ = recorded(settings("tmaze", name, **parts))
-    assert found.measures.shape[1:] == (5, 0)
-    assert (found.frames.size, found.filmed.size) == (0, 1)
-    assert set(found.groups) == {"all"}
-    assert found.hint_steps == range(1)
-    assert found.memory.shape[0] == borders
-    assert found.film(0) == []
+    recording, _ = recorded(settings("tmaze", name, **parts))
+    assert recording.measures.shape[1:] == (5, 0)
+    assert (recording.frames.size, recording.filmed.size) == (0, 1)
+    assert set(recording.groups) == {"all"}
+    assert recording.hint_steps == range(1)
+    assert recording.memory.shape[0] == borders
+    assert recording.film(0) == []
 
 
 def test_a_large_memory_is_projected_and_keeps_its_distances() -> None:
@@ -192,13 +192,13 @@ def test_a_truncated_recording_is_refused_in_one_line(
 
 
 def test_parts_that_do_not_belong_together_are_refused(counter: None, tmp_path: Path) -> None:
-    found, _ = recorded(settings())
-    for change in ({"lengths": found.lengths[1:]}, {"frames": found.frames[:-1]}):
+    recording, _ = recorded(settings())
+    for change in ({"lengths": recording.lengths[1:]}, {"frames": recording.frames[:-1]}):
         with pytest.raises(ValueError, match="has the shape"):
-            write_recording(replace(found, **change), tmp_path / "a.npz")
+            write_recording(replace(recording, **change), tmp_path / "a.npz")
 
 
-def test_an_unknown_count_is_told(counter: None) -> None:
+def test_an_unknown_count_is_refused(counter: None) -> None:
     with pytest.raises(UserError, match="'slept' was not recorded.*there is: acted"):
         recorded(settings())[0].measure("slept")
 

@@ -13,7 +13,7 @@ REQUIRES: tuple[str, ...] = ()
 
 
 class Settings(BaseModel):
-    """What a walk may be told."""
+    """Settings of the walk."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,16 +39,16 @@ class Walk(gymnasium.Env):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Back to the first place."""
         super().reset(seed=seed)
-        self.place = self.time = 0
+        self.position = self.time = 0
         return self._seen(), {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One place back or on."""
         self.time += 1
-        self.place = max(0, self.place + (1 if action else -1))
-        arrived = self.place == self.settings.places - 1
+        self.position = max(0, self.position + (1 if action else -1))
+        arrived = self.position == self.settings.places - 1
         cut = not arrived and self.time >= self.settings.time_limit
         return self._seen(), float(arrived), arrived, cut, {}
 
     def _seen(self) -> np.ndarray:
-        return np.eye(self.settings.places, dtype=np.float32)[self.place]
+        return np.eye(self.settings.places, dtype=np.float32)[self.position]
