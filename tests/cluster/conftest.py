@@ -158,7 +158,7 @@ class Cluster:
             return process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.kill()
-            pytest.fail(f"Snakemake hangs\n{self.said()}")
+            pytest.fail(f"Snakemake hangs\n{self.output()}")
 
     def do(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Another command in the project's folder, in the same environment and as the same user."""
@@ -171,36 +171,36 @@ class Cluster:
     def _as_user(self) -> dict[str, Any]:
         return {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
 
-    def said(self) -> str:
-        """All that Snakemake has said so far."""
+    def output(self) -> str:
+        """All that Snakemake has printed so far."""
         log = self.root / "run.log"
         return log.read_text(encoding="utf-8") if log.exists() else ""
 
     def accounts(self) -> list[tuple[str, str, str, str]]:
         """Snakemake's jobs of this project: what, state, resources and node, from accounting."""
-        told = self.lab.run(
+        output = self.lab.run(
             "sacct", "-X", "-n", "-P", "-S", "now-3hours",
             "-o", "Comment,State,AllocTRES,NodeList,WorkDir",
         )  # fmt: skip
-        rows = [line.split("|") for line in told.splitlines()]
+        rows = [line.split("|") for line in output.splitlines()]
         return [(r[0], r[1], r[2], r[3]) for r in rows if r[0] and r[4] == str(self.root)]
 
     def running(self, rule: str) -> list[tuple[str, str]]:
         """Number and node of each running job of a rule."""
-        told = self.lab.run("squeue", "-h", "-t", "RUNNING", "-o", "%i|%N|%k|%Z")
-        rows = [line.split("|") for line in told.splitlines()]
+        output = self.lab.run("squeue", "-h", "-t", "RUNNING", "-o", "%i|%N|%k|%Z")
+        rows = [line.split("|") for line in output.splitlines()]
         mine = [r for r in rows if r[3] == str(self.root) and r[2].startswith(f"rule_{rule}")]
         return [(r[0], r[1]) for r in mine]
 
     def wait_for(self, done: Callable[[], Any], process: Any = None, seconds: float = 120) -> Any:
         """What ``done`` returns once it is something."""
         deadline = time.monotonic() + seconds
-        while not (found := done()):
+        while not (result := done()):
             alive = process is None or process.poll() is None
-            assert alive, f"ended too early\n{self.said()}"
-            assert time.monotonic() < deadline, f"it never came\n{self.said()}"
+            assert alive, f"ended too early\n{self.output()}"
+            assert time.monotonic() < deadline, f"it never came\n{self.output()}"
             time.sleep(0.3)
-        return found
+        return result
 
     def saved(self, stage: str) -> bool:
         """Whether a stage has saved a state."""
@@ -249,9 +249,9 @@ def laptop(
 @pytest.fixture
 def cluster(tmp_path: Path, make_project: Callable[[Path], Any], lab: Any) -> Iterator[Cluster]:
     """A fresh project on the cluster, which is left without jobs and with all of its nodes."""
-    found = Cluster(make_lab_project(tmp_path / "project", make_project), lab)
-    yield found
-    found.clear()
+    fresh = Cluster(make_lab_project(tmp_path / "project", make_project), lab)
+    yield fresh
+    fresh.clear()
 
 
 @pytest.fixture(scope="session")
@@ -279,10 +279,10 @@ def python_for(user: str) -> str | None:
     """A Python of this one's version that a user may run: root's may lie in root's folder."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     everywhere = shutil.which(f"python{version}", path="/usr/local/bin:/usr/bin:/bin")
-    asked = f"import sys, venv; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    check = f"import sys, venv; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
     for python in filter(None, (os.path.realpath(sys.executable), everywhere)):
         try:
-            done = subprocess.run([python, "-c", asked], user=user, group=user, extra_groups=[])
+            done = subprocess.run([python, "-c", check], user=user, group=user, extra_groups=[])
         except PermissionError:
             continue
         if done.returncode == 0:
@@ -303,6 +303,6 @@ def plain_cluster(
         shutil.chown(path, PLAIN_USER, PLAIN_USER)
     programs = os.pathsep.join([str(plain_user / "venv/bin"), "/usr/bin", "/bin"])
     mine = {"HOME": str(plain_user), "USER": PLAIN_USER, "LOGNAME": PLAIN_USER, "PATH": programs}
-    found = Cluster(project, lab, tuple(mine.items()), ("snakemake",), PLAIN_USER)
-    yield found
-    found.clear()
+    fresh = Cluster(project, lab, tuple(mine.items()), ("snakemake",), PLAIN_USER)
+    yield fresh
+    fresh.clear()

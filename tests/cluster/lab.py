@@ -117,14 +117,16 @@ class Lab:
 
     def _is_mine(self, process: Path) -> bool:
         """Whether tests, daemons or a job of this cluster have started a process; by its folder."""
-        told = dict(
+        variables = dict(
             pair.split(b"=", 1)
             for pair in (process / "environ").read_bytes().split(b"\0")
             if b"=" in pair
         )
         mine = {name.encode(): value.encode() for name, value in self.environment.items()}
-        in_job = b"SLURM_JOB_ID" in told and told.get(b"SLURM_CONF") == mine[b"SLURM_CONF"]
-        return in_job or told.get(MARK.encode()) == mine[MARK.encode()]
+        in_job = (
+            b"SLURM_JOB_ID" in variables and variables.get(b"SLURM_CONF") == mine[b"SLURM_CONF"]
+        )
+        return in_job or variables.get(MARK.encode()) == mine[MARK.encode()]
 
     def idle(self) -> set[str]:
         """The nodes that take jobs and have none."""
@@ -232,8 +234,8 @@ class Lab:
 
     def _start_accounting(self) -> None:
         self._start("slurm", "slurmdbd")
-        asked = ("sacctmgr", "-n", "list", "cluster")
-        self._wait(lambda: self._succeeds(*asked), "slurmdbd")
+        query = ("sacctmgr", "-n", "list", "cluster")
+        self._wait(lambda: self._succeeds(*query), "slurmdbd")
         for what in ("cluster lab", "account lab Description=lab Organization=lab",
                      "user root account=lab"):  # fmt: skip
             self.run("sacctmgr", "-i", "-Q", "add", *what.split())

@@ -41,11 +41,11 @@ def assert_each_once(cluster) -> None:
 
 
 def stage_results(results: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: found for name, found in results.items() if f"/{STAGE}/" in name}
+    return {name: content for name, content in results.items() if f"/{STAGE}/" in name}
 
 
 def test_a_run_over_four_nodes_leaves_the_bytes_of_a_laptop(cluster, laptop):
-    assert cluster.run() == 0, cluster.said()
+    assert cluster.run() == 0, cluster.output()
     assert cluster.results() == laptop
     assert_each_once(cluster)
     for name, _, resources, node in cluster.accounts():
@@ -60,11 +60,13 @@ def test_a_cancelled_job_is_reported_and_nothing_hangs(cluster):
     cluster = cluster.having(LAB_FAULT=SLOW)
     process = cluster.start("--retries", "0")
     cluster.wait_for(lambda: cluster.saved(STAGE), process)
-    told = cluster.lab.run("squeue", "-h", "-o", "%i|%k")
-    number = next(n for n, k in (r.split("|") for r in told.split()) if k.endswith("memory_0_1"))
+    queue = cluster.lab.run("squeue", "-h", "-o", "%i|%k")
+    number = next(n for n, k in (r.split("|") for r in queue.split()) if k.endswith("memory_0_1"))
     cluster.lab.run("scancel", number)
     assert process.wait(timeout=200) == 1
-    assert re.search(rf"SLURM-job '{number}' failed, SLURM status is: 'CANCELLED'", cluster.said())
+    assert re.search(
+        rf"SLURM-job '{number}' failed, SLURM status is: 'CANCELLED'", cluster.output()
+    )
     assert completed(cluster)["rule_evaluate_wildcards_tiny_tiny_cloning_0"] == 1  # others went on
     assert cluster.saved(STAGE)  # for the next start
 
@@ -75,8 +77,8 @@ def test_after_sigterm_nothing_finished_is_repeated(cluster, laptop):
     slow.wait_for(lambda: slow.saved(STAGE), process)
     process.terminate()
     assert process.wait(timeout=120) != 0  # once the jobs that run have ended
-    assert "Will exit after finishing currently running jobs" in slow.said()
-    assert cluster.run() == 0, cluster.said()
+    assert "Will exit after finishing currently running jobs" in slow.output()
+    assert cluster.run() == 0, cluster.output()
     assert cluster.results() == laptop
     assert_each_once(cluster)
 
@@ -90,11 +92,11 @@ def kill_in_mid_run(cluster, *options: str) -> None:
 
 def test_after_sigkill_a_start_is_refused_until_the_jobs_are_gone(cluster, laptop):
     kill_in_mid_run(cluster.having(LAB_FAULT=SLOW))
-    before = cluster.said()
+    before = cluster.output()
     assert cluster.run(timeout=60) == 2
-    last = cluster.said()[len(before) :].splitlines()[-1]
+    last = cluster.output()[len(before) :].splitlines()[-1]
     assert re.fullmatch(r"memdt: SLURM: \d jobs? of a Snakemake that is gone .*cancel-jobs", last)
-    assert cluster.having(MEMDT_ORPHANS="wait").run() == 0, cluster.said()
+    assert cluster.having(MEMDT_ORPHANS="wait").run() == 0, cluster.output()
     assert cluster.results() == laptop
     assert_each_once(cluster)
 
@@ -110,9 +112,9 @@ def as_told(command: str, *but: str) -> list[str]:
 
 def test_a_plain_user_who_follows_the_page_gets_the_bytes_of_a_laptop(plain_cluster, laptop):
     user = plain_cluster
-    for told in ("sinfo -o '%P %l %G %m'", "sacctmgr show assoc user=$USER format=account,qos"):
-        asked = [word.replace("$USER", user.user) for word in as_told(told)]
-        assert user.do(*asked).stdout.count("gpu" if "sinfo" in told else "lab")
+    for command in ("sinfo -o '%P %l %G %m'", "sacctmgr show assoc user=$USER format=account,qos"):
+        words = [word.replace("$USER", user.user) for word in as_told(command)]
+        assert user.do(*words).stdout.count("gpu" if "sinfo" in command else "lab")
     doctor = as_told("srun --partition=gpu --gpus=1 .venv/bin/memdt doctor", ".venv/bin/memdt")
     examined = user.do(*doctor[:-1], "memdt", doctor[-1])
     assert "snakemake" in examined.stdout, examined.stderr
@@ -125,21 +127,21 @@ def test_a_plain_user_who_follows_the_page_gets_the_bytes_of_a_laptop(plain_clus
     seen = user.do(*as_told("memdt status"))
     assert re.search(r"running: tiny/memory .*\(node gpu\d, job \d+\)", seen.stdout), seen.stdout
     assert user.run(*run, timeout=60) == 2
-    assert user.said().splitlines()[-1].endswith("or end them: memdt cancel-jobs")
+    assert user.output().splitlines()[-1].endswith("or end them: memdt cancel-jobs")
     cancelled = user.do(*as_told("memdt cancel-jobs"))
     assert re.fullmatch(r"\d jobs? cancelled\n", cancelled.stdout), cancelled.stderr
     stopped = user.do("memdt", "status").stdout
     assert "stopped: tiny/memory seed 0: stage 1/2: memdt: stopped by SIGTERM" in stopped
 
-    assert user.run(*run) == 0, user.said()
+    assert user.run(*run) == 0, user.output()
     assert "goes on from update" in (user.root / LOG).read_text()
     # Manifests name the Python, and the report's ledger the manifests.
     same = (".safetensors", ".csv", ".h5", ".npz", ".svg")
-    found, wanted = (
+    cluster_files, laptop_files = (
         {name: content for name, content in results.items() if name.endswith(same)}
         for results in (user.results(), laptop)
     )
-    assert found == wanted
+    assert cluster_files == laptop_files
     assert_each_once(user)
 
 
@@ -150,9 +152,9 @@ def test_a_job_at_its_time_limit_goes_on_to_the_same_bytes(cluster, laptop):
     states = [state for name, state, _, _ in cluster.accounts() if name.endswith("memory_0_1")]
     assert states == ["TIMEOUT", "COMPLETED"]
     assert "goes on from update" in (cluster.root / LOG).read_text()
-    found, wanted = stage_results(cluster.results()), stage_results(laptop)
-    assert found == wanted
-    assert len(found) == 3
+    stage_files, expected = stage_results(cluster.results()), stage_results(laptop)
+    assert stage_files == expected
+    assert len(stage_files) == 3
 
 
 def test_a_job_that_is_pre_empted_goes_on_when_its_node_is_free(cluster, laptop):
@@ -161,7 +163,7 @@ def test_a_job_that_is_pre_empted_goes_on_when_its_node_is_free(cluster, laptop)
     slow.wait_for(lambda: slow.saved(STAGE), process)
     urgent = ("--partition=urgent", "--account=lab", "--nodes=2", "--exclusive", "--time=1")
     slow.lab.run("sbatch", *urgent, "--output=/dev/null", "--wrap", "sleep 20")
-    assert process.wait(timeout=300) == 0, slow.said()
+    assert process.wait(timeout=300) == 0, slow.output()
     states = [state for name, state, _, _ in slow.accounts() if name.endswith("memory_0_1")]
     assert states == ["PREEMPTED", "COMPLETED"]
     assert stage_results(slow.results()) == stage_results(laptop)
@@ -171,8 +173,8 @@ def test_where_one_job_fails_the_others_go_on(cluster):
     cluster = cluster.having(LAB_FAULT="fail=memory")
     assert cluster.run("--retries", "0") == 1
     assert completed(cluster)["rule_evaluate_wildcards_tiny_tiny_cloning_0"] == 1
-    assert "RuntimeError: a fault that a test asked for" in cluster.said()
-    assert f"log: {LOG}" in cluster.said()
+    assert "RuntimeError: a fault that a test asked for" in cluster.output()
+    assert f"log: {LOG}" in cluster.output()
     status = cluster.project.memdt("status", "--scale", "tiny", "--experiments", "tiny")
     assert "failed: tiny/memory seed 0: stage 1/2: RuntimeError: a fault" in status.stdout
 
@@ -184,7 +186,7 @@ def test_a_job_on_a_node_that_dies_runs_on_another(cluster, laptop):
     ((_, node),) = slow.running("train")
     slow.lab.break_node(node)
     try:
-        assert process.wait(timeout=300) == 0, slow.said()
+        assert process.wait(timeout=300) == 0, slow.output()
     finally:
         slow.lab.start_node(node)
     rows = [row for row in slow.accounts() if row[0].endswith("memory_0_1")]

@@ -121,12 +121,12 @@ def test_what_was_measured_is_not_in_the_report_but_beside_it(reported: Path) ->
     assert report() == first
     page = cost_page()
     assert page != first_cost
-    for told in ("f" * 10, "8,192 MiB", "2027-01-01", "Elsewhere", "2 h 05 min"):
-        assert told in page
-        assert told not in first
-    for told in (COMMIT[:10], "102 MiB", "2026-01-02"):
-        assert told in first_cost
-        assert told not in first
+    for fact in ("f" * 10, "8,192 MiB", "2027-01-01", "Elsewhere", "2 h 05 min"):
+        assert fact in page
+        assert fact not in first
+    for fact in (COMMIT[:10], "102 MiB", "2026-01-02"):
+        assert fact in first_cost
+        assert fact not in first
 
 
 def test_the_report_needs_nothing_that_was_measured(reported: Path) -> None:
@@ -175,7 +175,7 @@ def test_the_cost_page_is_well_formed_loads_nothing_and_leads_to_files(reported:
 # ---- what it says ----------------------------------------------------------------------------
 
 
-def test_the_head_tells_scale_and_verdicts(reported: Path) -> None:
+def test_the_head_shows_scale_and_verdicts(reported: Path) -> None:
     head = section(report(), "head")
     assert "Reduced scale: tiny." in head
     row = head[head.index("<tbody>") : head.index("</tbody>")]
@@ -208,7 +208,7 @@ def test_cells_of_a_sentence_are_not_counted_as_cells_of_a_table(reported: Path)
     assert "1 more are spread out from sentences" in tables
 
 
-def test_the_cost_page_tells_commit_day_and_changes(reported: Path) -> None:
+def test_the_cost_page_shows_commit_day_and_changes(reported: Path) -> None:
     report()
     head = section(cost_page(), "head")
     assert COMMIT[:10] in head
@@ -246,7 +246,7 @@ def test_a_cell_shows_published_and_reproduced_with_its_seeds(reported: Path) ->
     assert "seed_2/episodes.csv" in cell
 
 
-def test_what_has_not_run_is_told_with_its_command(reported: Path) -> None:
+def test_what_has_not_run_is_listed_with_its_command(reported: Path) -> None:
     text = report()
     parts = {
         "table-later": "tables", "table-unasked": "tables", "figure-edits": "figures",
@@ -282,7 +282,7 @@ def test_a_project_without_any_result_has_a_report_too(reported: Path) -> None:
     assert "not run" in section(page, "runs")
 
 
-def test_every_table_tells_what_its_rows_cost(reported: Path) -> None:
+def test_every_table_shows_what_its_rows_cost(reported: Path) -> None:
     page = section(report(), "tables")
     row = r"far</td><td>1,234</td><td>40</td><td>100</td><td>not known</td><td>9,000</td><td>2<"
     assert re.search(row, page)
@@ -292,8 +292,8 @@ def test_a_reduced_scale_says_so_at_every_table_and_figure(reported: Path) -> No
     text = report()
     label = "reduced scale: tiny"
     assert "Reduced scale: tiny." in section(text, "head")
-    for found in re.finditer(r'<table class="(paper|numbers)|<div class="drawing"', text):
-        before = text[: found.start()]
+    for match in re.finditer(r'<table class="(paper|numbers)|<div class="drawing"', text):
+        before = text[: match.start()]
         assert label in before[before.rfind("<h") :], before[-300:]
     assert "layers 1 instead of 4" in section(text, "tables")
     assert "seeds 3 instead of 4" in section(text, "figures")
@@ -322,8 +322,8 @@ def test_deviations_are_printed_and_linked_where_they_are_named(reported: Path) 
 
 
 def test_prose_knows_code_and_deviations_and_nothing_else() -> None:
-    found = prose("`a<b>` of D3 and D9 <i>", {"D3"})
-    assert found == '<code>a&lt;b&gt;</code> of <a href="#D3">D3</a> and D9 &lt;i&gt;'
+    html = prose("`a<b>` of D3 and D9 <i>", {"D3"})
+    assert html == '<code>a&lt;b&gt;</code> of <a href="#D3">D3</a> and D9 &lt;i&gt;'
 
 
 def test_cost_sums_seconds_and_takes_the_largest_memory(reported: Path) -> None:
@@ -340,7 +340,7 @@ def test_cost_sums_seconds_and_takes_the_largest_memory(reported: Path) -> None:
     assert training == ["near", "3", "2", "1,234", "all", "100", *both]
 
 
-def test_the_cost_of_every_run_is_told(reported: Path) -> None:
+def test_the_cost_of_every_run_is_shown(reported: Path) -> None:
     report()
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", section(cost_page(), "runs"))
     took = ["2 min 00 s", "1 min 40 s", "1 min 00 s", "50 s", "101 MiB"]
@@ -356,7 +356,7 @@ def test_provenance_lists_every_value_that_occurs(reported: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a,b\n1,2\n", "expected the columns id,text"),
         ("", "truncated"),
@@ -364,7 +364,9 @@ def test_provenance_lists_every_value_that_occurs(reported: Path) -> None:
         (",".join(CLAIM_COLUMNS) + '\nR1,"never closed\n', "no table of values"),
     ],
 )
-def test_a_file_that_is_no_list_of_claims_is_refused(reported: Path, text: str, told: str) -> None:
+def test_a_file_that_is_no_list_of_claims_is_refused(
+    reported: Path, text: str, message: str
+) -> None:
     put(paths.claims("tiny"), text)
-    with pytest.raises(UserError, match=f"{told}.*snakemake reports/tiny/claims.csv --force"):
+    with pytest.raises(UserError, match=f"{message}.*snakemake reports/tiny/claims.csv --force"):
         report()

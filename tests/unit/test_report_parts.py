@@ -33,8 +33,8 @@ def test_a_setting_that_only_some_variants_change_names_them(reported: Path) -> 
     put(paths.CONFIG / "experiments/walk.yaml", yaml.safe_dump(changed, sort_keys=False))
     put(paths.CONFIG / "scales/tiny.yaml", yaml.safe_dump(scale))
     forget_settings()
-    told = [one.words for one in scale_comparison.differences("walk", "tiny")]
-    assert told == ["seeds 3 instead of 4 (near)"]
+    differences = [one.words for one in scale_comparison.differences("walk", "tiny")]
+    assert differences == ["seeds 3 instead of 4 (near)"]
     assert scale_comparison.differences("walk", "full") == []
 
 
@@ -51,14 +51,14 @@ def test_a_table_has_a_block_for_what_its_dimensions_leave_open(reported: Path) 
     settings = files.experiment_file("walk").table
     episodes = load_episodes("tiny", "walk", {"near": (0, 1, 2)})
     both = pd.concat([episodes, episodes.assign(condition="with_noise")])
-    found = blocks(build_table("walk", settings, both, published_cells()), settings, {})
-    assert [(block.title, block.ours) for block in found] == [
+    table_blocks = blocks(build_table("walk", settings, both, published_cells()), settings, {})
+    assert [(block.title, block.ours) for block in table_blocks] == [
         ("as published", False),
         ("with noise", True),
     ]
-    assert [block.printed for block in found] == [True, False]
-    assert found[0].columns == ("near",)
-    assert [name for name, _ in found[0].rows] == ["1", "2"]
+    assert [block.printed for block in table_blocks] == [True, False]
+    assert table_blocks[0].columns == ("near",)
+    assert [name for name, _ in table_blocks[0].rows] == ["1", "2"]
 
 
 def test_only_what_varies_names_a_block(reported: Path) -> None:
@@ -99,7 +99,7 @@ def test_the_newest_commit_dates_the_report(monkeypatch: pytest.MonkeyPatch) -> 
         (7500, "2 h 05 min"),
     ],
 )
-def test_durations_are_told_in_two_units(seconds: float, words: str) -> None:
+def test_durations_are_written_in_two_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
@@ -113,16 +113,16 @@ SVG = """<?xml version="1.0"?><!DOCTYPE svg PUBLIC "x" "http://www.w3.org/x.dtd"
 
 
 def test_an_inlined_drawing_takes_the_colours_of_the_page_and_ids_of_its_own() -> None:
-    found = inline(SVG.format(width=360), "one", 'A "title"')
-    assert 'id="one-p1"' in found.markup
-    assert "url(#one-c1)" in found.markup
-    assert 'href="#one-p1"' in found.markup
-    assert "fill: var(--card); stroke: currentColor" in found.markup
-    assert "var(--series-1)" in found.markup
-    assert "http" not in found.markup
-    assert "<style" not in found.markup
-    assert "width=" not in found.markup
-    assert not found.wide
+    drawing = inline(SVG.format(width=360), "one", 'A "title"')
+    assert 'id="one-p1"' in drawing.markup
+    assert "url(#one-c1)" in drawing.markup
+    assert 'href="#one-p1"' in drawing.markup
+    assert "fill: var(--card); stroke: currentColor" in drawing.markup
+    assert "var(--series-1)" in drawing.markup
+    assert "http" not in drawing.markup
+    assert "<style" not in drawing.markup
+    assert "width=" not in drawing.markup
+    assert not drawing.wide
     assert inline(SVG.format(width=576), "one", "").wide
     for foreign in ("<html>", SVG.format(width=360)[:-8]):
         with pytest.raises(UserError, match="not an SVG drawing"):

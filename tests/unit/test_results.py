@@ -110,13 +110,13 @@ def test_per_seed_is_the_naive_mean_over_episodes():
     names = ["experiment", "variant", "condition", "segments", "seed", "success"]
     frame = pd.DataFrame(rows, columns=names).sample(frac=1, random_state=0)
     frame = frame.sort_values("variant", ascending=False, kind="stable")
-    found = per_seed(frame, "success")
-    assert list(found["variant"].drop_duplicates()) == ["rate", "dt"]  # first appearance
-    for cell in found.itertuples():
+    means = per_seed(frame, "success")
+    assert list(means["variant"].drop_duplicates()) == ["rate", "dt"]  # first appearance
+    for cell in means.itertuples():
         chosen = [row[5] for row in rows if row[:5] == tuple(cell)[1:6]]
         assert cell.value == pytest.approx(sum(chosen) / len(chosen))
         assert cell.episodes == len(chosen)
-    assert found.groupby(["variant", "segments"])["seed"].apply(list).tolist() == [[0, 3]] * 4
+    assert means.groupby(["variant", "segments"])["seed"].apply(list).tolist() == [[0, 3]] * 4
 
 
 def test_what_an_environment_measures_comes_after_the_columns_of_all(tmp_path):
@@ -168,10 +168,10 @@ def test_what_comes_after_a_step_is_counted_in_the_episodes_that_were_recorded(t
     longest = frame[frame["segments"] == 2]
     assert longest["right_items after step 3"].tolist() == pytest.approx([2, 0, nan], nan_ok=True)
     assert frame.loc[frame["segments"] == 1, "right_items after step 3"].isna().all()
-    found = [per_seed(frame, metric) for metric in metrics]
-    assert [len(one) for one in found] == [1, 1, 1, 2]
-    assert [one["value"].iloc[0] for one in found[:3]] == pytest.approx([2 / 3, 2.0, 0.0])
-    assert [one["episodes"].iloc[0] for one in found[:3]] == [2, 1, 2]
+    means = [per_seed(frame, metric) for metric in metrics]
+    assert [len(one) for one in means] == [1, 1, 1, 2]
+    assert [one["value"].iloc[0] for one in means[:3]] == pytest.approx([2 / 3, 2.0, 0.0])
+    assert [one["episodes"].iloc[0] for one in means[:3]] == [2, 1, 2]
 
 
 def test_without_a_recording_nothing_is_known_of_what_comes_after_a_step(tmp_path):
@@ -217,10 +217,10 @@ GROUPED = pd.DataFrame(
     ],
 )
 def test_metrics_of_groups_and_shares_by_hand(metric, values):
-    found = per_seed(GROUPED, metric)
-    assert found["seed"].tolist() == [0, 1]
-    assert found["value"].tolist() == pytest.approx(values, nan_ok=True)
-    assert found["episodes"].tolist() == ([2, 1] if "(" in metric else [4, 2])
+    means = per_seed(GROUPED, metric)
+    assert means["seed"].tolist() == [0, 1]
+    assert means["value"].tolist() == pytest.approx(values, nan_ok=True)
+    assert means["episodes"].tolist() == ([2, 1] if "(" in metric else [4, 2])
 
 
 def test_a_seed_that_lacks_a_group_has_no_imbalance():
@@ -237,7 +237,7 @@ def test_episodes_of_an_environment_that_does_not_measure_it_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("metric", "told"),
+    ("metric", "message"),
     [
         ("sucess", "unknown metric 'sucess'.*did you mean 'success'"),
         ("tics", "unknown metric 'tics'.*allowed: return, right_items"),
@@ -250,8 +250,8 @@ def test_episodes_of_an_environment_that_does_not_measure_it_are_left_out():
         ("episode", "unknown metric"),
     ],
 )
-def test_an_unknown_metric_is_refused_in_one_line(metric, told):
-    with pytest.raises(UserError, match=told):
+def test_an_unknown_metric_is_refused_in_one_line(metric, message):
+    with pytest.raises(UserError, match=message):
         per_seed(GROUPED, metric)
 
 

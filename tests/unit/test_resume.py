@@ -202,9 +202,9 @@ def test_a_state_of_something_else_is_set_aside(change, word, dataset, straight,
     left = (again.out / NAME).read_bytes()
     train_stage(again)
     assert result(again.out) == straight("full gradient")
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
-    assert len(told) == 1
-    assert f"differs in {word}; it is set aside as {FOLDER}/data/runs/out/{NAME}" in told[0]
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert f"differs in {word}; it is set aside as {FOLDER}/data/runs/out/{NAME}" in notes[0]
     assert (FOLDER / again.out / NAME).read_bytes() == left
 
 
@@ -243,9 +243,9 @@ def test_a_damaged_or_foreign_state_is_set_aside(damage, dataset, straight, caps
         path.write_bytes(straight("full gradient")["checkpoint.safetensors"])
     train_stage(again)
     assert result(again.out) == straight("full gradient")
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
-    assert len(told) == 1
-    assert "resume state" in told[0]
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert "resume state" in notes[0]
     assert (FOLDER / again.out / NAME).is_file()
 
 
@@ -283,15 +283,15 @@ def test_by_default_a_state_is_saved_every_minute(monkeypatch, dataset):
     assert not (again.out / NAME).exists()
 
 
-def test_a_failing_save_is_told_and_training_goes_on(dataset, straight, monkeypatch, capsys):
+def test_a_failing_save_is_reported_and_training_goes_on(dataset, straight, monkeypatch, capsys):
     again = job("full gradient", dataset, "out")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full_disk)
         killed_after_quietly(again)
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
-    assert len(told) == 3
-    assert "No space left on device" in told[0]
-    assert "training continues" in told[0]
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 3
+    assert "No space left on device" in notes[0]
+    assert "training continues" in notes[0]
     train_stage(again)
     assert result(again.out) == straight("full gradient")
 

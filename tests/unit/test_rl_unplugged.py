@@ -16,12 +16,12 @@ pytest.importorskip("ale_py")
 
 
 def read(*files, game="Breakout", played=None, record=None, **settings):
-    asked = rl_unplugged.Settings(
+    dataset = rl_unplugged.Settings(
         source="rl_unplugged", game=game, files=tuple(map(str, files)), **settings
     )
     task = Task.named("atari", {"game": played or game.lower()})
-    paths = [file.path for file in rl_unplugged.raw_files(asked)]
-    return concatenate(rl_unplugged.episodes(task, asked, paths, record or Record()))
+    paths = [file.path for file in rl_unplugged.raw_files(dataset)]
+    return concatenate(rl_unplugged.episodes(task, dataset, paths, record or Record()))
 
 
 def test_the_head_of_a_real_file(shared_data):
@@ -76,7 +76,7 @@ def test_episodes_are_taken_up_to_the_number_of_steps(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("contents", "damage", "told"),
+    ("contents", "damage", "message"),
     [
         ([episode(3, discounts=None)], {}, "an episode without discounts"),
         ([episode(3, actions=[1, 2])], {}, "an episode of different lengths"),
@@ -91,9 +91,9 @@ def test_episodes_are_taken_up_to_the_number_of_steps(tmp_path):
         ([episode(6), episode(1)], {"cut": 30}, "record 2 is cut off"),
     ],
 )
-def test_wrong_files_are_told_in_one_line(tmp_path, contents, damage, told):
+def test_wrong_files_are_refused_in_one_line(tmp_path, contents, damage, message):
     path = write_records(tmp_path / "shard", contents, **damage)
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=message) as error:
         read(path)
     assert "shard" in str(error.value)
     assert "\n" not in str(error.value)

@@ -147,25 +147,25 @@ def test_every_segment_begins_with_the_target_return_where_it_restarts() -> None
 
     watched = Watched(policy_of())
     Rollout(watched.policy, Paid(environment(2, 1)), protocol(return_to_go_restarts=True)).play([0])
-    asked = [float(q.return_to_go[0]) for q in watched.questions]
-    assert asked[:6] == [1.0, 0.75, 0.5, 0.25, 1.0, 0.75]  # segments of four steps
+    returns_to_go = [float(q.return_to_go[0]) for q in watched.questions]
+    assert returns_to_go[:6] == [1.0, 0.75, 0.5, 0.25, 1.0, 0.75]  # segments of four steps
 
 
-def test_a_policy_is_asked_what_it_was_trained_on() -> None:
+def test_a_policy_gets_inputs_scaled_as_in_training() -> None:
     """Observations and returns are scaled for the policy, and for nobody else."""
     plain, scaled = Watched(policy_of()), policy_of()
     settings = InputSettings(observations="standardized", return_scale=4.0)
     scaled.inputs = InputScaling(settings, scaled.spaces)
     scaled.inputs.deviation.fill_(2.0)
-    watched, told = Watched(scaled), []
+    watched, observed = Watched(scaled), []
     Rollout(plain.policy, environment(2, 2), protocol()).play([0, 1])
     rollout = Rollout(scaled, environment(2, 2), protocol())
-    rollout.observer.on_step = lambda alive, seen, actions, info: told.append(seen)
+    rollout.observer.on_step = lambda alive, seen, actions, info: observed.append(seen)
     rollout.play([0, 1])
     first = plain.questions[0]
     assert torch.equal(watched.questions[0].observation, first.observation / 2)
     assert torch.equal(watched.questions[0].return_to_go, first.return_to_go / 4)
-    assert torch.equal(told[0].observation, first.observation)
+    assert torch.equal(observed[0].observation, first.observation)
 
 
 def test_sampled_actions_follow_the_seed() -> None:

@@ -27,8 +27,8 @@ def schemas() -> dict[str, str]:
 
 def test_the_committed_schemas_are_what_the_code_writes(schemas):
     folder = ROOT / json_schemas.FOLDER
-    found = {path.name.split(".")[0]: path.read_text() for path in folder.glob("*.schema.json")}
-    assert found == schemas, "run: python -m memdt schema"
+    committed = {path.name.split(".")[0]: path.read_text() for path in folder.glob("*.schema.json")}
+    assert committed == schemas, "run: python -m memdt schema"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIG)))

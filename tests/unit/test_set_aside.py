@@ -11,7 +11,7 @@ from memdt import set_aside
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch) -> Path:
+def project_folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -27,8 +27,8 @@ def test_a_name_that_is_taken_gets_a_number():
     for text in ("one", "two", "three"):
         set_aside.set_aside(written("data/runs/a.csv", text))
     folder = set_aside.FOLDER / "data/runs"
-    found = {path.name: path.read_text() for path in folder.iterdir()}
-    assert found == {"a.csv": "one", "a.1.csv": "two", "a.2.csv": "three"}
+    contents = {path.name: path.read_text() for path in folder.iterdir()}
+    assert contents == {"a.csv": "one", "a.1.csv": "two", "a.2.csv": "three"}
     assert not Path("data/runs/a.csv").exists()
 
 

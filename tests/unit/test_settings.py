@@ -124,8 +124,8 @@ def test_what_a_scale_says_of_an_environment_beats_what_it_says_of_the_one_exten
     edit(path, "\nenvironments:\n", f"\nenvironments:\n  {name}: {{training.warmup_updates: 7}}\n")
     more = f"\nmodels_by_environment:\n  {name}: {{rate: {{model.cache_length: 9}}}}\n"
     edit(path, "\nmodels_by_environment:\n", more)
-    found = resolve.resolve("vizdoom_curriculum", "rate_without_lapses", "quick").settings
-    assert (found.training.warmup_updates, found.model["cache_length"]) == (7, 9)
+    settings = resolve.resolve("vizdoom_curriculum", "rate_without_lapses", "quick").settings
+    assert (settings.training.warmup_updates, settings.model["cache_length"]) == (7, 9)
 
 
 def test_components_name_the_environments_that_are_extended():
@@ -144,9 +144,9 @@ def test_scales_do_not_overrule_what_experiments_vary(config):
         for experiment in available("experiments"):
             trained: dict[str, str] = {}
             for variant in files.variants_of(experiment, scale):
-                found = resolve.resolve(experiment, variant, scale)
-                evaluated = slices.evaluate(found.settings)
-                shapes = json.dumps([slices.played(found.settings), evaluated])
+                resolved = resolve.resolve(experiment, variant, scale)
+                evaluated = slices.evaluate(resolved.settings)
+                shapes = json.dumps([slices.played(resolved.settings), evaluated])
                 assert shapes not in trained, f"{scale}: {variant} is {trained.get(shapes)}"
                 trained[shapes] = variant
 
@@ -164,8 +164,8 @@ def test_what_a_variant_sets_a_scale_changes_for_its_experiment_alone(config):
 def test_a_scale_may_change_what_a_variant_sets_for_its_experiment(config):
     more = "experiments:\n  vizdoom_memory_kinds: {model.cache_length: 7}\n"
     edit(config / "scales" / "quick.yaml", "experiments:\n", more)
-    found = resolve.resolve("vizdoom_memory_kinds", "rate_cache_2", "quick")
-    assert found.settings.model["cache_length"] == 7
+    resolved = resolve.resolve("vizdoom_memory_kinds", "rate_cache_2", "quick")
+    assert resolved.settings.model["cache_length"] == 7
 
 
 @pytest.mark.parametrize(
@@ -174,9 +174,9 @@ def test_a_scale_may_change_what_a_variant_sets_for_its_experiment(config):
 def test_what_a_learner_cannot_do_is_refused_before_anything_runs(config, name, value):
     path = config / "experiments" / "tmaze_q_learning.yaml"
     edit(path, "\nset:\n", f"\nset:\n  training.{name}: {value}\n")
-    told = refusal("tmaze_q_learning", "conservative_q")
-    assert f"tmaze_q_learning.yaml: training.{name}" in told
-    assert "the learner conservative_q cannot do" in told
+    line = refusal("tmaze_q_learning", "conservative_q")
+    assert f"tmaze_q_learning.yaml: training.{name}" in line
+    assert "the learner conservative_q cannot do" in line
 
 
 def test_the_bare_run_is_decided_by_config_yaml(config):
@@ -258,7 +258,7 @@ def test_seeds_and_other_runs_do_not_shape_a_checkpoint(config):
     assert slices.train(fewer, 1) == slices.train(settings, 1)
 
 
-def test_a_stage_that_does_not_exist_is_told(config):
+def test_a_stage_that_does_not_exist_is_refused(config):
     settings = resolve.resolve("tmaze_table_2", "rate-3", "quick").settings
     with pytest.raises(UserError, match="stages are 1 to 3"):
         slices.stage(settings, 4)
@@ -275,8 +275,8 @@ def test_a_curriculum_of_horizons_has_a_stage_for_each(config):
     )
     settings = settings.model_copy(update={"training": training})
     assert settings.stages == 3
-    found = [slices.stage(settings, number) for number in (1, 2, 3)]
-    assert [(s.horizon, s.batch_size, s.updates) for s in found] == [
+    stages = [slices.stage(settings, number) for number in (1, 2, 3)]
+    assert [(s.horizon, s.batch_size, s.updates) for s in stages] == [
         (3, 16, 7), (20, 4, 5), (90, 4, 5),
     ]  # fmt: skip
     longer = training.model_copy(update={"horizons": (3, 20, 90, 120)})
@@ -302,7 +302,7 @@ def test_a_wrong_type_shows_what_was_given(config):
     assert "given: 'one'" in line
 
 
-def test_segments_beyond_the_data_are_told(config):
+def test_segments_beyond_the_data_are_refused(config):
     path = config / "experiments" / "tmaze_table_2.yaml"
     edit(path, "rate-3: {model: rate, set: {training.segments: 3}}",
          "rate-3: {model: rate, set: {training.segments: 12}}")  # fmt: skip
@@ -311,13 +311,13 @@ def test_segments_beyond_the_data_are_told(config):
     assert "at most 270 steps" in line
 
 
-def test_an_unknown_model_is_told(config):
+def test_an_unknown_model_is_refused(config):
     path = config / "experiments" / "tmaze_table_2.yaml"
     edit(path, "rate-3: {model: rate,", "rate-3: {model: ratte,")
     assert "did you mean 'rate'?" in refusal()
 
 
-def test_an_impossible_combination_is_told(config):
+def test_an_impossible_combination_is_refused(config):
     path = config / "experiments" / "tmaze_memory_kinds.yaml"
     edit(path, "rate_retention_valve: {model: rate, set: {",
          "rate_retention_valve: {model: rate, set: {model.memory_tokens: 0, ")  # fmt: skip
@@ -344,7 +344,7 @@ def test_an_experiment_may_cut_the_shared_dataset_into_other_segments(config):
     assert slices.train(after, 1) != slices.train(before, 1)
 
 
-def test_two_curricula_are_told(config):
+def test_two_curricula_are_refused(config):
     path = config / "experiments" / "tmaze_table_2.yaml"
     edit(
         path,
@@ -360,18 +360,18 @@ def test_playing_some_to_the_end_needs_steps_that_are_kept(config):
     assert "dataset.played_to_end needs dataset.keep_steps" in refusal()
 
 
-def test_two_budgets_or_none_are_told(config):
+def test_two_budgets_or_none_are_refused(config):
     edit(config / "scales" / "quick.yaml", "  training.epochs_per_stage: null\n", "")
     assert "exactly one of updates_per_stage and epochs_per_stage" in refusal()
 
 
-def test_checkpoints_of_an_unknown_run_are_told(config):
+def test_checkpoints_of_an_unknown_run_are_refused(config):
     path = config / "experiments" / "tmaze_figure_5.yaml"
     edit(path, "tmaze_table_2/rate-3", "tmaze_table_2/rate-4")
     assert "did you mean 'rate-" in refusal("tmaze_figure_5", "rate-3")
 
 
-def test_an_environment_that_extends_an_unknown_one_is_told(config):
+def test_an_environment_that_extends_an_unknown_one_is_refused(config):
     edit(config / "environments" / "ml45_test.yaml", "extends: ml45_train", "extends: ml45_trian")
     line = refusal("metaworld_table_4", "dt_mem_tuned")
     assert "unknown environment 'ml45_trian'" in line
@@ -379,7 +379,7 @@ def test_an_environment_that_extends_an_unknown_one_is_told(config):
     assert "did you mean 'ml45_train'" in line
 
 
-def test_environments_that_extend_each_other_are_told(config):
+def test_environments_that_extend_each_other_are_refused(config):
     path = config / "environments" / "ml45_train.yaml"
     path.write_text(f"extends: ml45_test\n{path.read_text()}")
     assert "'ml45_test' leads back to itself" in refusal("metaworld_table_4", "dt_mem_tuned")

@@ -47,7 +47,7 @@ def refused(config: Path) -> Refused:
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("training.learning_rate: .inf", "finite number"),
         ("training.learning_rate: 1e400", "finite number"),
@@ -81,14 +81,14 @@ def refused(config: Path) -> Refused:
         ("evaluation.conditions: {nan: {}}", "would be read as a value"),
     ],
 )
-def test_values_that_would_mean_something_else(refused, setting, told):
+def test_values_that_would_mean_something_else(refused, setting, message):
     line = refused(setting)
-    assert told in line
+    assert message in line
     assert "workflow/config/experiments/odd.yaml" in line
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (("training.batch_size: 4", "training.batch_size: 5"), "odd.yaml:7: not valid YAML"),
         (("training.batch_size: 4", "training: {batch_size: 5}"), "batch_size stands twice"),
@@ -96,12 +96,12 @@ def test_values_that_would_mean_something_else(refused, setting, told):
         (("training.adapter: null", "training: {adapter.rank: 2}"), "beside training.adapter"),
     ],
 )
-def test_a_key_that_stands_twice(refused, settings, told):
-    assert told in refused(*settings)
+def test_a_key_that_stands_twice(refused, settings, message):
+    assert message in refused(*settings)
 
 
 @pytest.mark.parametrize(
-    ("block", "told"),
+    ("block", "message"),
     [
         ("experiments: {tmaze_tabel_2: {training.batch_size: 3}}", "'tmaze_table_2'"),
         ("environments: {tmace: {training.batch_size: 3}}", "did you mean 'tmaze'"),
@@ -112,8 +112,8 @@ def test_a_key_that_stands_twice(refused, settings, told):
         ("only: {tmaze_table_2: []}", "at least 1 item"),
     ],
 )
-def test_a_name_in_a_scale_that_nothing_has(refused, block, told):
-    assert told in refused(scales__paper=f"title: t\nreduced: true\n{block}\n")
+def test_a_name_in_a_scale_that_nothing_has(refused, block, message):
+    assert message in refused(scales__paper=f"title: t\nreduced: true\n{block}\n")
 
 
 def test_a_name_in_a_model_that_no_environment_has(refused):
@@ -167,7 +167,7 @@ def test_a_copy_of_a_file_is_refused_with_what_to_do(config):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"# Gr\xf6\xdfe\nscale: quick\nexperiments: all\n", "config.yaml:1: not UTF-8 text"),
         ("scale: quick\n".encode("utf-16"), "config.yaml:1: not UTF-8 text"),
@@ -183,11 +183,11 @@ def test_a_copy_of_a_file_is_refused_with_what_to_do(config):
         (b"x" * (yaml_files.MOST_BYTES + 1), "more than"),
     ],
 )
-def test_files_that_are_no_settings(config, content, told):
+def test_files_that_are_no_settings(config, content, message):
     (config / "config.yaml").write_bytes(content)
     with pytest.raises(UserError) as caught:
         selection()
-    assert told in caught.value.line()
+    assert message in caught.value.line()
     assert discovery.plugins() == ()
 
 
@@ -206,7 +206,7 @@ def test_a_folder_in_place_of_a_file(config):
         selection()
 
 
-def test_a_slip_on_the_command_line_is_not_said_to_stand_in_the_file(config):
+def test_a_slip_on_the_command_line_is_not_blamed_on_the_file(config):
     with pytest.raises(UserError, match="^--config: scale: "):
         selection({"scale": False})
 

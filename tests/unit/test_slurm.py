@@ -52,17 +52,17 @@ def test_a_queue_that_cannot_be_asked_says_nothing(cluster):
 
 
 def test_a_start_is_refused_with_what_to_do(cluster):
-    found = slurm.jobs()
-    assert found is not None
+    jobs = slurm.jobs()
+    assert jobs is not None
     with pytest.raises(UserError) as refused:
-        slurm.settle(found)
+        slurm.settle(jobs)
     assert refused.value.line() == (
         "SLURM: 2 jobs of a Snakemake that is gone still queued or running -> wait for them "
         "(MEMDT_ORPHANS=wait), or end them: memdt cancel-jobs"
     )
 
 
-def test_a_dry_run_is_only_told(cluster, monkeypatch):
+def test_a_dry_run_is_never_refused(cluster, monkeypatch):
     assert "a dry run may show" in slurm.settle([slurm.SlurmJob("1", "RUNNING")], dry=True)
 
 
@@ -75,9 +75,9 @@ def test_cancelled_by_name_are_these_and_no_others(cluster, monkeypatch):
 
 def test_waited_for_until_they_are_gone(cluster, monkeypatch, capsys):
     monkeypatch.setenv(slurm.VARIABLE, "wait")
-    found = slurm.jobs() or []
+    jobs = slurm.jobs() or []
     monkeypatch.setattr(slurm.time, "sleep", lambda seconds: cluster.write_text(""))
-    assert "have ended" in slurm.settle(found)
+    assert "have ended" in slurm.settle(jobs)
     assert "waits for 2 jobs" in capsys.readouterr().err
 
 

@@ -29,11 +29,11 @@ SCORES = [0.91, 0.88, 0.97, 0.79, 0.93]
 
 def test_interval_is_students_t_by_hand():
     # mean 2, standard deviation 1, three seeds: 4.30265 / sqrt(3) on either side
-    found = interval([1.0, 2.0, 3.0])
-    assert found.mean == 2.0
-    assert found.seeds == 3
-    assert found.high - found.mean == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
-    assert found.mean - found.low == pytest.approx(found.reach)
+    estimate = interval([1.0, 2.0, 3.0])
+    assert estimate.mean == 2.0
+    assert estimate.seeds == 3
+    assert estimate.high - estimate.mean == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert estimate.mean - estimate.low == pytest.approx(estimate.reach)
 
 
 @given(
@@ -44,15 +44,15 @@ def test_interval_is_students_t_by_hand():
 )
 def test_interval_without_bounds_agrees_with_scipy(values, confidence):
     expected = stats.ttest_1samp(values, 0.0).confidence_interval(confidence)
-    found = interval(values, confidence)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    estimate = interval(values, confidence)
+    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def test_from_six_seeds_on_the_order_statistics_widen_it():
     values = [0.0, *[1.0] * 8, 1.01]  # Student's upper border lies below the largest value but one
     student = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
-    found = interval(values)
-    assert found.low == pytest.approx(student.low)
+    estimate = interval(values)
+    assert estimate.low == pytest.approx(student.low)
     assert interval([0.0, 1.0, 1.0, 1.0, 1.0, 1.0]).low == pytest.approx(
         min(0.0, stats.ttest_1samp([0, 1, 1, 1, 1, 1], 0).confidence_interval(0.95).low)
     )
@@ -62,17 +62,17 @@ def test_from_six_seeds_on_the_order_statistics_widen_it():
 
 def test_three_equal_successes_say_at_least_029():
     """Clopper and Pearson: 0.025 to the power of a third."""
-    found = interval([1.0, 1.0, 1.0], bounds=(0.0, 1.0))
-    assert (found.mean, found.high) == (1.0, 1.0)
-    assert found.low == pytest.approx(0.025 ** (1 / 3))
+    estimate = interval([1.0, 1.0, 1.0], bounds=(0.0, 1.0))
+    assert (estimate.mean, estimate.high) == (1.0, 1.0)
+    assert estimate.low == pytest.approx(0.025 ** (1 / 3))
 
 
 @pytest.mark.parametrize(("solved", "seeds"), [(0, 4), (1, 3), (3, 5), (9, 10), (10, 10)])
 def test_seeds_that_solve_all_or_nothing_have_the_exact_binomial_interval(solved, seeds):
     values = [1.0] * solved + [0.0] * (seeds - solved)
     expected = stats.binomtest(solved, seeds).proportion_ci(0.95, method="exact")
-    found = interval(values, bounds=(0.0, 1.0))
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-8)
+    estimate = interval(values, bounds=(0.0, 1.0))
+    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high), abs=1e-8)
 
 
 @pytest.mark.parametrize("values", [[0.3, 0.3, 0.9, 0.1], [0.5] * 10, [0.2, 0.9, 1.0]])
@@ -95,10 +95,10 @@ def test_the_two_p_values_mirror_each_other():
 
 def test_a_quantity_bounded_on_one_side_uses_it_there():
     values = [1.0, 2.0, 6.0]
-    found = interval(values, bounds=(0.0, math.inf))
+    estimate = interval(values, bounds=(0.0, math.inf))
     student = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert 0 < found.low < 1
-    assert found.high == pytest.approx(student.high)
+    assert 0 < estimate.low < 1
+    assert estimate.high == pytest.approx(student.high)
 
 
 @pytest.mark.parametrize(
@@ -133,24 +133,24 @@ def test_no_seed_and_one_seed_have_no_borders():
 
 
 def test_seeds_that_agree_never_give_zero_width_within_bounds():
-    found = interval([0.1, 0.1, 0.1], bounds=(0.0, 1.0))  # their mean is not exactly 0.1
-    assert found.low < 0.05
-    assert found.high > 0.5
+    estimate = interval([0.1, 0.1, 0.1], bounds=(0.0, 1.0))  # their mean is not exactly 0.1
+    assert estimate.low < 0.05
+    assert estimate.high > 0.5
 
 
 def test_a_nan_among_the_seeds_is_not_hidden():
-    found = interval([0.5, math.nan, 0.6])
-    assert math.isnan(found.mean)
-    assert not found.contains(0.5)
+    estimate = interval([0.5, math.nan, 0.6])
+    assert math.isnan(estimate.mean)
+    assert not estimate.contains(0.5)
 
 
 def test_runs_of_the_same_seed_are_compared():
     left, right = {0: 0.9, 1: 0.5, 2: 0.7}, {2: 0.6, 0: 0.8, 1: 0.4}
     assert differences(left, right) == pytest.approx([0.1, 0.1, 0.1])
-    found = difference_interval(left, right, bounds=(0.0, 1.0))
-    assert found.mean == pytest.approx(0.1)
-    assert found.seeds == 3
-    assert found.low < -0.6  # three runs that agree do not exclude a fourth that does not
+    estimate = difference_interval(left, right, bounds=(0.0, 1.0))
+    assert estimate.mean == pytest.approx(0.1)
+    assert estimate.seeds == 3
+    assert estimate.low < -0.6  # three runs that agree do not exclude a fourth that does not
 
 
 def test_other_seeds_are_paired_in_their_order_and_the_rest_is_left():
@@ -168,10 +168,10 @@ def test_other_seeds_are_paired_in_their_order_and_the_rest_is_left():
     ],
 )
 def test_too_few_seeds_leave_a_difference_open(left, right, seeds):
-    found = difference_interval(left, right)
-    assert found.seeds == seeds
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
+    estimate = difference_interval(left, right)
+    assert estimate.seeds == seeds
+    assert math.isnan(estimate.low)
+    assert math.isnan(estimate.high)
 
 
 def test_half_squared_differences_of_disjoint_pairs():
@@ -181,9 +181,9 @@ def test_half_squared_differences_of_disjoint_pairs():
 
 
 def test_shares_are_exact():
-    found = share_interval(3, 3)
-    assert (found.mean, found.seeds) == (1.0, 3)
-    assert found.low == pytest.approx(0.2924, abs=1e-4)
+    estimate = share_interval(3, 3)
+    assert (estimate.mean, estimate.seeds) == (1.0, 3)
+    assert estimate.low == pytest.approx(0.2924, abs=1e-4)
     assert math.isnan(share_interval(0, 0).low)
 
 
@@ -203,19 +203,21 @@ def test_interquartile_mean_drops_the_outer_quarters_of_all_tasks():
 def test_stratified_interval_resamples_within_each_task():
     """Two tasks without spread: drawing across tasks would vary, drawing within them cannot."""
     tasks = [np.full(4, 0.2), np.full(6, 0.8)]
-    found = stratified_interquartile_interval(tasks, np.random.default_rng(0), resamples=500)
-    assert found.low == found.mean == found.high
-    assert found.seeds == 4
+    estimate = stratified_interquartile_interval(tasks, np.random.default_rng(0), resamples=500)
+    assert estimate.low == estimate.mean == estimate.high
+    assert estimate.seeds == 4
 
 
 def test_stratified_interval_agrees_with_a_naive_bootstrap():
     tasks = [np.array([0.1, 0.4, 0.5, 0.7, 0.9]), np.array([0.3, 0.35, 0.8])]
-    found = stratified_interquartile_interval(tasks, np.random.default_rng(1), resamples=4_000)
+    estimate = stratified_interquartile_interval(tasks, np.random.default_rng(1), resamples=4_000)
     rng = np.random.default_rng(2)
     draws = [
         interquartile_mean(*(rng.choice(task, task.size) for task in tasks)) for _ in range(4_000)
     ]
-    assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.02)
+    assert (estimate.low, estimate.high) == pytest.approx(
+        np.quantile(draws, [0.025, 0.975]), abs=0.02
+    )
 
 
 def test_stratified_interval_is_the_same_for_the_same_stream():
@@ -229,16 +231,16 @@ def test_stratified_interval_is_the_same_for_the_same_stream():
 
 def test_stratified_interval_of_a_single_seed_has_no_borders():
     tasks = [np.array([0.1]), np.array([0.3, 0.35, 0.8])]
-    found = stratified_interquartile_interval(tasks, np.random.default_rng(0))
-    assert math.isnan(found.low)
-    assert not math.isnan(found.mean)
-    assert found.seeds == 1
+    estimate = stratified_interquartile_interval(tasks, np.random.default_rng(0))
+    assert math.isnan(estimate.low)
+    assert not math.isnan(estimate.mean)
+    assert estimate.seeds == 1
     assert stratified_interquartile_interval([], np.random.default_rng(0)).seeds == 0
 
 
 def test_a_performance_profile_counts_tasks_alike():
     tasks = [np.array([0.1, 0.9]), np.array([0.6, 0.6, 0.6, 0.2])]
-    found = performance_profile(tasks, [0.0, 0.5, 1.0], np.random.default_rng(0), resamples=500)
-    assert [one.mean for one in found] == pytest.approx([1.0, (0.5 + 0.75) / 2, 0.0])
-    assert found[1].low < found[1].mean < found[1].high
-    assert (found[0].low, found[0].high) == (1.0, 1.0)
+    profile = performance_profile(tasks, [0.0, 0.5, 1.0], np.random.default_rng(0), resamples=500)
+    assert [one.mean for one in profile] == pytest.approx([1.0, (0.5 + 0.75) / 2, 0.0])
+    assert profile[1].low < profile[1].mean < profile[1].high
+    assert (profile[0].low, profile[0].high) == (1.0, 1.0)

@@ -40,8 +40,8 @@ def test_a_run_is_its_stages_and_its_evaluation(jobs):
 
 
 def test_a_run_of_other_checkpoints_is_only_evaluated(config):
-    found = status.jobs_of("quick", Run("tmaze_figure_5", "rate-3", 0))
-    assert [job.name for job in found] == ["evaluation"]
+    jobs = status.jobs_of("quick", Run("tmaze_figure_5", "rate-3", 0))
+    assert [job.name for job in jobs] == ["evaluation"]
 
 
 def test_nothing_yet_is_waiting(jobs):
@@ -59,11 +59,11 @@ def test_on_a_cluster_a_job_waits_until_it_writes_and_then_says_where_it_is(jobs
     marker = upstream.record_path(jobs[0].output, "incomplete")
     marker.parent.mkdir()
     marker.write_text('{"external_jobid": "17"}')
-    told = "stage 1/3: job 17 of the cluster has not begun"
-    assert status.state_of("quick", RUN) == status.State("waiting", told)
+    detail = "stage 1/3: job 17 of the cluster has not begun"
+    assert status.state_of("quick", RUN) == status.State("waiting", detail)
     log(jobs[0], f"a run | cpu: some, 1 thread | node gpu1, job 17\n{PROGRESS}\n", age=-1)
-    told = f"stage 1/3: {PROGRESS} (node gpu1, job 17)"
-    assert status.state_of("quick", RUN) == status.State("running", told)
+    detail = f"stage 1/3: {PROGRESS} (node gpu1, job 17)"
+    assert status.state_of("quick", RUN) == status.State("running", detail)
 
 
 def test_the_last_line_of_the_log_is_shown_while_it_runs(jobs):
@@ -82,9 +82,9 @@ def test_the_last_line_of_the_log_is_shown_while_it_runs(jobs):
 )
 def test_a_failed_job_is_shown_with_its_log(jobs, last):
     log(jobs[0], f"{PROGRESS}\n{last}\n")
-    found = status.state_of("quick", RUN)
-    assert found.word == "failed"
-    assert str(jobs[0].log) in found.detail
+    state = status.state_of("quick", RUN)
+    assert state.word == "failed"
+    assert str(jobs[0].log) in state.detail
 
 
 def test_a_silent_job_and_one_that_was_stopped_have_stopped(jobs):
@@ -121,11 +121,11 @@ def job(rule: str, **wildcards: str) -> SimpleNamespace:
     return SimpleNamespace(rule=SimpleNamespace(name=rule), wildcards=keys, log=[], output=[])
 
 
-def test_the_plan_is_told_in_words():
-    place = {"scale": "quick", "experiment": "e", "variant": "v", "seed": "0"}
+def test_the_plan_is_put_into_words():
+    run = {"scale": "quick", "experiment": "e", "variant": "v", "seed": "0"}
     jobs = [job("all"), job("dataset", scale="quick"), job("report", scale="quick")]
-    jobs += [job("train", **place, stage="1"), job("train", **place, stage="2")]
-    jobs += [job("evaluate", **place)]
+    jobs += [job("train", **run, stage="1"), job("train", **run, stage="2")]
+    jobs += [job("evaluate", **run)]
     first = status.plan_in_words(jobs).splitlines()[0]
     assert first == (
         "memdt: scale quick: 1 dataset, 2 training stages, 1 evaluation, 1 job for the report; "
@@ -133,28 +133,28 @@ def test_the_plan_is_told_in_words():
     )
 
 
-def test_failures_of_this_run_are_told_and_older_ones_are_not(tmp_path):
+def test_failures_of_this_run_are_reported_and_older_ones_are_not(tmp_path):
     logs = {}
     for name, age in (("new", 0.0), ("old", 500.0)):
         logs[name] = tmp_path / f"{name}.log"
         logs[name].write_text(f"memdt: {name} failure\n")
         os.utime(logs[name], (time.time() - age,) * 2)
     failed = [SimpleNamespace(log=[path], output=[f"{path}.csv"]) for path in logs.values()]
-    told = status.failure_in_words(failed, since=time.time() - 100)
-    assert "new failure" in told
-    assert str(logs["new"]) in told
-    assert "old failure" not in told
-    assert f"alone: snakemake --cores 1 {logs['new']}.csv" in told
-    assert told.endswith("the same command continues from here")
+    message = status.failure_in_words(failed, since=time.time() - 100)
+    assert "new failure" in message
+    assert str(logs["new"]) in message
+    assert "old failure" not in message
+    assert f"alone: snakemake --cores 1 {logs['new']}.csv" in message
+    assert message.endswith("the same command continues from here")
 
 
-def test_of_a_traceback_the_last_lines_are_told(tmp_path):
+def test_the_last_lines_of_a_traceback_are_shown(tmp_path):
     log = tmp_path / "job.log"
     lines = ["Traceback (most recent call last):", *(f"  step {n}" for n in range(20))]
     log.write_text("\n".join([*lines, "ValueError: no such shape"]))
-    told = status.failure_in_words([SimpleNamespace(log=[log], output=["x.csv"])], 0.0)
-    assert told.splitlines()[:2] == ["  step 13", "  step 14"]
-    assert "ValueError: no such shape" in told
+    message = status.failure_in_words([SimpleNamespace(log=[log], output=["x.csv"])], 0.0)
+    assert message.splitlines()[:2] == ["  step 13", "  step 14"]
+    assert "ValueError: no such shape" in message
 
 
 def test_the_last_line_says_where_the_report_is(tmp_path, monkeypatch):
@@ -162,9 +162,9 @@ def test_the_last_line_says_where_the_report_is(tmp_path, monkeypatch):
     report = tmp_path / "reports" / "quick" / "report.html"
     report.parent.mkdir(parents=True)
     report.write_text("")
-    told = status.end_in_words([job("report", scale="quick")], 61.0).splitlines()
-    assert told[0].startswith("memdt: done in 1 min")
-    assert told[-1] == "memdt: reports/quick/report.html"
+    lines = status.end_in_words([job("report", scale="quick")], 61.0).splitlines()
+    assert lines[0].startswith("memdt: done in 1 min")
+    assert lines[-1] == "memdt: reports/quick/report.html"
 
 
 def test_watching_shows_the_same_again_and_again(monkeypatch, capsys):

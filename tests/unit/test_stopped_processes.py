@@ -91,10 +91,10 @@ class Stage:
         )  # fmt: skip
 
     def run(self, out: Path, **options: Any) -> tuple[int, str]:
-        """To its end: exit status, and what it said."""
+        """Run to the end; returns the exit status and the messages."""
         process = self.start(out, **options)
-        said = process.communicate(timeout=120)[1]
-        return process.returncode, said
+        messages = process.communicate(timeout=120)[1]
+        return process.returncode, messages
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +109,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path
     done = project.memdt("dataset", "--environment", "tmaze", "--scale", "smoke")
     assert done.returncode == 0, done.stderr
     made = Stage(project, {})
-    status, said = made.run(root / "straight", every="1000")
-    assert status == 0, said
+    status, messages = made.run(root / "straight", every="1000")
+    assert status == 0, messages
     return replace(made, straight=result(root / "straight"))
 
 
@@ -142,19 +142,19 @@ def test_a_signal_saves_and_the_same_command_ends_with_the_same_bytes(
     process = stage.start(out)
     in_the_middle(process, out)
     process.send_signal(number)
-    said = process.communicate(timeout=60)[1]
+    messages = process.communicate(timeout=60)[1]
     assert process.returncode == status
-    told = re.fullmatch(
+    match = re.fullmatch(
         rf"memdt: stopped{by}; (\d+)/250 updates are done; "
         "the same command continues from there",
-        said.splitlines()[-1],
+        messages.splitlines()[-1],
     )
-    assert told, said
-    assert state(out)["point"]["updates"] == int(told[1])
+    assert match, messages
+    assert state(out)["point"]["updates"] == int(match[1])
     assert [path.name for path in out.iterdir()] == [NAME]
-    status, said = stage.run(out)
-    assert status == 0, said
-    assert f"goes on from update {told[1]}/250" in said
+    status, messages = stage.run(out)
+    assert status == 0, messages
+    assert f"goes on from update {match[1]}/250" in messages
     assert result(out) == stage.straight
 
 
@@ -214,9 +214,9 @@ def test_before_training_a_signal_ends_the_step_at_once(stage, tmp_path, number,
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(number)
-    said = process.communicate(timeout=60)[1]
+    messages = process.communicate(timeout=60)[1]
     assert process.returncode == status
-    assert said.splitlines()[-1].startswith("memdt: stopped by SIG")
+    assert messages.splitlines()[-1].startswith("memdt: stopped by SIG")
 
 
 def limited(size: int) -> None:
@@ -227,11 +227,11 @@ def limited(size: int) -> None:
 def test_no_room_for_states_stops_no_training(stage, tmp_path):
     room = len(stage.straight["curve.csv"]) + len(stage.straight["checkpoint.safetensors"])
     assert room < 40_000  # a state is larger
-    status, said = stage.run(
+    status, messages = stage.run(
         tmp_path / "out", every="0.5", preexec_fn=functools.partial(limited, 40_000)
     )
-    assert status == 0, said
-    notes = [line for line in said.splitlines() if line.startswith("note: ")]
+    assert status == 0, messages
+    notes = [line for line in messages.splitlines() if line.startswith("note: ")]
     assert notes
     assert all(f"{NAME}: cannot be written (File too large)" in line for line in notes)
     assert result(tmp_path / "out") == stage.straight
@@ -242,16 +242,16 @@ def stopped_in_the_middle(stage: Stage, out: Path) -> bytes:
     process = stage.start(out)
     in_the_middle(process, out)
     process.terminate()
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 143, said
+    messages = process.communicate(timeout=60)[1]
+    assert process.returncode == 143, messages
     return (out / NAME).read_bytes()
 
 
-def goes_on_when_there_is_room(stage: Stage, out: Path, left: bytes, said: str) -> None:
-    last = said.splitlines()[-1]
+def goes_on_when_there_is_room(stage: Stage, out: Path, left: bytes, messages: str) -> None:
+    last = messages.splitlines()[-1]
     assert re.match(r"memdt: .*(curve\.csv|checkpoint\.safetensors): cannot be written \(", last)
     assert last.endswith("-> free some space; the same command continues")
-    assert "Traceback" not in said
+    assert "Traceback" not in messages
     assert (out / NAME).read_bytes() == left
     assert not list(out.glob(".*"))
 
@@ -259,9 +259,9 @@ def goes_on_when_there_is_room(stage: Stage, out: Path, left: bytes, said: str) 
 def test_no_room_for_outputs_is_one_line_and_the_state_is_kept(stage, tmp_path):
     out = tmp_path / "out"
     left = stopped_in_the_middle(stage, out)
-    status, said = stage.run(out, every="0.5", preexec_fn=functools.partial(limited, 1000))
+    status, messages = stage.run(out, every="0.5", preexec_fn=functools.partial(limited, 1000))
     assert status == 2
-    goes_on_when_there_is_room(stage, out, left, said)
+    goes_on_when_there_is_room(stage, out, left, messages)
     assert stage.run(out)[0] == 0
     assert result(out) == stage.straight
 
@@ -279,10 +279,10 @@ def test_a_full_disk_keeps_the_state(stage, tmp_path):
     try:
         left = stopped_in_the_middle(stage, out)
         fill(out / "filler")
-        status, said = stage.run(out, every="0.5")
+        status, messages = stage.run(out, every="0.5")
         assert status == 2
-        assert f"{NAME}: cannot be written (No space left on device)" in said
-        goes_on_when_there_is_room(stage, out, left, said)
+        assert f"{NAME}: cannot be written (No space left on device)" in messages
+        goes_on_when_there_is_room(stage, out, left, messages)
         (out / "filler").unlink()
         assert stage.run(out)[0] == 0
         assert result(out) == stage.straight

@@ -87,21 +87,21 @@ def one(table: pd.DataFrame, variant: str, condition: str, segments: int) -> pd.
 
 
 def test_a_cell_holds_both_numbers_and_their_difference(table):
-    found = one(table, "rate-3", "as_published", 2)
-    assert (found["row"], found["column"], found["origin"]) == ("2", "rate-3", "paper")
-    assert (found["published_mean"], found["published_spread"], found["spread_kind"]) == (
+    row = one(table, "rate-3", "as_published", 2)
+    assert (row["row"], row["column"], row["origin"]) == ("2", "rate-3", "paper")
+    assert (row["published_mean"], row["published_spread"], row["spread_kind"]) == (
         1.0,
         0.01,
         "sem",
     )
-    assert (found["item"], found["version"], found["margin"]) == ("Table 2", "v1", 0.05)
-    assert found["reproduced_mean"] == pytest.approx(2.9 / 3)
-    assert found["low"] == pytest.approx(interval([1.0, 0.9, 1.0], bounds=(0.0, 1.0)).low)
-    assert found["high"] == pytest.approx(0.999, abs=1e-3)  # a share cannot be more than 1
-    assert (found["seeds"], found["seed_numbers"]) == (3, "0;1;2")
-    assert found["per_seed"] == "1.000000;0.900000;1.000000"
-    assert found["difference"] == pytest.approx(2.9 / 3 - 1.0)
-    assert found["verdict"] == "not distinguished"
+    assert (row["item"], row["version"], row["margin"]) == ("Table 2", "v1", 0.05)
+    assert row["reproduced_mean"] == pytest.approx(2.9 / 3)
+    assert row["low"] == pytest.approx(interval([1.0, 0.9, 1.0], bounds=(0.0, 1.0)).low)
+    assert row["high"] == pytest.approx(0.999, abs=1e-3)  # a share cannot be more than 1
+    assert (row["seeds"], row["seed_numbers"]) == (3, "0;1;2")
+    assert row["per_seed"] == "1.000000;0.900000;1.000000"
+    assert row["difference"] == pytest.approx(2.9 / 3 - 1.0)
+    assert row["verdict"] == "not distinguished"
 
 
 def test_cells_are_the_union_of_printed_and_run(table):
@@ -128,23 +128,23 @@ def test_cells_are_the_union_of_printed_and_run(table):
 
 def test_an_amount_is_judged_from_six_seeds_on():
     means = {("dt-3", "as_published", 2): [0.5] * 6}
-    found = build_table("task", shape(metric="steps"), episodes(means), PUBLISHED)
-    assert one(found, "dt-3", "as_published", 2)["verdict"] == "lower"
+    table = build_table("task", shape(metric="steps"), episodes(means), PUBLISHED)
+    assert one(table, "dt-3", "as_published", 2)["verdict"] == "lower"
 
 
 def test_cells_of_a_sentence_are_not_counted():
     sentence = [cell("dt-3", 2, 0.5, item="Section 4.3"), cell("rate-3", 2, 1.0)]
-    found = build_table("task", shape(), episodes(), sentence)
-    assert verdict_counts(found) == {"not distinguished": 1}
+    table = build_table("task", shape(), episodes(), sentence)
+    assert verdict_counts(table) == {"not distinguished": 1}
 
 
 def test_a_cell_that_never_ran_keeps_the_printed_number(table):
-    found = one(table, "dt-3", "as_published", 5)
-    assert found["published_mean"] == 0.4
-    assert math.isnan(found["published_spread"])
-    assert math.isnan(found["reproduced_mean"])
-    assert math.isnan(found["difference"])
-    assert found["seeds"] == 0
+    row = one(table, "dt-3", "as_published", 5)
+    assert row["published_mean"] == 0.4
+    assert math.isnan(row["published_spread"])
+    assert math.isnan(row["reproduced_mean"])
+    assert math.isnan(row["difference"])
+    assert row["seeds"] == 0
 
 
 def test_the_wide_table_has_the_papers_shape(table):
@@ -158,18 +158,18 @@ def test_the_wide_table_has_the_papers_shape(table):
 
 def test_a_condition_that_the_paper_reports_is_not_ours():
     published = [*PUBLISHED, cell("dt-3", 2, 1.0, condition="full_context")]
-    found = build_table("task", shape(), episodes(), published)
-    assert set(found["origin"]) == {"paper"}
-    assert "dt-3 (full_context)" in wide(found).columns
+    table = build_table("task", shape(), episodes(), published)
+    assert set(table["origin"]) == {"paper"}
+    assert "dt-3 (full_context)" in wide(table).columns
     elsewhere = cell("dt-3", 9, 1.0, condition="full_context", in_scope=False, note="a limit")
-    found = build_table("task", shape(), episodes(), [*PUBLISHED, elsewhere])
-    assert set(found["origin"]) == {"paper"}
-    assert one(found, "dt-3", "full_context", 2)["verdict"] == "no published number"
+    table = build_table("task", shape(), episodes(), [*PUBLISHED, elsewhere])
+    assert set(table["origin"]) == {"paper"}
+    assert one(table, "dt-3", "full_context", 2)["verdict"] == "no published number"
 
 
 def test_the_dimension_left_open_names_the_column():
-    found = build_table("task", shape(rows="segments", columns="condition"), episodes(), PUBLISHED)
-    laid = wide(found)
+    table = build_table("task", shape(rows="segments", columns="condition"), episodes(), PUBLISHED)
+    laid = wide(table)
     assert list(laid.columns) == [
         "as_published (rate-3)",
         "as_published (dt-3)",
@@ -181,16 +181,16 @@ def test_the_dimension_left_open_names_the_column():
 
 
 def test_another_metric_has_its_own_published_number():
-    found = build_table("task", shape(metric="steps"), episodes(), PUBLISHED)
-    cell_found = one(found, "dt-3", "as_published", 2)
-    assert (cell_found["published_mean"], cell_found["reproduced_mean"]) == (29.0, 9.0)
-    assert cell_found["verdict"] == "not distinguished"  # an amount takes six seeds
+    table = build_table("task", shape(metric="steps"), episodes(), PUBLISHED)
+    row = one(table, "dt-3", "as_published", 2)
+    assert (row["published_mean"], row["reproduced_mean"]) == (29.0, 9.0)
+    assert row["verdict"] == "not distinguished"  # an amount takes six seeds
 
 
 def test_several_metrics_are_a_dimension_of_their_own():
     metrics = ("success", "steps")
-    found = build_table("task", shape("metric", metric=metrics), episodes(), PUBLISHED)
-    at_two = found[(found["segments"] == 2) & (found["condition"] == "as_published")]
+    table = build_table("task", shape("metric", metric=metrics), episodes(), PUBLISHED)
+    at_two = table[(table["segments"] == 2) & (table["condition"] == "as_published")]
     assert at_two[["row", "column", "published_mean", "verdict"]].to_numpy().tolist() == [
         ["success", "rate-3", 1.0, "not distinguished"],
         ["steps", "rate-3", pytest.approx(math.nan, nan_ok=True), "no published number"],
@@ -246,7 +246,7 @@ def test_a_table_reads_back_as_it_was(tmp_path, table):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda text: "row,column\n1,2\n", "expected the columns"),
         (lambda text: text[:-20], "truncated"),
@@ -256,11 +256,11 @@ def test_a_table_reads_back_as_it_was(tmp_path, table):
         (lambda text: "\0\0\n" + text, "no table|expected the columns"),
     ],
 )
-def test_a_truncated_or_foreign_table_is_refused(tmp_path, table, change, told):
+def test_a_truncated_or_foreign_table_is_refused(tmp_path, table, change, message):
     path = tmp_path / "a.csv"
     write_table(table, path)
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
-    with pytest.raises(UserError, match=f"({told}).*make it anew: snakemake {path} --force"):
+    with pytest.raises(UserError, match=f"({message}).*make it anew: snakemake {path} --force"):
         read_table(path)
 
 

@@ -191,9 +191,9 @@ def test_a_wrong_checkpoint_is_refused_with_the_remedy(tmp_path, damage: str) ->
         torch.save(policy.state_dict(), path)
     elif damage == "missing":
         path.unlink()
-    wanted = "other" if damage == "digest" else "right"
+    digest = "other" if damage == "digest" else "right"
     with pytest.raises(UserError, match="do this") as caught:
-        load_checkpoint(policy, path, wanted, "do this")
+        load_checkpoint(policy, path, digest, "do this")
     assert str(path) in caught.value.line()
     assert "\n" not in caught.value.line()
 

@@ -47,15 +47,15 @@ class Scheduler(JobScheduler):
             count += 1
         return count
 
-    def asked(self, times: int) -> int:
+    def looks_after(self, times: int) -> int:
         """How many looks come of it, within a second or, where there are some, soon after them."""
         for _ in range(times):
             self._schedule_reevalutation(0.05)
         deadline = time.monotonic() + 1
-        while not (found := self.looks()) and time.monotonic() < deadline:
+        while not (count := self.looks()) and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.2)
-        return found + self.looks()
+        return count + self.looks()
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_upstream_sets_a_timer_for_every_look():
-    assert Scheduler(started=0).asked(5) == 5
+    assert Scheduler(started=0).looks_after(5) == 5
 
 
 @pytest.mark.usefixtures("one_timer")
 def test_one_look_serves_all_that_ask_for_it():
-    assert Scheduler().asked(5) == 1
+    assert Scheduler().looks_after(5) == 1
 
 
 @pytest.mark.usefixtures("one_timer")
@@ -79,13 +79,13 @@ def test_whoever_asks_during_a_look_gets_another_one():
     scheduler = Scheduler()
     scheduler._schedule_reevalutation(0.01)
     assert scheduler._open_jobs.acquire(timeout=10)
-    assert scheduler.asked(1) == 1
+    assert scheduler.looks_after(1) == 1
 
 
 @pytest.mark.usefixtures("one_timer")
 @pytest.mark.parametrize(("awaits_input", "looks"), [(False, 0), (True, 1)])
 def test_below_the_limit_only_input_that_comes_later_is_looked_for(awaits_input, looks):
-    assert Scheduler(started=1, awaits_input=awaits_input).asked(3) == looks
+    assert Scheduler(started=1, awaits_input=awaits_input).looks_after(3) == looks
 
 
 # ---- SIGTERM ---------------------------------------------------------------------------------

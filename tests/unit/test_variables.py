@@ -1,4 +1,4 @@
-"""Environment variables: nonsense is refused before anything is planned, a slip is told."""
+"""Environment variables: nonsense is refused before anything is planned, a slip is noted."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_means_something_passes_and_nothing_counts_as_not_set():
     assert variables.check(good) == []
 
 
-def test_a_misspelt_name_is_told_and_two_ways_of_asking_for_a_card_are_refused():
+def test_a_misspelt_variable_is_noted_and_two_gpu_settings_together_are_refused():
     note = variables.check({"MEMDT_DEVCE": "cuda"})
     assert note[0].startswith("MEMDT_DEVCE: nothing reads it -> did you mean 'MEMDT_DEVICE'?")
     with pytest.raises(UserError, match="set one of them"):

@@ -88,8 +88,8 @@ def test_every_rule_is_reached_and_every_verdict_is_a_rule():
 
 
 def test_the_printed_interval_is_students_t_over_the_papers_runs():
-    found = cell(0.895, 0.063).interval()
-    assert found.high - 0.895 == pytest.approx(stats.t.ppf(0.975, 9) * 0.063)
+    interval = cell(0.895, 0.063).interval()
+    assert interval.high - 0.895 == pytest.approx(stats.t.ppf(0.975, 9) * 0.063)
     assert cell(0.895).interval() is None
 
 

@@ -65,8 +65,8 @@ def edit_manifest(path: Path, **changes: object) -> None:
 
 
 def complaints() -> dict[str, str]:
-    found, _ = verify.verify(["tiny"])
-    return {path.as_posix(): what for path, what in found.items()}
+    faults, _ = verify.verify(["tiny"])
+    return {path.as_posix(): what for path, what in faults.items()}
 
 
 def test_untouched_files_match_and_are_counted_once(files, capsys):
@@ -88,7 +88,7 @@ def test_a_missing_measured_file_is_no_fault(files):
 
 
 @pytest.mark.parametrize(
-    ("path", "content", "told"),
+    ("path", "content", "message"),
     [
         (STAGE / "curve.csv", "a\n2\n", "its sha256 is not the one in manifest.json"),
         (STAGE / "curve.csv", None, "listed in manifest.json, but missing"),
@@ -103,7 +103,7 @@ def test_a_missing_measured_file_is_no_fault(files):
         (LEDGER, "{\n[1]\n", "bad lines: 1, 2"),
     ],
 )
-def test_what_does_not_match_is_named_with_a_remedy(files, capsys, path, content, told):
+def test_what_does_not_match_is_named_with_a_remedy(files, capsys, path, content, message):
     path.unlink() if content is None else write(path, content)
     with pytest.raises(SystemExit) as ended:
         main(["verify", "--scale", "tiny"])
@@ -111,7 +111,7 @@ def test_what_does_not_match_is_named_with_a_remedy(files, capsys, path, content
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith(f"{path}: ")
-    assert told in lines[0]
+    assert message in lines[0]
     remedy = "remove it" if path == LEDGER else f"snakemake --cores all {path} --force"
     assert remedy in lines[1]
 
@@ -128,9 +128,9 @@ def test_a_file_without_its_manifest_is_named(files):
 
 def test_a_file_that_its_manifest_does_not_list_is_named(files):
     edit_manifest(STAGE / "manifest.json", files={})
-    found = complaints()
-    assert found[(STAGE / "curve.csv").as_posix()] == "not listed in manifest.json"
-    assert len(found) == 2
+    faults = complaints()
+    assert faults[(STAGE / "curve.csv").as_posix()] == "not listed in manifest.json"
+    assert len(faults) == 2
 
 
 def test_a_manifest_of_another_run_or_stage_is_named(files):

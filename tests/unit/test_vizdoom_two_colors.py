@@ -59,7 +59,7 @@ def test_the_pillar_is_seen_for_as_long_as_it_is_set_to(seed, pillar_tics, last)
     for step in range(60):  # left and right in turn: it stays in view
         seen.append(names(environment.step((LEFT, RIGHT)[step % 2])[4]))
     pillar = {RED: "RedPillar", GREEN: "GreenPillar"}[RED + seed % 2]
-    assert [step for step, found in enumerate(seen) if found == {pillar}] == list(range(last + 1))
+    assert [step for step, view in enumerate(seen) if view == {pillar}] == list(range(last + 1))
     assert not set().union(*seen[last + 1 :])
 
 
@@ -97,12 +97,12 @@ def test_items_are_where_they_are_whatever_the_colour():
             doom_engine.Screen(256, 144, module.BUTTONS, module.VARIABLES, labels=True),
         )
         engine.begin(f"map{number + 1:02}", 7, 2100)
-        found = [
+        items = [
             (label.object_name[-3:], label.object_position_x, label.object_position_y)
             for label in engine.look()[1]
             if not label.object_name.endswith("Pillar")
         ]
-        places.append(sorted(found))
+        places.append(sorted(items))
         engine.close()
     assert places[0] == places[1]
     assert len(places[0]) > 4
@@ -263,10 +263,10 @@ def test_a_scenario_is_an_archive_of_text():
     content = doom_scenario.two_colors_wad(90, 8, 25, 10, 30)
     assert content[:4] == b"PWAD"
     lumps = int.from_bytes(content[4:8], "little")
-    place = int.from_bytes(content[8:12], "little")
-    found = [content[place + 16 * n + 8 : place + 16 * n + 16].rstrip(b"\0") for n in range(lumps)]
-    assert found == [b"DECORATE", b"MAP01", b"TEXTMAP", b"ENDMAP", b"MAP02", b"TEXTMAP", b"ENDMAP"]
-    assert len(content) == place + 16 * lumps
+    start = int.from_bytes(content[8:12], "little")
+    names = [content[start + 16 * n + 8 : start + 16 * n + 16].rstrip(b"\0") for n in range(lumps)]
+    assert names == [b"DECORATE", b"MAP01", b"TEXTMAP", b"ENDMAP", b"MAP02", b"TEXTMAP", b"ENDMAP"]
+    assert len(content) == start + 16 * lumps
 
 
 LAPSES = [

@@ -138,8 +138,8 @@ def test_a_token_reads_the_mean_of_slots_by_its_address() -> None:
     (read,) = made.read(slots, tokens)
     for token, after in zip(tokens[0], read[0], strict=True):
         weights = address_of(made, slots[0], token)
-        found = sum(weight * slot for weight, slot in zip(weights, slots[0], strict=True))
-        torch.testing.assert_close(after, made.norm(token + found))
+        mean = sum(weight * slot for weight, slot in zip(weights, slots[0], strict=True))
+        torch.testing.assert_close(after, made.norm(token + mean))
 
 
 @torch.no_grad()
@@ -167,8 +167,8 @@ def test_the_nearest_two_of_three_are_weighed_without_the_third() -> None:
     made, slots, tokens = memory(nearest=2), draw(1, SLOTS, WIDTH), draw(1, 1, WIDTH, seed=1)
     weights = torch.tensor(address_of(made, slots[0], tokens[0, 0]))
     weights[weights.argmin()] = 0.0
-    found = (weights / weights.sum()) @ slots[0]
-    torch.testing.assert_close(made.read(slots, tokens)[0][0, 0], made.norm(tokens[0, 0] + found))
+    mean = (weights / weights.sum()) @ slots[0]
+    torch.testing.assert_close(made.read(slots, tokens)[0][0, 0], made.norm(tokens[0, 0] + mean))
 
 
 @torch.no_grad()
@@ -229,7 +229,7 @@ def test_one_memory_module_stands_in_each_block_or_after_the_last() -> None:
 
 @pytest.mark.parametrize("carried", [True, False])
 @torch.no_grad()
-def test_only_a_carried_memory_tells_of_the_segment_before(carried: bool) -> None:
+def test_only_a_carried_memory_knows_the_previous_segment(carried: bool) -> None:
     made = policy(carried=carried).eval()
     after = [made(segment(seed), made.initial_memory(BATCH))[1] for seed in (0, 1)]
     seen, other = (made(segment(2), memory)[0] for memory in after)

@@ -93,5 +93,5 @@ def what_reruns(project: Any, *selected: str) -> set[str]:
 
 
 def _job(rule: str, text: str) -> str:
-    found = dict(re.findall(r"(\w+)=([\w-]+)", text.partition("wildcards: ")[2].split("\n")[0]))
-    return " ".join([rule, *(found[key] for key in ("variant", "stage") if key in found)])
+    wildcards = dict(re.findall(r"(\w+)=([\w-]+)", text.partition("wildcards: ")[2].split("\n")[0]))
+    return " ".join([rule, *(wildcards[key] for key in ("variant", "stage") if key in wildcards)])

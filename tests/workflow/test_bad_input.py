@@ -20,7 +20,7 @@ def refused(done) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "told"),
+    ("name", "old", "new", "parts"),
     [
         (SCALE, "32\n  training.learning_rate:", "32\n  training.learnin_rate:",
          (SCALE, "training.learnin_rate", "did you mean 'learning_rate'?", "weight_decay")),
@@ -42,26 +42,26 @@ def refused(done) -> str:
          (f"{TABLE}: table.metric", "unknown metric 'tics'", "return, steps, ", "success")),
     ],
 )  # fmt: skip
-def test_a_slip_in_a_file(project, name, old, new, told):
+def test_a_slip_in_a_file(project, name, old, new, parts):
     project.edit(name, old, new)
     line = refused(project.snakemake("--cores", "1"))
-    assert all(part in line for part in told), line
+    assert all(part in line for part in parts), line
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "parts"),
     [
         ("scale=quik", ("unknown scale 'quik'", "did you mean 'quick'?", "paper, quick, smoke")),
         ("experiments=tmaze_tabel_2", ("'tmaze_tabel_2'", "did you mean 'tmaze_table_2'?")),
         ("experiment=tmaze_table_2", ("experiment: unknown key", "did you mean 'experiments'?")),
     ],
 )
-def test_a_slip_on_the_command_line(project, option, told):
+def test_a_slip_on_the_command_line(project, option, parts):
     line = refused(project.snakemake("--cores", "1", "--config", option))
-    assert all(part in line for part in told), line
+    assert all(part in line for part in parts), line
 
 
-def test_a_slip_that_only_another_scale_sees_is_told_when_that_scale_is_asked_for(project):
+def test_a_slip_in_another_scale_is_refused_when_that_scale_is_used(project):
     project.edit(
         "workflow/config/scales/smoke.yaml",
         "layers: 1\n    model.heads: 2\n    model.width: 16\n    model.head_width",
@@ -82,6 +82,6 @@ def test_a_missing_simulator_leaves_its_experiments_out_with_one_line(project):
     )  # fmt: skip
     done = project.snakemake("-n")
     assert done.returncode == 0, done.stderr
-    told = "memdt: tmaze_table_2 is left out: no_such_simulator is not installed"
-    assert done.stderr.count(told) == 1
+    line = "memdt: tmaze_table_2 is left out: no_such_simulator is not installed"
+    assert done.stderr.count(line) == 1
     assert "train" not in done.stdout

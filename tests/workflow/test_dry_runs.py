@@ -22,11 +22,11 @@ def read(kind: str, name: str) -> dict[str, Any]:
 
 
 def dotted(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found = {}
+    flat = {}
     for key, value in block.items():
         nested = isinstance(value, dict)
-        found |= dotted(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return found
+        flat |= dotted(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
 
 
 def line(experiment: str, variant: str) -> list[tuple[str, str]]:
@@ -45,16 +45,16 @@ def environment(experiment: str, variant: str) -> str:
     return entry.get("environment", content["environment"])
 
 
-def family(place: str) -> list[str]:
+def family(environment_name: str) -> list[str]:
     """The environments that a file extends, the most general first, and itself."""
-    base = read("environments", place).get("extends")
-    return [*(family(base) if base else []), place]
+    base = read("environments", environment_name).get("extends")
+    return [*(family(base) if base else []), environment_name]
 
 
 def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
     """The last layer that says something: environment, model, experiment, variant, scale."""
     content, budgets = read("experiments", experiment), read("scales", scale)
-    entry, places = content["variants"][variant], family(environment(experiment, variant))
+    entry, environments = content["variants"][variant], family(environment(experiment, variant))
     if "checkpoint_of" in entry and key.startswith("training."):
         return setting(scale, *entry["checkpoint_of"].split("/"), key)
     model = next(
@@ -63,14 +63,14 @@ def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
         if "model" in (one := read("experiments", name)["variants"][of_it])
     )
     file = read("models", model)
-    blocks = [read("environments", place) for place in places] + [file.get("defaults", {})]
-    blocks += [file.get("environments", {}).get(place, {}) for place in places]
+    blocks = [read("environments", member) for member in environments] + [file.get("defaults", {})]
+    blocks += [file.get("environments", {}).get(member, {}) for member in environments]
     blocks += [content.get("set", {}), entry.get("set", {}), budgets.get("defaults", {})]
     name = file.get("module", model)
     blocks.append(budgets.get("models", {}).get(name, {}))
-    blocks += [budgets.get("environments", {}).get(place, {}) for place in places]
+    blocks += [budgets.get("environments", {}).get(member, {}) for member in environments]
     special = budgets.get("models_by_environment", {})
-    blocks += [special.get(place, {}).get(name, {}) for place in places]
+    blocks += [special.get(member, {}).get(name, {}) for member in environments]
     blocks.append({} if budgets.get("meaningless") else entry.get("set", {}))
     blocks.append(budgets.get("experiments", {}).get(experiment, {}))
     value = None
@@ -79,10 +79,10 @@ def setting(scale: str, experiment: str, variant: str, key: str) -> Any:
     return value
 
 
-def dataset(place: str) -> dict[str, Any]:
+def dataset(environment_name: str) -> dict[str, Any]:
     """The dataset block of an environment, dotted; a file that names another source begins anew."""
     block: dict[str, Any] = {}
-    for name in family(place):
+    for name in family(environment_name):
         mine = {
             k: v for k, v in dotted(read("environments", name)).items() if k.startswith("dataset.")
         }
@@ -94,19 +94,19 @@ def dataset(place: str) -> dict[str, Any]:
     return block
 
 
-def addresses(place: str) -> list[str]:
+def addresses(environment_name: str) -> list[str]:
     """What must be fetched for a dataset."""
-    block = dataset(place)
+    block = dataset(environment_name)
     if block.get("dataset.source") == "d4rl":
         return [block["dataset.id"]]
     parts = block.get("dataset.parts", [])
     return [part["weights"]["address"] for part in parts if "weights" in part]
 
 
-def made_of(place: str) -> str | None:
+def made_of(environment_name: str) -> str | None:
     """Whether an agent is trained for a dataset."""
-    source = dataset(place).get("dataset.source")
-    return "agent" if source == "gymnasium_agent" and not addresses(place) else None
+    source = dataset(environment_name).get("dataset.source")
+    return "agent" if source == "gymnasium_agent" and not addresses(environment_name) else None
 
 
 def plays_only(experiment: str, variant: str) -> bool:
@@ -126,10 +126,10 @@ def expected(scale: str, experiments: list[str]) -> Counter[str]:
         for variant in only.get(experiment, variants):
             seeds = setting(scale, experiment, variant, "seeds")
             counts["evaluate"] += len(seeds)
-            found = line(experiment, variant)
-            trains = [one for one in found if not plays_only(*one)]
+            runs = line(experiment, variant)
+            trains = [one for one in runs if not plays_only(*one)]
             played |= {environment(*one) for one in trains}
-            trained |= {(*one, seed) for one in found for seed in seeds}
+            trained |= {(*one, seed) for one in runs for seed in seeds}
     counts["dataset"] = len(played)
     counts["agent"] = len({name.split("_")[0] for name in played if made_of(name) == "agent"})
     counts["fetch"] = len({one for name in played for one in addresses(name)})
@@ -147,9 +147,9 @@ def expected(scale: str, experiments: list[str]) -> Counter[str]:
         {(*one["experiments"], one["options"]["variant"]) for one in looked_at}
     )
     filmed = [one for one in drawn if one.get("inputs") == "recordings"]
-    told = {run for one in filmed for run in recorded(scale, one)}
-    told |= {run for experiment in experiments for run in counted(scale, experiment)}
-    counts["record"] = len(told)
+    recorded_runs = {run for one in filmed for run in recorded(scale, one)}
+    recorded_runs |= {run for experiment in experiments for run in counted(scale, experiment)}
+    counts["record"] = len(recorded_runs)
     counts["clip"] = sum(one.get("clip", False) for one in drawn)
     return +counts
 
@@ -230,10 +230,12 @@ def test_datasets_come_before_every_training(project):
     """Chains of trainings wait for them, so that one that is late is the last of all."""
     experiments = "experiments=[tmaze_extrapolation,vizdoom_curriculum]"
     done = project.snakemake("-n", "--config", "scale=paper", experiments)
-    told = re.findall(r"^rule (\w+):\n(?: +.*\n)*? +priority: (\d+)$", done.stdout, re.M)
-    of = {rule: [int(number) for name, number in told if name == rule] for rule, _ in told}
-    assert len(of["dataset"]) == 3
-    assert min(of["dataset"]) > max(of["train"]) > 0
+    lines = re.findall(r"^rule (\w+):\n(?: +.*\n)*? +priority: (\d+)$", done.stdout, re.M)
+    priorities = {
+        rule: [int(number) for name, number in lines if name == rule] for rule, _ in lines
+    }
+    assert len(priorities["dataset"]) == 3
+    assert min(priorities["dataset"]) > max(priorities["train"]) > 0
 
 
 def test_evaluations_wait_for_training_and_longer_ones_go_first():

@@ -71,9 +71,9 @@ def lock_of(project: Any) -> str:
 
 
 def test_a_clone_that_pulls_and_restores_has_nothing_to_do(clone, kept, reruns):
-    told = clone.done("memdt", "restore")
-    assert "memdt: 18 files found as recorded, and taken over" in told
-    assert told.strip().endswith("memdt: nothing is left to do")
+    output = clone.done("memdt", "restore")
+    assert "memdt: 18 files found as recorded, and taken over" in output
+    assert output.strip().endswith("memdt: nothing is left to do")
     assert reruns(clone) == set()
     assert planned_stages(clone) == set()
     assert clone.done("dvc", "repro").count("didn't change, skipping") == 3
@@ -90,8 +90,8 @@ def test_a_clone_redoes_what_an_edit_changes_and_refuses_a_touch(clone, reruns):
     expected = {"train memory 1", "train memory 2", "evaluate memory"}
     assert {job for job in reruns(clone) if "memory" in job or "cloning" in job} == expected
     assert "jobs are left to do" in clone.done("memdt", "restore")  # and it does not hide it
-    told = clone.done("dvc", "repro")
-    assert "replaced files are kept in data/set_aside" in told
+    output = clone.done("dvc", "repro")
+    assert "replaced files are kept in data/set_aside" in output
     assert (clone.root / CHECKPOINT).read_bytes() != before[CHECKPOINT]
     assert (clone.root / EPISODES).read_bytes() == before[EPISODES]
     set_aside = clone.root / "data/set_aside" / CHECKPOINT
@@ -115,13 +115,13 @@ def test_an_experiment_in_a_temporary_folder_is_really_trained(copy):
     assert copy.memdt("verify").returncode == 0
 
 
-def test_runs_that_nobody_asks_for_any_more_are_set_aside(copy):
+def test_runs_that_the_settings_no_longer_ask_for_are_set_aside(copy):
     """Seen with the plain tools: the files of a removed task stayed and counted."""
     content = yaml.safe_load((copy.root / EXPERIMENT).read_text(encoding="utf-8"))
     del content["variants"]["cloning"]
     copy.write(EXPERIMENT, yaml.safe_dump(content))
-    told = copy.done("dvc", "repro")
-    assert "5 files of runs that the settings no longer ask for" in told
+    output = copy.done("dvc", "repro")
+    assert "5 files of runs that the settings no longer ask for" in output
     assert not (copy.root / EPISODES).exists()
     assert (copy.root / "data/set_aside" / EPISODES).is_file()
     assert "cloning" not in (copy.root / RUNS / "records.jsonl").read_text(encoding="utf-8")
@@ -199,13 +199,13 @@ def test_metrics_and_plots_show_something(copy):
 @pytest.mark.slow
 def test_dvc_enters_only_stages_that_an_edit_may_reach(copy, reruns):
     """The table of edits in docs/output.md: what DVC enters, and what Snakemake does there."""
-    found, expected = {}, {}
+    actual, expected = {}, {}
     for name, file, change, stages, jobs in EDITS:
         apply(copy, file, change)
-        found[name], expected[name] = (planned_stages(copy), reruns(copy)), (stages, jobs)
+        actual[name], expected[name] = (planned_stages(copy), reruns(copy)), (stages, jobs)
         copy.done("git", "checkout", "--quiet", ".")
         copy.done("git", "clean", "--quiet", "--force", "--", "src", "workflow")
-    assert {k: v for k, v in found.items() if v != expected[k]} == {}
+    assert {k: v for k, v in actual.items() if v != expected[k]} == {}
     assert reruns(copy) == set()
 
 
@@ -292,39 +292,39 @@ def test_what_one_clone_pushes_another_pulls(kept, copy, remote, tmp_path, rerun
 
 
 @contextlib.contextmanager
-def folder(place: Path) -> Iterator[list[list[str]]]:
-    yield [["add", "--local", "there", str(place / "folder")]]
+def folder(root: Path) -> Iterator[list[list[str]]]:
+    yield [["add", "--local", "there", str(root / "folder")]]
 
 
 @contextlib.contextmanager
-def ssh(place: Path) -> Iterator[list[list[str]]]:
+def ssh(root: Path) -> Iterator[list[list[str]]]:
     """An SSH server of this user's own, with a key made for it."""
     program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if program is None:
         pytest.skip("needs sshd (Debian: openssh-server)")
-    place = place / "ssh"
-    (place / "store").mkdir(parents=True)
+    root = root / "ssh"
+    (root / "store").mkdir(parents=True)
     for name in ("host", "user"):
-        key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(place / name)]
+        key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(root / name)]
         subprocess.run(key, check=True)
     port = free_port()
     settings = {
-        "Port": port, "ListenAddress": "127.0.0.1", "HostKey": place / "host", "PidFile": "none",
-        "AuthorizedKeysFile": place / "user.pub", "StrictModes": "no", "UsePAM": "no",
+        "Port": port, "ListenAddress": "127.0.0.1", "HostKey": root / "host", "PidFile": "none",
+        "AuthorizedKeysFile": root / "user.pub", "StrictModes": "no", "UsePAM": "no",
         "PasswordAuthentication": "no", "Subsystem": "sftp internal-sftp",
     }  # fmt: skip
     lines = [f"{key} {value}" for key, value in settings.items()]
-    (place / "config").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (root / "config").write_text("\n".join(lines) + "\n", encoding="utf-8")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where sshd's unprivileged part lives
-    with (place / "log").open("w") as log:
-        server = subprocess.Popen([program, "-D", "-e", "-f", str(place / "config")], stderr=log)
+    with (root / "log").open("w") as log:
+        server = subprocess.Popen([program, "-D", "-e", "-f", str(root / "config")], stderr=log)
     try:
         wait_for_port(port)
-        address = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{place / 'store'}"
+        address = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{root / 'store'}"
         yield [
             ["add", "--local", "there", address],
-            ["modify", "--local", "there", "keyfile", str(place / "user")],
+            ["modify", "--local", "there", "keyfile", str(root / "user")],
         ]
     finally:
         server.terminate()
@@ -332,7 +332,7 @@ def ssh(place: Path) -> Iterator[list[list[str]]]:
 
 
 @contextlib.contextmanager
-def s3(place: Path) -> Iterator[list[list[str]]]:
+def s3(root: Path) -> Iterator[list[list[str]]]:
     """An S3 server in this process."""
     import boto3
     from moto.server import ThreadedMotoServer

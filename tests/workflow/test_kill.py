@@ -63,7 +63,7 @@ class Run:
     """One command in the folder of a project, given again and again."""
 
     project: Any
-    resumed: list[str] = field(default_factory=list)  # what the logs said of going on
+    resumed: list[str] = field(default_factory=list)  # lines of the logs about resuming
 
     def start(self) -> subprocess.Popen[bytes]:
         environment = self.project.environment | {
@@ -94,7 +94,7 @@ class Run:
                 done += saved(folder / "resume.safetensors")
         return done
 
-    def said(self) -> str:
+    def log_tail(self) -> str:
         text: str = (self.project.root / "run.log").read_text(encoding="utf-8")
         return text[-3000:]
 
@@ -125,8 +125,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def results(root: Path) -> dict[str, bytes]:
     """Everything but what is measured."""
     folders = (root / "data/datasets", root / "data/runs", root / "reports")
-    found = (path for folder in folders for kind in KEPT for path in folder.rglob(kind))
-    return {str(path.relative_to(root)): path.read_bytes() for path in found}
+    files = (path for folder in folders for kind in KEPT for path in folder.rglob(kind))
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 @dataclass(frozen=True)
@@ -184,11 +184,11 @@ def kill_at(run: Run, moment: Moment) -> None:
     begun, position = time.monotonic(), run.position()
     process = run.start()
     while not moment.is_now(run, position, time.monotonic() - begun):
-        assert process.poll() is None, f"ended before {moment}: {run.said()}"
-        assert time.monotonic() - begun < 120, f"{moment} never came: {run.said()}"
+        assert process.poll() is None, f"ended before {moment}: {run.log_tail()}"
+        assert time.monotonic() - begun < 120, f"{moment} never came: {run.log_tail()}"
         time.sleep(0.01)
     time.sleep(moment.pause)
-    assert process.poll() is None, f"ended before {moment}: {run.said()}"
+    assert process.poll() is None, f"ended before {moment}: {run.log_tail()}"
     kill(process)
     run.collect_logs()
 
@@ -198,10 +198,10 @@ def finish(run: Run) -> float:
     begun = time.monotonic()
     process, first = run.start(), None
     while process.poll() is None:
-        assert time.monotonic() - begun < 240, run.said()
+        assert time.monotonic() - begun < 240, run.log_tail()
         if first is None and run.position():
             first = time.monotonic() - begun
         time.sleep(0.02)
-    assert process.returncode == 0, run.said()
+    assert process.returncode == 0, run.log_tail()
     run.collect_logs()
     return first or 0.0

@@ -17,10 +17,10 @@ COLUMNS = ("datasets", "training", "evaluations", "others", "jobs")
 def planned(output: str) -> Counter[str]:
     """Snakemake's table of jobs, in our words; `all` is no job."""
     table = output.split("Job stats:")[1].split("total")[0]
-    found = {rule: int(n) for rule, n in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)}
-    del found["all"]
-    counts: Counter[str] = Counter(jobs=sum(found.values()))
-    for rule, number in found.items():
+    by_rule = {rule: int(n) for rule, n in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)}
+    del by_rule["all"]
+    counts: Counter[str] = Counter(jobs=sum(by_rule.values()))
+    for rule, number in by_rule.items():
         counts[KINDS.get(rule, "others")] += number
     return counts
 
@@ -32,9 +32,9 @@ def forecast(output: str) -> Counter[str]:
     return Counter(dict(zip(COLUMNS, numbers, strict=True)))
 
 
-def outputs(told: str) -> set[str]:
+def outputs(dry_run: str) -> set[str]:
     """The files that a dry run would make."""
-    return set(re.findall(r"^    output: (.*)", told, re.MULTILINE))
+    return set(re.findall(r"^    output: (.*)", dry_run, re.MULTILINE))
 
 
 @pytest.mark.parametrize("experiments", ["all", "tmaze_figure_5"])
@@ -43,9 +43,9 @@ def test_plan_counts_the_jobs_that_snakemake_plans(project, scale, experiments):
     dry = project.snakemake("-n", "--config", f"scale={scale}", f"experiments={experiments}")
     assert dry.returncode == 0, dry.stderr
     named = () if experiments == "all" else ("--experiments", experiments)
-    told = project.memdt("plan", "--scale", scale, *named)
-    assert told.returncode == 0, told.stderr
-    assert forecast(told.stdout) == planned(dry.stdout)
+    plan = project.memdt("plan", "--scale", scale, *named)
+    assert plan.returncode == 0, plan.stderr
+    assert forecast(plan.stdout) == planned(dry.stdout)
 
 
 def batch(project, part: int, selected: tuple[str, ...]) -> set[str]:
@@ -66,7 +66,7 @@ def test_the_last_batch_of_runs_makes_what_is_left(done_project, selected):
     last = "data/runs/tiny/tiny/memory/seed_0/stage_2/manifest.json"
     (done_project.root / last).unlink()
     assert batch(done_project, 1, selected) == set()
-    assert any(last in found for found in batch(done_project, 3, selected))
+    assert any(last in output for output in batch(done_project, 3, selected))
 
 
 @pytest.mark.slow

@@ -51,9 +51,9 @@ def test_a_file_edited_by_hand_is_made_anew_unless_the_edit_is_undone(
     path = done_project.root / EPISODES
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("as_published", "as_I_like"), encoding="utf-8")
-    told = done_project.snakemake("-n", *selected)
-    assert f"memdt: 1 file not as recorded, to be made anew: {EPISODES}" in told.stderr
-    assert "its content is not what was recorded" in told.stdout  # Snakemake's own reason
+    dry_run = done_project.snakemake("-n", *selected)
+    assert f"memdt: 1 file not as recorded, to be made anew: {EPISODES}" in dry_run.stderr
+    assert "its content is not what was recorded" in dry_run.stdout  # Snakemake's own reason
     assert reruns(done_project) == {"evaluate cloning"} | REPORT
     path.write_text(text, encoding="utf-8")
     assert reruns(done_project) == set()

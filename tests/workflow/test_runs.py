@@ -20,8 +20,8 @@ def results(root: Path) -> dict[str, bytes]:
     """Everything that must come out the same: not what is measured."""
     kept = ("*.h5", "checkpoint.safetensors", "curve.csv", "episodes.csv", "tables/*.csv",
             "*manifest.json", "metrics.json", "report.html")  # fmt: skip
-    found = (path for kind in kept for path in root.rglob(kind) if ".snakemake" not in path.parts)
-    return {str(path.relative_to(root)): path.read_bytes() for path in found}
+    files = (path for kind in kept for path in root.rglob(kind) if ".snakemake" not in path.parts)
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def test_every_file_is_where_the_documentation_says(finished):
@@ -47,7 +47,7 @@ def test_the_run_says_what_it_plans_and_where_the_report_is(finished):
     assert "memdt: reports/tiny/report.html" in log
 
 
-def test_the_manifest_tells_what_made_the_checkpoint(finished):
+def test_the_manifest_names_what_made_the_checkpoint(finished):
     path = finished.root / RUN / "memory/seed_0/stage_2/manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
     assert manifest["threads"] == 1

@@ -113,7 +113,7 @@ variants:
 
 
 def test_what_starts_from_a_run_is_trained_after_it_and_again_with_it(done_project, reruns):
-    project, asked = done_project, ("--config", "scale=tiny", "experiments=tuned")
+    project, options = done_project, ("--config", "scale=tiny", "experiments=tuned")
     project.write("workflow/config/experiments/tuned.yaml", TUNED)
     tmaze = (project.root / TMAZE).read_text(encoding="utf-8")
     wide = tmaze.replace("spare_steps: 1", "spare_steps: 2")
@@ -124,12 +124,12 @@ def test_what_starts_from_a_run_is_trained_after_it_and_again_with_it(done_proje
         "    dataset.lengths: [6, 12], dataset.episodes_per_length: 8}\n",
     )  # fmt: skip
     mine = {"train tuned 1", "evaluate tuned", "evaluate elsewhere"}
-    assert reruns(project, *asked) == mine | REPORT
-    project.done("snakemake", "--cores", "2", *asked)
-    assert reruns(project, *asked) == set()
+    assert reruns(project, *options) == mine | REPORT
+    project.done("snakemake", "--cores", "2", *options)
+    assert reruns(project, *options) == set()
     project.edit(
         "workflow/config/experiments/tiny.yaml", "{training.segments: 2}",
         "{training.segments: 2, training.beta_1: 0.8}",
     )  # fmt: skip
     base = {"train memory 1", "train memory 2"}
-    assert reruns(project, *asked) == base | mine | REPORT
+    assert reruns(project, *options) == base | mine | REPORT

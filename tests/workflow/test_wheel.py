@@ -72,8 +72,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(root / done.stdout.split()[-1]) as wheel:
         wheel.extractall(packages)
     (about,) = packages.glob("memdt-*.dist-info")
-    asked = metadata.PathDistribution(about).requires or []
-    plain = [text for text in asked if "extra ==" not in text]
+    requirements = metadata.PathDistribution(about).requires or []
+    plain = [text for text in requirements if "extra ==" not in text]
     for name in needed(plain):
         link(name, packages)
     return root / "venv" / "bin" / "python"

@@ -42,15 +42,15 @@ def test_the_page_from_the_recording_to_the_report(project, scale):
     printed = follow(project, scale)
     assert "my_lab/cartpole-v0" in printed[1]  # memdt settings
     assert "dataset" in printed[2]  # the dry run
-    found = returns(project, scale, "my_cartpole")
-    assert found.keys() == {"rate", "behaviour_cloning", "random"}
+    short = returns(project, scale, "my_cartpole")
+    assert short.keys() == {"rate", "behaviour_cloning", "random"}
     longer = returns(project, scale, "my_cartpole_long")
     assert (project.root / "shared/my_lab/cartpole-v1/data/main_data.hdf5").is_file()
     page = (project.root / f"reports/{scale}/report.html").read_text(encoding="utf-8")
     assert "What RATE learns from a hand-written policy" in page
     if scale == "quick":  # the smallest scale learns nothing
-        assert found["rate"] > 5 * found["random"]
-        assert longer["rate"] > found["rate"]
+        assert short["rate"] > 5 * short["random"]
+        assert longer["rate"] > short["rate"]
 
 
 def test_a_set_that_is_not_there_ends_the_plan_in_a_line(project):
@@ -59,6 +59,6 @@ def test_a_set_that_is_not_there_ends_the_plan_in_a_line(project):
             project.write(text.partition("\n")[0].removeprefix("# "), text)
     done = project.snakemake("-n", "--config", "scale=smoke", "experiments=my_cartpole")
     assert done.returncode != 0
-    told = [line for line in done.stderr.splitlines() if "metadata.json" in line]
-    assert len(told) == 1
-    assert "my_lab/cartpole-v0/data/metadata.json: there is no such file -> put one" in told[0]
+    lines = [line for line in done.stderr.splitlines() if "metadata.json" in line]
+    assert len(lines) == 1
+    assert "my_lab/cartpole-v0/data/metadata.json: there is no such file -> put one" in lines[0]
