@@ -52,7 +52,7 @@ def _about_a_file(error: OSError) -> UserError:
     if error.errno in NO_SPACE:
         remedy = "free some space; the same command continues"
         return UserError(f"cannot be written ({error.strerror})", _file(error), remedy)
-    remedy = "look at its owner and rights: memdt doctor"
+    remedy = "check its owner and permissions: memdt doctor"
     return UserError(f"cannot be read or written ({error.strerror})", _file(error), remedy)
 
 

@@ -20,6 +20,7 @@ class UserError(Exception):
         """The whole message as one line of text."""
         prefix = f"{self.where}: " if self.where else ""
         remedy = f" -> {self.remedy}" if self.remedy else ""
+        # Messages of other libraries have several lines.
         return " ".join(f"{prefix}{self.what}{remedy}".split())
 
 

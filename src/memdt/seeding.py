@@ -14,6 +14,7 @@ def stream(seed: int, *name: str | int) -> int:
     >>> stream(0, "weights") != stream(0, "batches")
     True
     """
+    # Not `hash`, which differs from process to process. 63 bits fit a signed integer.
     words = [zlib.crc32(str(part).encode()) for part in name]
     return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0] >> 1)
 

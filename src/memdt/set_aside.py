@@ -56,6 +56,7 @@ def _second_name(path: Path, target: Path) -> None:
 def settle(kept: dict[Path, Path]) -> list[Path]:
     """Remove second names of files that did not change, and return the others."""
     for path, second in kept.items():
+        # The same size and time do not prove the same content.
         if path.is_file() and filecmp.cmp(path, second, shallow=False):
             second.unlink()
     return [second for second in kept.values() if second.exists()]

@@ -44,7 +44,7 @@ def test_a_text_without_entries_has_none(tmp_path: Path) -> None:
         ("**Why:** As published.", "**Why:**", "D7 does not say: Why"),
         ("**Why:**", "**Because:**", "D7: unknown field 'Because'.*Why"),
         ("## D7: One", "## d7 One", "not the heading of a deviation: '## d7 One"),
-        ("Some words before.", ENTRY.split("\n\n", 2)[2], "D7 is there twice"),
+        ("Some words before.", ENTRY.split("\n\n", 2)[2], "D7 appears twice"),
     ],
 )
 def test_a_broken_entry_is_refused(before: str, after: str, message: str) -> None:

@@ -108,7 +108,7 @@ def test_a_fetched_file_is_known_by_its_path(here):
     path = Path("data/raw/fetched/d4rl/hopper_medium-v2.hdf5")
     assert inputs.fetched(path).size == 152756557
     assert inputs.raw_files(resolve_dataset("hopper_medium_d4rl", "quick")) == [path]
-    with pytest.raises(UserError, match="nobody has said where this file comes from"):
+    with pytest.raises(UserError, match="no dataset names this file"):
         inputs.fetched(Path("data/raw/fetched/other.hdf5"))
 
 

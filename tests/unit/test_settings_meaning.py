@@ -66,10 +66,10 @@ def refused(config: Path) -> Refused:
         ("training.learning_rate: true", "not true or false"),
         ("seeds: [0, true]", "not true or false"),
         ("seeds: [0, -1]", "greater than or equal to 0"),
-        ("seeds: [1, 2, 1]", "1 stands twice"),
-        ("seeds: [1, 1.0]", "1 stands twice"),
+        ("seeds: [1, 2, 1]", "1 appears twice"),
+        ("seeds: [1, 1.0]", "1 appears twice"),
         ("evaluation.segments: []", "at least 1 item"),
-        ("evaluation.segments: [2, 2]", "2 stands twice"),
+        ("evaluation.segments: [2, 2]", "2 appears twice"),
         ("evaluation.conditions: {}", "at least 1 item"),
         ("evaluation.episodes: 1000000000000", "at most"),
         ("training.segments: 1000000000", "less than or equal to 10000"),
@@ -91,8 +91,8 @@ def test_values_that_would_mean_something_else(refused, setting, message):
     ("settings", "message"),
     [
         (("training.batch_size: 4", "training.batch_size: 5"), "odd.yaml:7: not valid YAML"),
-        (("training.batch_size: 4", "training: {batch_size: 5}"), "batch_size stands twice"),
-        (("training: {batch_size: 5}", "training.batch_size: 4"), "batch_size stands twice"),
+        (("training.batch_size: 4", "training: {batch_size: 5}"), "batch_size appears twice"),
+        (("training: {batch_size: 5}", "training.batch_size: 4"), "batch_size appears twice"),
         (("training.adapter: null", "training: {adapter.rank: 2}"), "beside training.adapter"),
     ],
 )
@@ -212,7 +212,7 @@ def test_a_slip_on_the_command_line_is_not_blamed_on_the_file(config):
 
 
 def test_an_experiment_that_is_asked_for_twice(config):
-    with pytest.raises(UserError, match="stands twice"):
+    with pytest.raises(UserError, match="appears twice"):
         selection({"experiments": "tmaze_table_2,tmaze_table_2"})
 
 

@@ -69,7 +69,7 @@ class Schema:
 
 @dataclass(frozen=True)
 class Doctor:
-    """Say what this machine has, what is missing, and how to mend it."""
+    """Say what this machine has, what is missing, and how to fix it."""
 
     def run(self) -> None:
         """Look and print."""
@@ -120,6 +120,7 @@ class Plan:
         from memdt.workflow import plan
 
         overrides = {"scale": self.scale} if self.scale else {}
+        # Joined as `--config` has them, so that `all` means the same here.
         chosen = selection({**overrides, "experiments": ",".join(self.experiments) or "all"})
         if not self.stages:
             show(chosen.scale, tuple(chosen.experiments))
@@ -222,7 +223,7 @@ class CancelJobs:
 
         submitted = slurm.jobs()
         if submitted is None:
-            raise UserError("squeue gives no answer here", "SLURM", "go to a login node")
+            raise UserError("squeue does not answer here", "SLURM", "go to a login node")
         if guard.is_anyone_here():
             what = "Snakemake is at work in this folder and would submit them again"
             raise UserError(what, "", "stop it by Ctrl-C: it cancels its jobs")

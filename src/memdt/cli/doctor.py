@@ -58,7 +58,7 @@ def _python() -> Iterator[Finding]:
 
 def _torch() -> Iterator[Finding]:
     try:
-        import torch
+        import torch  # here, because the other checks must work where torch is broken
     except ImportError as error:
         yield Finding("torch", False, str(error), "make environment")
         return
@@ -98,6 +98,7 @@ def _simulators() -> Iterator[Finding]:
         for name in plan.required_simulators(environment):
             names.setdefault(name, []).append(environment)
     for name, environments in names.items():
+        # Looked for and not imported, which may take seconds, or fail.
         there = importlib.util.find_spec(name) is not None
         version = "".join(f"{one}, " for one in versions([name]).values())
         detail = f"{version}for {', '.join(environments)}"

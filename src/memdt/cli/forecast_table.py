@@ -37,6 +37,7 @@ def show_stages(scale: str, experiments: Sequence[str]) -> None:
     On a scale for a GPU, the jobs are taken to run one after the other on one card.
     """
     gpu = costs.uses_gpu(scale)
+    # The peak of a core says nothing of a card.
     fast = 0.0 if gpu else peak.peak(SHORT_SECONDS)
     cores = 1 if gpu else peak.cores()
     speed = None if gpu else costs.CPU.at(fast)

@@ -113,12 +113,15 @@ def _batch_job(log: Path) -> str:
 
 
 def _last_lines(log: Path, count: int = 30) -> list[str]:
+    # A log that is being written may end within a character, and a terminal's progress ends its
+    # lines with a carriage return.
     text = log.read_text(encoding="utf-8", errors="replace")
     return [line for line in re.split(r"[\r\n]+", text) if line.strip()][-count:]
 
 
 def show(scale: str, experiments: Sequence[str]) -> None:
     """Print a line for each variant, and one for every run that is not simply done or waiting."""
+    # Here, because every Snakemake imports this module for its messages and prints no table.
     from rich.table import Table
 
     from memdt.cli.screen import console

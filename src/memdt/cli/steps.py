@@ -285,7 +285,7 @@ class Attention(CheckpointStep):
     def run(self) -> None:
         """Play one episode and write its attention weights."""
         given = self.given()
-        self.run_source("attention")
+        self.run_source("attention")  # only to refuse: the output holds no digest
         from memdt.evaluation.attention_maps import AttentionJob, record_attention
 
         record_attention(AttentionJob(**given, out=self.out or paths.attention(*self.key)))
@@ -301,7 +301,7 @@ class Record(CheckpointStep):
     def run(self) -> None:
         """Play and write."""
         given = self.given()
-        self.run_source("record")
+        self.run_source("record")  # only to refuse: the output holds no digest
         from memdt import device
         from memdt.evaluation.recorder import RecordingJob, record_run
 

@@ -41,6 +41,7 @@ def _folders() -> Iterator[Finding]:
         upstream.FOLDER: "chown it, or copy the project",
     }
     for folder, remedy in remedies.items():
+        # What is missing is made in the closest folder that exists.
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         good = os.access(there, os.W_OK | os.X_OK) and there.is_dir()
         yield Finding(f"folder {folder}", good, "writable" if good else "not writable", remedy)
@@ -78,7 +79,7 @@ def _variables() -> Iterator[Finding]:
     for note in notes:
         yield Finding("variables", False, note, needed=False)
     if not notes:
-        yield Finding("variables", True, "each MEMDT_ one that is set has a meaning")
+        yield Finding("variables", True, "every MEMDT_ variable that is set is known")
 
 
 def _owner() -> Iterator[Finding]:

@@ -63,6 +63,7 @@ def newest_commit(commits: Iterable[str]) -> tuple[str, str]:
 
     Without git the first commit is returned, without a day.
     """
+    # A commit of another clone has no date here, so one that git knows comes first.
     known = sorted(commits)
     dated = sorted((day, commit) for commit in known if (day := _day(commit)))
     if dated:
@@ -132,6 +133,7 @@ def _formatted(value: Any, words: Any) -> str:
 
 
 def _day(commit: str) -> str:
+    # Without locks, because jobs that still run ask git too.
     command = ["git", "--no-optional-locks", "show", "-s", "--format=%cs", commit]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

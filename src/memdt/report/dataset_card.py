@@ -59,6 +59,7 @@ def dataset_card(name: str, module: str, scale: str, segment_length: int) -> Dat
     settings = json.loads(metadata.get("settings", "{}"))
     task = Task.named(module, settings.get("parameters", {}))
     try:
+        # Without HDF5's lock: some network disks have none, and a finished file never changes.
         with h5py.File(path, "r", locking=False) as file:
             if is_as_written(file) is False:
                 raise UserError("damaged dataset (not what was written)", str(path), remedy)

@@ -53,7 +53,7 @@ def read_deviations(path: Path = PATH) -> tuple[Deviation, ...]:
 def parse_deviations(text: str, where: str = str(PATH)) -> tuple[Deviation, ...]:
     """The entries of a text in the format above.
 
-    UserError for a field that is missing, empty or unknown, for an id that is there twice, and for
+    UserError for a field that is missing, empty or unknown, for an id that appears twice, and for
     a heading of the second level that names none.
     """
     headings = list(_HEADING.finditer(text))
@@ -68,7 +68,7 @@ def parse_deviations(text: str, where: str = str(PATH)) -> tuple[Deviation, ...]
     )
     ids = [deviation.id for deviation in deviations]
     for twice in {name for name in ids if ids.count(name) > 1}:
-        raise UserError(f"{twice} is there twice", where, "give each deviation its own number")
+        raise UserError(f"{twice} appears twice", where, "give each deviation its own number")
     return deviations
 
 

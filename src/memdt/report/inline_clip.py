@@ -30,6 +30,7 @@ def inline_clip(path: Path) -> Moving:
     """An animated WebP ready for the page; UserError where it is none."""
     content = path.read_bytes()
     try:
+        # One format alone, because Pillow would choose a decoder by the content of the file.
         with Image.open(BytesIO(content), formats=["WEBP"]) as image:
             width, height = image.size
             still = BytesIO()

@@ -33,8 +33,10 @@ _DRAW = {
     "polyline", "polygon", "image", "linearGradient", "radialGradient", "stop", "pattern", "marker",
     "mask", "symbol", "title", "desc",
 }  # fmt: skip
+POINTS = 72  # an inch of matplotlib
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _HREF = re.compile(r"#|data:image/(?:png|jpeg|gif|webp);base64,")
+# Backslashes are refused because CSS reads an escaped letter as the letter: \75rl( is url(.
 _OUTSIDE = re.compile(r"url\(\s*[\"']?(?!#)|javascript:|expression\(|@import|\\", re.IGNORECASE)
 _VIEW_BOX = re.compile(r'viewBox="(?P<box>[-\d. ]+)"')
 
@@ -70,7 +72,7 @@ def inline(svg: str, name: str, title: str) -> Drawing:
         f'<svg viewBox="{box["box"]}" role="img" aria-label={label}><title>{escape(title)}</title>'
     )
     width = float(box["box"].split()[2])
-    return Drawing(Markup(head + body), wide=width > 72 * style.NARROW)  # noqa: S704
+    return Drawing(Markup(head + body), wide=width > POINTS * style.NARROW)  # noqa: S704
 
 
 def _cleaned(body: str, name: str) -> str:

@@ -72,7 +72,7 @@ def publish(scale: str, experiments: Sequence[str]) -> list[Path]:
         raise UserError("no experiment of it has run", str(paths.report(scale)), "make reproduce")
     frame = classified(read_claims(paths.claims(scale)))
     figures = [one for one in report_view.figure_views(scale, experiments) if one.drawing]
-    record = _read_record()
+    record = _read_record()  # holds the pages of other environments too, which stay
     pages = _pages(tables)
     for name, some in pages.items():
         page = _Page(name, scale, some, figures, frame, with_measured(records))
@@ -306,4 +306,5 @@ def _with_block(readme: str, block: str) -> str:
 
 
 def _digest(text: str) -> str:
+    # Stripped, because editors add and drop blank lines at the end.
     return hashlib.sha256(text.strip().encode()).hexdigest()

@@ -200,7 +200,7 @@ def _figure_view(scale: str, name: str, settings: FigureSettings, shown: bool) -
     changes = (
         [one for e in settings.experiments for one in differences(e, scale)] if drawing else []
     )
-    changes = list(dict.fromkeys(changes))
+    changes = list(dict.fromkeys(changes))  # experiments of one figure often share a difference
     moving = paths.clip(scale, name)
     clip = inline_clip(moving) if drawing and settings.clip and moving.is_file() else None
     return FigureView(name, settings, path, f"snakemake --cores all {path}", drawing, clip, changes)
@@ -242,4 +242,5 @@ def _trained(jobs: pd.DataFrame) -> str:
     last = jobs.loc[jobs["stage"].idxmax()]
     total = last["parameters"]
     count = last.get("trained_parameters", math.nan)
+    # No number compares with NaN, so a manifest without this count says "all".
     return f"{count:,.0f} ({count / total:.2%})" if count < total else "all"

@@ -176,6 +176,7 @@ def _difference(value: object) -> str:
     text = _number(value)
     if not text or float(value) == 0.0:  # type: ignore[arg-type]
         return text
+    # A minus sign is as wide as a plus, so that differences line up in a column.
     return text.replace("-", "−") if text.startswith("-") else f"+{text}"
 
 
@@ -185,6 +186,7 @@ def budget_rows(table: pd.DataFrame) -> list[dict[str, str]]:
     One row a variant: its name, and the columns of `results/budgets.py` (parameters, updates, ...).
     """
     there = table[(table["seeds"] > 0) & table["parameters"].notna()]
+    # All cells of a variant repeat its budget, so the first one says it.
     return [
         {
             "variant": words(str(row["variant"])),

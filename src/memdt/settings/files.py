@@ -197,7 +197,7 @@ def selection(overrides: dict[str, Any] | None = None) -> Selection:
     elif isinstance(names, str):
         names = tuple(name.strip() for name in names.strip("[]").split(","))
     if len(set(names)) < len(names):
-        raise UserError("an experiment stands twice", f"{path}: experiments", "name each once")
+        raise UserError("an experiment appears twice", f"{path}: experiments", "name each once")
     _check_names(names, chosen.scale, str(path))
     return chosen.model_copy(update={"experiments": names})
 

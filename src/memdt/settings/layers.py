@@ -88,7 +88,7 @@ def flatten(block: Mapping[str, Any], prefix: str = "", where: str = "") -> dict
         for one in below_it:
             other = _same_setting(one, flat)
             if other:
-                what = f"{one} stands twice" if one == other else f"{one} stands beside {other}"
+                what = f"{one} appears twice" if one == other else f"{one} stands beside {other}"
                 raise UserError(what, where, "remove one of them")
         flat.update(below_it)
     return flat

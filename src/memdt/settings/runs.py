@@ -45,6 +45,7 @@ def seeds_of(scale: str, experiment: str) -> dict[str, tuple[int, ...]]:
     number = os.environ.get(SEEDS)
     if not number:
         return seeds
+    # Seeds 0 to n - 1 say how many; any others were chosen for what they show.
     counted = {v: s == tuple(range(len(s))) for v, s in seeds.items()}
     return {v: tuple(range(int(number))) if counted[v] else s for v, s in seeds.items()}
 

@@ -26,10 +26,10 @@ Item = TypeVar("Item")
 
 
 def distinct(values: tuple[Item, ...]) -> tuple[Item, ...]:
-    """Return the values. Raises ValueError if one of them stands twice."""
+    """Return the values. Raises ValueError if one of them appears twice."""
     again = [value for at, value in enumerate(values) if value in values[:at]]
     if again:
-        raise ValueError(f"{again[0]!r} stands twice")
+        raise ValueError(f"{again[0]!r} appears twice")
     return values
 
 

@@ -1,8 +1,8 @@
 """Read YAML as people mean it: no value is taken for another one, and no key is dropped.
 
 PyYAML reads YAML 1.1, where ``1:30`` is 90, ``010`` is 8 and ``no`` is false, and of a key that
-stands twice it keeps the last. Here scalars are those of YAML 1.2's core schema, what both versions
-read differently is refused, and so are keys that stand twice. Keys are always text.
+appears twice it keeps the last. Here scalars are those of YAML 1.2's core schema, and keys are
+always text. What both versions read differently is refused, and so are keys that appear twice.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import yaml
 
 from memdt.errors import UserError
 
+# No settings file comes near these limits; a few lines of nested aliases exceed any memory.
 MOST_BYTES = 4 * 2**20
 MOST_NODES = 200_000  # once every alias stands for all that it names
 MOST_LEVELS = 40
@@ -76,7 +77,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             key.tag = f"{_TAG}str"
             if key.value in seen:
-                self._refuse(key, f"the key {key.value!r} stands twice, remove one")
+                self._refuse(key, f"the key {key.value!r} appears twice, remove one")
             seen.add(key.value)
         return node
 
@@ -100,7 +101,7 @@ def read(path: Path) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _size(node, {})
+        _size(node, {})  # before construction, which follows every alias
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

@@ -50,7 +50,7 @@ def enter(folder: Path = upstream.FOLDER, dry: bool = False) -> list[str]:
     except OSError as error:
         if dry:  # a plan only needs read access to the project
             return []
-        remedy = "whoever owns the folder may run here, or copy the project"
+        remedy = "run as the owner of the folder, or copy the project"
         raise UserError(f"cannot be written ({error.strerror})", str(folder), remedy) from None
     if not is_alone():
         return []
@@ -142,7 +142,7 @@ def _watch(starter: int, every_seconds: float) -> None:
         time.sleep(every_seconds)
     stopping.interrupt()
     time.sleep(PATIENCE_SECONDS)
-    os._exit(130)
+    os._exit(130)  # sys.exit would end this thread alone
 
 
 def _alive(process: int) -> bool:
@@ -150,6 +150,6 @@ def _alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except PermissionError:  # it runs, as another user
         return True
     return True

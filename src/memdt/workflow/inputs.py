@@ -78,7 +78,7 @@ def fetched(path: Path) -> RawFile:
                         if file.path == path and file.address is not None:
                             return file
     remedy = "only files that an environment's dataset names are fetched"
-    raise UserError("nobody has said where this file comes from", str(path), remedy)
+    raise UserError("no dataset names this file", str(path), remedy)
 
 
 def fetched_for(experiment: str, scale: str) -> list[RawFile]:

@@ -65,7 +65,7 @@ def check_lock() -> None:
     stages = content.get("stages") if isinstance(content, dict) else None
     if not isinstance(stages, dict) or not all(isinstance(one, dict) for one in stages.values()):
         remedy = "git checkout dvc.lock brings it back; then dvc commit notes what is there now"
-        raise UserError("not whole, a dvc was killed while writing it", str(LOCK), remedy)
+        raise UserError("incomplete, DVC was killed while writing it", str(LOCK), remedy)
 
 
 def differences() -> list[tuple[str, str]]:

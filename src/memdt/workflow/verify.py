@@ -56,7 +56,7 @@ def verify(names: list[str]) -> tuple[dict[Path, str], set[Path]]:
     for name in names:
         if name not in known:
             raise UserError(f"scale {name!r} has no files", "verify", closest(name, known))
-    sha256_of.cache_clear()
+    sha256_of.cache_clear()  # files may have changed since this process last checked them
     checks = [check for name in names for check in _checks(name)]
     progress = Progress("verify", len(checks), unit="files")
     complaints: dict[Path, str] = {}
