@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from memdt.errors import UserError, closest
 from memdt.results.evidence import Evidence, Quantity, first_problem
-from memdt.results.outcomes import Outcome, every, some
+from memdt.results.outcomes import Outcome, at_least, every, some
 from memdt.results.parameter_tests import ParameterDifference
 from memdt.results.quantity_tests import ELEMENTARY, Test
 
@@ -81,15 +81,18 @@ class Every(_Quantified):
 
 
 class Some(_Quantified):
-    """`some`: like `every`, but one choice that holds is enough.
+    """`some`: like `every`, but ``least`` choices that hold are enough, one by default.
 
     With more choices it is likelier that one holds by chance, so each is judged at a fraction of
     the level.
     """
 
+    least: int = Field(default=1, ge=1)
+
     def _judge(self, evidence: Evidence, level: float) -> Outcome:
         parts = self._parts(evidence)
-        return some([part.judge(evidence, level / len(parts)) for part in parts])
+        share = level / max(1, len(parts) - self.least + 1)
+        return at_least(self.least, [part.judge(evidence, share) for part in parts])
 
 
 class Untested(Test):

@@ -73,15 +73,7 @@ def every(outcomes: Sequence[Outcome]) -> Outcome:
 
     One that fails refutes the claim, so refutations are corrected for the number of tests.
     """
-    if not outcomes:
-        return Outcome("not run", missing=True)
-    missing = any(one.missing for one in outcomes)
-    return replace(
-        _joined(outcomes),
-        p_holds=1.0 if missing else max(one.p_holds for one in outcomes),
-        p_fails=min(1.0, len(outcomes) * min(one.p_fails for one in outcomes)),
-        fewest=max(one.fewest for one in outcomes),
-    )
+    return at_least(len(outcomes), outcomes)
 
 
 def some(outcomes: Sequence[Outcome]) -> Outcome:
@@ -89,15 +81,29 @@ def some(outcomes: Sequence[Outcome]) -> Outcome:
 
     One that holds is enough, so those p-values are corrected for the number of tests.
     """
-    if not outcomes:
+    return at_least(1, outcomes)
+
+
+def at_least(count: int, outcomes: Sequence[Outcome]) -> Outcome:
+    """Combine tests of which ``count`` must hold.
+
+    The claim is refuted where so many fail that fewer are left. Each p-value is that of a partial
+    conjunction, with Bonferroni's correction. Tests that did not run count for neither side.
+    Source: Benjamini and Heller 2008, section 2.
+    """
+    if not 0 < count <= len(outcomes):
         return Outcome("not run", missing=True)
-    missing = any(one.missing for one in outcomes)
     return replace(
         _joined(outcomes),
-        p_holds=min(1.0, len(outcomes) * min(one.p_holds for one in outcomes)),
-        p_fails=1.0 if missing else max(one.p_fails for one in outcomes),
-        fewest=min(one.fewest for one in outcomes),
+        p_holds=_partial_conjunction(count, [one.p_holds for one in outcomes]),
+        p_fails=_partial_conjunction(len(outcomes) - count + 1, [one.p_fails for one in outcomes]),
+        fewest=sorted(one.fewest for one in outcomes)[count - 1],
     )
+
+
+def _partial_conjunction(count: int, p_values: Sequence[float]) -> float:
+    """The p-value of "at least ``count`` of these are true"."""
+    return min(1.0, (len(p_values) - count + 1) * sorted(p_values)[count - 1])
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:

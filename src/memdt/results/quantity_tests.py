@@ -33,6 +33,7 @@ from memdt.results.statistics import (
     difference_bounds,
     differences,
     interval,
+    paired,
     share_interval,
     variances_of_pairs,
 )
@@ -214,17 +215,23 @@ class Greater(_Above):
 class Beats(_Above):
     """`beats`: in more than half of all seeds left is above right by more than ``by``.
 
-    The difference must not exceed ``up_to``, if given. A tie counts against the claim.
+    The difference must not exceed ``up_to``, if given. A tie counts against the claim. Where it is
+    ``relative``, both borders are parts of the right side's size: 0.1 is a tenth of it.
     """
 
     up_to: float = math.inf
+    relative: bool = False
 
     def _above(self, evidence: Evidence, by: float, level: float) -> Outcome:
-        values = self._differences(evidence)
-        agree = (values > by + ROUNDING) & (values <= self.up_to + ROUNDING)
+        left, right = paired(*evidence.pair(self.left, self.right))
+        values, unit = left - right, np.abs(right) if self.relative else np.ones_like(right)
+        agree = values > by * unit + ROUNDING
         name = f"{self._name()}, above {by:g}"
         if math.isfinite(self.up_to):
+            agree &= values <= self.up_to * unit + ROUNDING
             name += f" up to {self.up_to:g}"
+        if self.relative:
+            name += " times the latter"
         return _judge_share(name, agree, values, 0.5, level)
 
 

@@ -66,10 +66,10 @@ def interval(
     return Interval(mean, low, high, int(values.size))
 
 
-def differences(
+def paired(
     left: Mapping[int, float], right: Mapping[int, float]
-) -> Float[np.ndarray, " pairs"]:
-    """Left minus right, run by run; both map a seed to the mean of its episodes.
+) -> tuple[Float[np.ndarray, " pairs"], Float[np.ndarray, " pairs"]]:
+    """The values of both sides, run by run; both map a seed to the mean of its episodes.
 
     Runs of the same seed share dataset and evaluation episodes and are paired. Other runs are
     paired in the order of their seeds, which does not depend on any result. The rest of the longer
@@ -77,8 +77,17 @@ def differences(
     """
     shared = sorted(set(left) & set(right))
     rest = zip(sorted(set(left) - set(right)), sorted(set(right) - set(left)), strict=False)
-    pairs = [*((seed, seed) for seed in shared), *rest]
-    return np.array([left[one] - right[other] for one, other in pairs], dtype=float)
+    seeds = [*((seed, seed) for seed in shared), *rest]
+    first, second = [left[one] for one, _ in seeds], [right[other] for _, other in seeds]
+    return np.array(first, dtype=float), np.array(second, dtype=float)
+
+
+def differences(
+    left: Mapping[int, float], right: Mapping[int, float]
+) -> Float[np.ndarray, " pairs"]:
+    """Left minus right of the runs that `paired` puts together."""
+    first, second = paired(left, right)
+    return np.asarray(first - second)
 
 
 def difference_bounds(bounds: Bounds | None) -> Bounds | None:
