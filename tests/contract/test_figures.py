@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from made_up.results import SEGMENTS, curves, data_of, drawn, inputs
+from made_up.results import SEGMENTS, curves, data_of, drawn, episodes, inputs
 from memdt import discovery
 from memdt.errors import UserError
 from memdt.figures.drawing import draw_figure, write
@@ -156,6 +156,26 @@ def test_token_count_puts_the_setting_on_the_axis() -> None:
     assert "1 segment" in set(frame["series"])
     with pytest.raises(UserError, match="no setting 'model.tokens'.*model.memory_tokens"):
         data_of("token_count", {"published": False, "setting": "model.tokens"})
+
+
+def test_a_performance_profile_is_over_the_same_sets() -> None:
+    """Seeds have 0.6, 0.7 and 0.8 in both sets; the one that b lacks would add an eighth of 0."""
+    played = episodes(("maze-a", "maze-b", "hall-a", "hall-b"), ("as_published",))
+    played = played[played["segments"] == 1]
+    alone = episodes(("attic-a",), ("as_published",)).assign(success=0)
+    given = pd.concat([played, alone[alone["segments"] == 1]])
+    frame = data_of("performance_profile", {"points": 3}, episodes=given)
+    assert frame["series"].tolist() == ["a"] * 3 + ["b"] * 3
+    assert frame["x"].tolist() == pytest.approx([0.6, 0.7, 0.8] * 2)
+    assert frame["value"].tolist() == pytest.approx([2 / 3, 1 / 3, 0] * 2)
+    assert (frame["low"] <= frame["value"]).all()
+    assert (frame["high"] >= frame["value"]).all()
+
+
+def test_a_method_without_the_common_sets_is_left_out() -> None:
+    played = episodes(("maze-a", "hall-a", "maze-b", "hall-b", "attic-c"), ("as_published",))
+    frame = data_of("performance_profile", {"points": 2}, episodes=played)
+    assert set(frame["series"]) == {"a", "b"}
 
 
 # ---- training curves -------------------------------------------------------------------------

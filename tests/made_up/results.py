@@ -136,7 +136,11 @@ def published(variant: str, segments: int, mean: float) -> Cell:
 
 
 CHOICES = {"right": "right_items", "wrong": "wrong_items"}
-CHOSEN = {"choices_over_time": CHOICES, "film_strip": CHOICES}
+CHOSEN: dict[str, dict[str, Any]] = {
+    "choices_over_time": CHOICES,
+    "film_strip": CHOICES,
+    "performance_profile": {"metric": "success"},
+}
 
 
 def inputs(name: str, options: dict[str, Any] | None = None, **changes: Any) -> FigureInputs:

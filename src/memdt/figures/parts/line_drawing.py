@@ -189,7 +189,10 @@ def _handles(data: pd.DataFrame, options: SeriesOptions, series: list[str]) -> l
             bool(data["low"].notna().any()),
             Patch(color=style.INK, alpha=0.15, linewidth=0, label="95 % interval"),
         ),
-        (True, Line2D([], [], **ink, marker=".", linestyle="none", label="one seed")),
+        (
+            "seed" in sources,
+            Line2D([], [], **ink, marker=".", linestyle="none", label="one seed"),
+        ),
         (
             "published" in sources,
             Line2D([], [], **ink, linestyle=(0, (4, 2)), linewidth=1.1, marker="x", markersize=4.5,
