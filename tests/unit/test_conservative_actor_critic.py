@@ -16,7 +16,9 @@ from memdt.errors import UserError
 from memdt.models import conservative_actor_critic as model
 from memdt.models.interface import Choice, NoState, Step
 from memdt.settings import slices
+from memdt.settings.learners import refuse_unused
 from memdt.settings.schema import RunSettings
+from memdt.training.d3rlpy_learner import SingleSteps
 from memdt.training.learner import StageContext
 from memdt.training.learners import conservative_actor_critic as learner
 
@@ -47,8 +49,8 @@ def run(training: dict[str, Any] | None = None, **settings: Any) -> RunSettings:
     )  # fmt: skip
 
 
-def built(policy: model.Actor, run_settings: RunSettings) -> learner.ConservativeActorCritic:
-    context = StageContext(run_settings, slices.stage(run_settings, 1), 0, torch.device("cpu"))
+def built(policy: model.Actor, asked: RunSettings) -> learner.ConservativeActorCritic:
+    context = StageContext(asked, slices.stage(asked, 1), 0, torch.device("cpu"))
     return learner.build(policy, context)
 
 
@@ -69,8 +71,8 @@ def test_the_actor_is_trained_from_its_own_weights_and_at_its_own_rate() -> None
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     made = built(policy, run(actor_rate=0.5))
     assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
-    run_settings = run(actor_rate=0.5)
-    sampler = made.sampler(tensors(), slices.stage(run_settings, 1))
+    asked = run(actor_rate=0.5)
+    sampler = made.sampler(tensors(), slices.stage(asked, 1))
     figures = made.update(0, sampler(0))
     modules = made.implementation.modules
     assert modules.actor_optim.optim.param_groups[0]["lr"] == pytest.approx(1.5e-3)
@@ -79,8 +81,8 @@ def test_the_actor_is_trained_from_its_own_weights_and_at_its_own_rate() -> None
 
 
 def test_every_step_of_every_episode_is_drawn_alike() -> None:
-    run_settings = run()
-    sampler = learner.SingleSteps.of_stage(tensors(), slices.stage(run_settings, 1), 0)
+    asked = run()
+    sampler = SingleSteps.of_stage(tensors(), slices.stage(asked, 1), 0)
     drawn = torch.cat([sampler(number).rewards[:, 0] for number in range(400)])
     counts = torch.bincount(drawn.long(), minlength=sum(LENGTHS))
     assert len(counts) == sum(LENGTHS)
@@ -109,8 +111,9 @@ def test_an_actor_can_be_counted_without_weights() -> None:
 
 
 def test_what_the_library_cannot_do_is_refused() -> None:
+    training = run({"memory_noise": 0.5}).training
     with pytest.raises(UserError, match=r"training\.memory_noise"):
-        built(actor(), run({"memory_noise": 0.5}))
+        refuse_unused(training, "conservative_actor_critic", origin=lambda key: "a.yaml")
     discrete = Spaces(SPACES.observation, gym_spaces.Discrete(3))
     with pytest.raises(UserError, match="vectors to see and to do"):
         model.build(model.Settings(name="cql", width=8), discrete)

@@ -36,7 +36,7 @@ class Actor(Policy):
         """UserError where observations are no vectors or actions no vectors in [-1, 1]."""
         super().__init__(spaces)
         if spaces.discrete or len(spaces.observation.shape or ()) != 1:
-            remedy = "choose conservative_q for discrete actions"
+            remedy = "choose conservative_double_q for discrete actions"
             raise UserError("this model needs vectors to see and to do", "model.name", remedy)
         self.settings = settings
         self.network = library("d3rlpy.models.builders").create_normal_policy(

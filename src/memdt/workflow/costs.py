@@ -163,15 +163,17 @@ def training_work(settings: RunSettings, number: int, seen: Observation) -> Work
     if stage.horizon is not None:
         segments = min(segments, math.ceil(stage.horizon / settings.segment_length))
     updates = stage.updates or _updates(settings, stage)
+    frames = segments * settings.segment_length
     passes = discovery.number("memdt.models", str(model.get("name")), "PASSES_OF_A_ROW")
     if passes is not None:  # it trains on single steps
-        parts, products = 1, float(int(passes) * _layers(model) * _width(model) ** 2)
+        parts, frames = 1, int(passes)
+        products = float(frames * _layers(model) * _width(model) ** 2)
     elif _window(model):  # it trains on whole episodes, so their tokens form one sequence
         parts, products = 1, _products(model, segments * _tokens(settings))
     else:
         parts, products = segments, segments * _products(model, _tokens(settings))
     done, rows = BACKWARD * updates, stage.batch_size
-    pictures = segments * settings.segment_length * _picture(model, seen)
+    pictures = frames * _picture(model, seen)
     return Work(done * parts * _layers(model), done * rows * products, done * rows * pictures)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from memdt.errors import UserError
+
 # Kernel side, stride, and channels as a share of the model's width. Source: the public code of
 # RATE, which has 32, 64 and 64 channels at a width of 128. Deviation D51: a narrower model has
 # fewer channels in the same proportion.
@@ -28,6 +30,13 @@ def sides(shape: tuple[int, ...]) -> list[tuple[int, int]]:
         height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
         outputs.append((height, width))
     return outputs
+
+
+def check(shape: tuple[int, ...]) -> None:
+    """UserError for frames, height x width x channels, of which no pixel would be left."""
+    if min(sides(shape)[-1]) < 1:
+        what = f"frames of {shape[1]} x {shape[0]} are too small for the encoder"
+        raise UserError(what, "models/parts/convolutions.py", "use larger frames")
 
 
 def products(shape: tuple[int, ...], width: int) -> int:

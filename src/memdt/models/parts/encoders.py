@@ -29,6 +29,7 @@ class FrameEncoder(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], width: int) -> None:
         super().__init__()
+        convolutions.check(shape)
         layers: list[nn.Module] = []
         channels = [shape[2], *convolutions.channels(width)]
         pairs = itertools.pairwise(channels)
@@ -41,9 +42,6 @@ class FrameEncoder(nn.Module):
                 nn.init.orthogonal_(layer.weight, nn.init.calculate_gain("relu"))
                 nn.init.zeros_(layer.bias)
         height, columns = convolutions.sides(shape)[-1]
-        if min(height, columns) < 1:
-            what = f"frames of {shape[1]} x {shape[0]} are too small for the encoder"
-            raise UserError(what, "models/parts/convolutions.py", "use larger frames")
         self.output = nn.Sequential(nn.Linear(channels[-1] * height * columns, width), nn.Tanh())
 
     def forward(self, frames: Tensor) -> Float[Tensor, "... width"]:

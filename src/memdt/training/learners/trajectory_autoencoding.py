@@ -32,8 +32,8 @@ from memdt.training.learner import Effort, StageContext, part
 from memdt.training.optimiser import AdamW, adamw_of
 from memdt.training.schedules import set_learning_rate
 
-# Of the training settings, those that make no sense without segments and their memory.
-UNKNOWN = {"memory_noise": 0.0, "idle_segments": 0, "write_cost": 0.0, "precision": "float32"}
+# Training settings that make no sense without segments and their memory, and other precisions.
+REFUSES = ("memory_noise", "idle_segments", "write_cost", "gradient_through_memory", "precision")
 
 
 class Settings(Frozen):
@@ -212,10 +212,6 @@ def build(policy: Policy, context: StageContext) -> TrajectoryAutoencoding:
     if not isinstance(policy, TrajectoryAutoencodingPlanner):
         remedy = "name another learner in its constant LEARNER"
         raise UserError("trajectory_autoencoding needs a planner", f"model {name}", remedy)
-    for key, usual in UNKNOWN.items():
-        if getattr(training, key) != usual:
-            remedy = "leave it out: this learner has no segments and one precision"
-            raise UserError(f"{name} cannot do this", f"training.{key}", remedy)
     trained = [
         any(p.requires_grad for p in half.parameters())
         for half in (policy.autoencoder, policy.prior)
