@@ -51,8 +51,14 @@ def test_a_slip_in_a_file(project, name, old, new, parts):
 @pytest.mark.parametrize(
     ("option", "parts"),
     [
-        ("scale=quik", ("unknown scale 'quik'", "did you mean 'quick'?", "paper, quick, smoke")),
-        ("experiments=tmaze_tabel_2", ("'tmaze_tabel_2'", "did you mean 'tmaze_table_2'?")),
+        (
+            "scale=quik",
+            ("--config: unknown scale 'quik'", "did you mean 'quick'?", "paper, quick, smoke"),
+        ),
+        (
+            "experiments=tmaze_tabel_2",
+            ("--config: unknown experiment 'tmaze_tabel_2'", "did you mean 'tmaze_table_2'?"),
+        ),
         ("experiment=tmaze_table_2", ("experiment: unknown key", "did you mean 'experiments'?")),
     ],
 )

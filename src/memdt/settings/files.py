@@ -182,14 +182,15 @@ def selection(overrides: dict[str, Any] | None = None) -> Selection:
     if content.get(discovery.KEY) != saved.get(discovery.KEY):
         # Every job of the workflow is a process of its own and reads the file, not the command.
         raise UserError("set it in the file itself", f"{path}: {discovery.KEY}")
+    # Snakemake merges the file into its own config: only what differs is from the command line.
+    given = {key for key in overrides or {} if content[key] != saved.get(key)}
+
+    def origin(key: str) -> str:
+        return "--config" if key.split(".")[0] in given else str(path)
+
     try:
         chosen = Selection.model_validate(content)
     except ValidationError as error:
-        given = set(overrides or {})
-
-        def origin(key: str) -> str:
-            return "--config" if key.split(".")[0] in given else str(path)
-
         raise explain(error, Selection, origin) from None
     names = chosen.experiments
     if names == "all":
@@ -197,18 +198,20 @@ def selection(overrides: dict[str, Any] | None = None) -> Selection:
     elif isinstance(names, str):
         names = tuple(name.strip() for name in names.strip("[]").split(","))
     if len(set(names)) < len(names):
-        raise UserError("an experiment appears twice", f"{path}: experiments", "name each once")
-    _check_names(names, chosen.scale, str(path))
+        raise UserError(
+            "an experiment appears twice", f"{origin('experiments')}: experiments", "name each once"
+        )
+    _check_names("scales", (chosen.scale,), origin("scale"))
+    _check_names("experiments", names, origin("experiments"))
     return chosen.model_copy(update={"experiments": names})
 
 
-def _check_names(names: tuple[str, ...], scale: str, where: str) -> None:
-    known = {"experiments": (names, "unknown experiment"), "scales": ((scale,), "unknown scale")}
-    for kind, (names_given, message) in known.items():
-        for name in names_given:
-            if name not in available(kind):
-                remedy = closest(name, available(kind))
-                raise UserError(f"{message} {name!r}", where, remedy)
+def _check_names(kind: str, names: tuple[str, ...], where: str) -> None:
+    known = available(kind)
+    for name in names:
+        if name not in known:
+            what = f"unknown {kind.removesuffix('s')} {name!r}"
+            raise UserError(what, where, closest(name, known))
 
 
 def variant_of(experiment: str, variant: str) -> Variant:

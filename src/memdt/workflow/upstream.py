@@ -173,8 +173,8 @@ def record_outputs_on_nodes() -> None:
 def check_options(workflow: Any, refuse: Callable[..., None], dry: bool) -> None:
     """Call ``refuse`` once Snakemake has read its options, which is after the Snakefile.
 
-    It gets the names of the active triggers, and whether files are only touched. A dry run plans
-    unfinished outputs anew; other runs have removed them by then (`guard.clear_up`).
+    It gets the names of the active triggers, and whether files are only touched or planned. A dry
+    run plans unfinished outputs anew; other runs have removed them by then (`guard.clear_up`).
 
     Upstream: no issue known. A Snakefile sees none of these options while it is read.
     """
@@ -182,7 +182,7 @@ def check_options(workflow: Any, refuse: Callable[..., None], dry: bool) -> None
 
     def checked(executor_plugin: Any, *arguments: Any, **options: Any) -> Any:
         triggers = tuple(sorted(one.name.lower() for one in workflow.dag_settings.rerun_triggers))
-        refuse(triggers, executor_plugin.common_settings.touch_exec)
+        refuse(triggers, executor_plugin.common_settings.touch_exec, dry)
         if dry and hasattr(workflow.dag_settings, "force_incomplete"):
             workflow.dag_settings.force_incomplete = True
             _keep_no_cache_where_nothing_can_be_written()
@@ -203,8 +203,11 @@ def _keep_no_cache_where_nothing_can_be_written() -> None:
     persistence.save_iocache = save_if_possible
 
 
-def refuse_options(triggers: tuple[str, ...], touches: bool) -> None:
-    """Raise UserError for options that would let stale files pass as up to date."""
+def refuse_options(triggers: tuple[str, ...], touches: bool, dry: bool = False) -> None:
+    """Raise UserError for options that would let stale files pass as up to date.
+
+    Also where a ``dry`` run would end in a traceback: Snakemake makes a folder even then.
+    """
     lacking = [name for name in NEEDED_TRIGGERS if name not in triggers]
     if lacking:
         what = f"without {', '.join(lacking)} a changed setting would rerun nothing"
@@ -213,6 +216,13 @@ def refuse_options(triggers: tuple[str, ...], touches: bool) -> None:
     if touches:
         what = "it would vouch for files that other settings or code have made"
         raise UserError(what, "--touch", "leave it out: file times alone rerun nothing here")
+    locks = FOLDER / "locks"
+    try:
+        if dry:
+            locks.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "memdt status, verify and plan work here; or copy the project"
+        raise UserError(f"cannot be written ({error.strerror})", str(locks), remedy) from None
 
 
 # ---- Snakemake's records ---------------------------------------------------------------------
