@@ -178,6 +178,22 @@ def test_a_method_without_the_common_sets_is_left_out() -> None:
     assert set(frame["series"]) == {"a", "b"}
 
 
+def test_returns_of_the_data_stand_beside_those_of_the_policies() -> None:
+    played = episodes(
+        ("maze-random", "maze-rate", "maze-dt", "hall-rate"), ("as_published", "noise")
+    )
+    played = played.assign(**{"return": played["return"] + (played["variant"] == "maze-dt")})
+    learnt = {("maze", name): np.array([0.0, 1.0, 2.0, 3.0, 8.0]) for name in ("maze-rate",)}
+    frame = data_of("return_distributions", episodes=played, dataset_returns=learnt)
+    rows = frame.set_index(["panel", "series"])
+    assert rows.index.tolist() == [
+        ("maze", "data"), ("maze", "random"), ("maze", "rate"), ("maze", "dt"), ("hall", "rate"),
+    ]  # fmt: skip
+    quantiles = ["least", "lower_quarter", "median", "upper_quarter", "most", "episodes"]
+    assert rows.loc[("maze", "data"), quantiles].tolist() == [0, 1, 2, 3, 8, 5]
+    assert rows.loc[("maze", "dt"), quantiles].tolist() == [1, 1, 2, 2, 2, 30 * len(SEGMENTS)]
+
+
 # ---- training curves -------------------------------------------------------------------------
 
 

@@ -162,6 +162,7 @@ def inputs(name: str, options: dict[str, Any] | None = None, **changes: Any) -> 
         "recordings": tuple(recording(v, s) for v in LENGTHS for s in (0, 1, 2)),
         "published": (published("short", 2, 0.9), published("elsewhere", 2, 0.1)),
         "facts": facts,
+        "dataset_returns": {("maze", "short"): np.array([0.0, 0.25, 0.5, 0.75, 4.0])},
     }
     return FigureInputs(name, settings, **{**given, **changes})
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from made_up.minari_sets import MinariSet, box
+from memdt import paths
 from memdt.errors import UserError
 from memdt.workflow import plan
 
@@ -94,3 +95,10 @@ def test_an_environment_in_which_nobody_plays(check):
         "collection_policy in the environment 'gymnasium' -> name another source, or define "
         "collection_policy there"
     )
+
+
+def test_a_figure_of_returns_needs_the_datasets_that_its_variants_learn_from() -> None:
+    needed = set(plan.figure_inputs("quick", "atari_returns"))
+    learnt_from = {paths.dataset("quick", game) for game in ("pong", "breakout")}
+    assert needed == learnt_from | set(plan.episodes("quick", ["atari_table_3"]))
+    assert not learnt_from & set(plan.figure_inputs("quick", "atari_profile"))

@@ -13,8 +13,10 @@ from typing import cast
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from memdt import discovery, paths
+from memdt.data.episode_file import read_all_but_observations
 from memdt.errors import UserError, closest
 from memdt.evaluation.recordings import read_recording
 from memdt.figures.interface import (
@@ -31,7 +33,7 @@ from memdt.results.results import load_curves, load_episodes
 from memdt.settings.layers import flatten
 from memdt.settings.pages import FigureSettings, figures
 from memdt.settings.resolve import resolve
-from memdt.settings.runs import recorded_for, seeds_of
+from memdt.settings.runs import datasets_shown, recorded_for, seeds_of
 
 ATTENTION_KEYS = (
     "memory_tokens", "cache", "segment_length", "hint_start", "hint_stop", "decision_step",
@@ -84,6 +86,7 @@ def gather(name: str, settings: FigureSettings, scale: str) -> FigureInputs:
         recordings=tuple(_recordings(scale, settings)) if recordings else (),
         published=published_cells(),
         facts={(e, v): facts_of(e, v, scale) for e, variants in seeds.items() for v in variants},
+        dataset_returns=_dataset_returns(scale, settings) if settings.datasets else {},
     )
 
 
@@ -123,6 +126,19 @@ def _recordings(scale: str, settings: FigureSettings) -> Iterator[RecordedRun]:
     for path, run in recorded_for(scale, settings).items():
         if path.is_file():
             yield RecordedRun(run.experiment, run.variant, run.seed, read_recording(path))
+
+
+def _dataset_returns(
+    scale: str, settings: FigureSettings
+) -> dict[tuple[str, str], Float[np.ndarray, " episodes"]]:
+    """By experiment and variant; each file is read once."""
+    shown = datasets_shown(scale, settings)
+    returns = {
+        path: read_all_but_observations(path, None, f"snakemake --cores all {path}")[0].returns
+        for path in dict.fromkeys(shown.values())
+        if path.is_file()
+    }
+    return {key: returns[path] for key, path in shown.items() if path in returns}
 
 
 def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -98,7 +98,8 @@ class FigureInputs:
     """All data that a figure may use; frames that it does not request are empty.
 
     ``episodes`` and ``curves`` come from `results/results.py`, ``facts`` are keyed by experiment
-    and variant, ``published`` holds every printed number.
+    and variant, and so are ``dataset_returns``, the returns of the episodes that a variant could
+    learn from. ``published`` holds every printed number.
     """
 
     name: str
@@ -109,6 +110,9 @@ class FigureInputs:
     recordings: tuple[RecordedRun, ...] = ()
     published: tuple[Cell, ...] = ()
     facts: Mapping[tuple[str, str], VariantFacts] = field(default_factory=dict)
+    dataset_returns: Mapping[tuple[str, str], Float[np.ndarray, " episodes"]] = field(
+        default_factory=dict
+    )
 
     def options(self, model: type[OptionsModel]) -> OptionsModel:
         """The figure's options, checked; a UserError names the key and what is allowed."""

@@ -24,6 +24,7 @@ class FigureSettings(Frozen):
     experiments: tuple[str, ...] = Field(min_length=1)
     answers: Answers | None = None
     inputs: Literal["episodes", "curves", "attention", "recordings"] = "episodes"
+    datasets: bool = Field(default=False, description="also show the returns of the datasets")
     clip: bool = Field(default=False, description="also make an animation of it")
     headline: bool = Field(
         default=False, description="the figure that tells most: at the top of the report"

@@ -14,6 +14,7 @@ from memdt import paths
 from memdt.settings.files import variants_of
 from memdt.settings.pages import FigureSettings
 from memdt.settings.remembered import resolve
+from memdt.settings.resolve import environment_of
 
 SEEDS = "MEMDT_SEEDS"
 RECORDED = {"attention": paths.attention, "recordings": paths.recording}
@@ -48,6 +49,16 @@ def seeds_of(scale: str, experiment: str) -> dict[str, tuple[int, ...]]:
     # Seeds 0 to n - 1 say how many; any others were chosen for what they show.
     counted = {v: s == tuple(range(len(s))) for v, s in seeds.items()}
     return {v: tuple(range(int(number))) if counted[v] else s for v, s in seeds.items()}
+
+
+def datasets_shown(scale: str, figure: FigureSettings) -> dict[tuple[str, str], Path]:
+    """Return the dataset of each variant that learns from one, by experiment and variant."""
+    return {
+        (experiment, variant): paths.dataset(scale, environment_of(experiment, variant))
+        for experiment in figure.experiments
+        for variant in variants_of(experiment, scale)
+        if resolve(experiment, variant, scale).settings.stages
+    }
 
 
 def recorded_for(scale: str, figure: FigureSettings) -> dict[Path, Run]:

@@ -27,7 +27,7 @@ from memdt.settings.layers import available, environment_path
 from memdt.settings.pages import FigureSettings, figures
 from memdt.settings.remembered import keep, resolve
 from memdt.settings.resolve import SOURCES, Resolved, environment_of, lineage, resolve_dataset
-from memdt.settings.runs import RECORDED, Run, recorded_for, runs
+from memdt.settings.runs import RECORDED, Run, datasets_shown, recorded_for, runs
 from memdt.settings.schema import DatasetSettings
 from memdt.workflow import inputs, observations
 
@@ -186,7 +186,10 @@ def figure_inputs(scale: str, name: str) -> list[Path]:
         return manifests(scale, figure.experiments, "curve.csv")
     if figure.inputs in RECORDED:
         return list(recorded_for(scale, figure))
-    return episodes(scale, figure.experiments)
+    return [
+        *episodes(scale, figure.experiments),
+        *(datasets_shown(scale, figure).values() if figure.datasets else ()),
+    ]
 
 
 def clips_of(experiments: Sequence[str]) -> list[str]:
