@@ -60,6 +60,7 @@ def lower_limit(
     if not math.isfinite(low):
         return min(_student_limit(values, tail), _sign_limit(values, tail))
     top = float(values.max())
+    # All values are the worst possible one: the root finder would have no interval to search.
     if top <= low:
         return low
     limit = optimize.brentq(
@@ -80,13 +81,16 @@ def upper_limit(
 def fewest_equal_values(value: float, border: float, low: float, tail: float) -> float:
     """How many observations of ``value`` show a mean above ``border``; inf if no number does.
 
-    ``low`` is the lower bound, -inf for none.
+    ``low`` is the lower bound, -inf for none; ``tail`` the one-sided level, above 0 and below 1.
     """
     if border < low:
         return 0
     if value <= border:
         return math.inf
+    # n equal values have the p-value share ** n. In the sign test the share is one half; in
+    # Gaffke's bound the weight of the worst value is distributed as Beta(1, n).
     share = 0.5 if math.isinf(low) else (border - low) / (value - low)
+    # Rounded first: log(0.1**5) / log(0.1) is a hair above 5 in binary, and 6 would be wrong.
     return 1 if share <= 0 else math.ceil(round(math.log(tail) / math.log(share), 9))
 
 
@@ -124,6 +128,7 @@ def _student_limit(values: Float[np.ndarray, " seeds"], tail: float) -> float:
 def _sign_limit(values: Float[np.ndarray, " seeds"], tail: float) -> float:
     """The order statistic below which the median lies in no more than ``tail`` of all samples."""
     rank = int(stats.binom.ppf(tail, values.size, 0.5))
+    # `ppf` is the first rank that reaches ``tail``, and passes it unless it meets it exactly.
     if stats.binom.cdf(rank, values.size, 0.5) > tail:
         rank -= 1
     return math.inf if rank < 0 else float(np.sort(values)[rank])

@@ -44,5 +44,6 @@ def _of_run(stages: Sequence[Path]) -> dict[str, float]:
 
 
 def _mean(runs: Sequence[Mapping[str, float]]) -> Budget:
+    # A number that one run lacks is left out: a mean over the others would pass for all of them.
     means = pd.DataFrame(runs).mean(skipna=False).dropna()
     return {str(name): round(value) for name, value in means.items()}

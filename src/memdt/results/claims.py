@@ -49,9 +49,8 @@ class Claim(Data):
 
     id: str = Field(pattern=r"^[A-Z]\d+$")
     text: str
-    part_of: str = (
-        ""  # the claim whose sentence this one is a part of; blank: a sentence of its own
-    )
+    # the claim whose sentence this one is a part of; blank: a sentence of its own
+    part_of: str = ""
     source: str
     origin: Literal["paper", "ours"]
     experiment: str

@@ -102,6 +102,7 @@ class Evidence:
             & (means["condition"] == quantity.condition)
             & means["segments"].isin(quantity.lengths)
         ]
+        # A seed without one of the lengths is left out: its mean would be that of other lengths.
         series = [
             wide.reindex(columns=list(quantity.lengths)).dropna().mean(axis=1)
             for _, each in chosen.groupby("variant")

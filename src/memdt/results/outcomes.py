@@ -46,6 +46,7 @@ class Outcome:
     @property
     def verdict(self) -> str:
         """One of VERDICTS."""
+        # The p-values come first: one part of `any` may decide it while another has not run.
         if self.p_holds <= LEVEL:
             return HOLDS
         if self.p_fails <= LEVEL:

@@ -34,6 +34,7 @@ class ParameterDifference(Test):
         inside = self.low <= left - right <= self.high
         name = f"parameters of {self.left} minus {self.right} at scale {self.scale}"
         text = f"{name}: {left:,} - {right:,} = {left - right:,}"
+        # A count is no sample, so nothing is left to chance: one p-value is 0, the other 1.
         return Outcome(text, p_holds=float(not inside), p_fails=float(inside))
 
     def _quantities(self) -> list[Quantity]:
@@ -44,6 +45,7 @@ def parameter_count(side: str, scale: str) -> int:
     """Parameters of the policy of ``side`` (experiment/variant), built without its weights."""
     experiment, _, variant = side.partition("/")
     settings = resolve(experiment, variant, scale).settings
+    # Meta tensors have a shape and no values, so models of the paper's size take no memory.
     with torch.device("meta"):
         policy = build_policy(settings, weights_seed=0)
     return sum(parameter.numel() for parameter in policy.parameters())

@@ -43,6 +43,7 @@ class PlannedEvidence(Evidence):
         ``only`` does not matter here, because no printed variant has a * in its name.
         """
         cells = [self._printed[key] for key in quantity_keys(quantity, self.experiment)]
+        # Not `hash`, which differs between processes: a report made twice must say the same.
         source = crc32(f"{quantity.variant} {quantity.condition} {self._world}".encode())
         ranks = np.random.default_rng(source).random(self._seeds)
         bounds = metric_settings(quantity.metric).bounds

@@ -115,7 +115,9 @@ def read_cells(path: Path | str) -> tuple[Cell, ...]:
         raise UserError("no such file of published numbers", str(path), "restore it from git")
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        columns = _columns(reader.fieldnames or [])
+        names, fields = reader.fieldnames or [], Cell.model_fields
+        # In the order of the fields; columns with a default may be left out.
+        columns = [name for name in fields if name in names or fields[name].default != ""]
         if reader.fieldnames != columns:
             raise UserError("unexpected columns", str(path), "expected " + ",".join(columns))
         cells = tuple(_cell(row, f"{path}, line {reader.line_num}") for row in reader)
@@ -140,12 +142,6 @@ def in_scope(cells: Iterable[Cell], experiment: str, metrics: Collection[str]) -
 def waiting(cells: Iterable[Cell]) -> dict[str, int]:
     """How many printed numbers wait for a system that is not built yet, by its name."""
     return dict(Counter(cell.waits_for for cell in cells if cell.waits_for))
-
-
-def _columns(names: Sequence[str]) -> list[str]:
-    """The columns in their order; those with a default may be left out."""
-    fields = Cell.model_fields
-    return [name for name in fields if name in names or fields[name].default != ""]
 
 
 def _cell(row: Mapping[str, str], where: str) -> Cell:

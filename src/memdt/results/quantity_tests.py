@@ -72,10 +72,7 @@ class Test(Data):
 
 class _OneQuantity(Test, Quantity):
     def _quantities(self) -> list[Quantity]:
-        return [self._quantity()]
-
-    def _quantity(self) -> Quantity:
-        return Quantity(**self.model_dump(include=set(Quantity.model_fields)))
+        return [Quantity(**self.model_dump(include=set(Quantity.model_fields)))]
 
     def _values(self, evidence: Evidence) -> Values:
         return np.array(list(evidence.sample(self).values()), dtype=float)
@@ -142,9 +139,6 @@ class _TwoQuantities(Test):
     def _name(self) -> str:
         return f"{self.left.label()} minus {self.right.label()}"
 
-    def _differences(self, evidence: Evidence) -> Values:
-        return differences(*evidence.pair(self.left, self.right))
-
     def _bounds(self) -> Bounds | None:
         left, right = (metric_settings(side.metric).bounds for side in (self.left, self.right))
         return difference_bounds(left) if left == right else None
@@ -153,7 +147,8 @@ class _TwoQuantities(Test):
         self, evidence: Evidence, region: tuple[float, float], level: float
     ) -> Outcome:
         """Compare the mean of left minus right with a closed region."""
-        return judge_mean(self._name(), self._differences(evidence), self._bounds(), region, level)
+        values = differences(*evidence.pair(self.left, self.right))
+        return judge_mean(self._name(), values, self._bounds(), region, level)
 
 
 class Gain(_TwoQuantities):
@@ -180,6 +175,7 @@ class _Above(_TwoQuantities):
 
     def _limit(self, evidence: Evidence) -> tuple[str, bool]:
         """Whether a side lacks room, and whether it does so at all its lengths."""
+        # "Not much worse" asks for no rise, so it can hold with both sides at the ceiling.
         if self.by < 0:
             return "", False
         low, high = metric_settings(self.right.metric).bounds or (-math.inf, math.inf)
@@ -247,6 +243,7 @@ class Steadier(_TwoQuantities):
             for side in (self.left, self.right)
         )
         pairs = min(left.size, right.size)
+        # Half a squared difference of two seeds lies between 0 and half the squared range.
         bounds, whole = None, self._bounds()
         if whole is not None:
             bounds = (-(whole[1] ** 2) / 2, whole[1] ** 2 / 2)
@@ -287,6 +284,7 @@ def judge_mean(
     if values.size < MINIMUM_SEEDS:
         return too_few(name, values.size, _mean(values), fewest)
     low, high = region[0] - ROUNDING, region[1] + ROUNDING
+    # To lie inside, the mean must clear both borders; to lie outside, one is enough.
     inside = max(p_mean_above(values, low, bounds), p_mean_below(values, high, bounds))
     outside = min(p_mean_below(values, low, bounds), p_mean_above(values, high, bounds))
     mean = interval(values, bounds=bounds)

@@ -185,6 +185,7 @@ def _values(frame: pd.DataFrame, name: MetricName, keys: list[str]) -> pd.DataFr
         return pd.DataFrame({"value": value, "episodes": sides["episodes"].sum()}).reset_index()
     grouped = frame.groupby(keys, sort=False)
     value, *others = (grouped[column].mean() for column in name.columns)
+    # A share of all episodes' counts: a share by episode has no value where nothing was counted.
     for other in others:
         value = value / (value + other)
     return pd.DataFrame({"value": value, "episodes": grouped.size()}).reset_index()
@@ -197,13 +198,10 @@ def _with_seeds(
         yield from variants.items()
         return
     for variant in variants:
-        yield variant, _seeds(scale, experiment, variant, root)
-
-
-def _seeds(scale: str, experiment: str, variant: str, root: Path) -> list[int]:
-    folder = root / paths.run(scale, experiment, variant, 0).parent
-    numbers = (path.name.removeprefix("seed_") for path in folder.glob("seed_*") if path.is_dir())
-    return sorted(int(number) for number in numbers if number.isdecimal())
+        folder = root / paths.run(scale, experiment, variant, 0).parent
+        names = (path.name for path in folder.glob("seed_*") if path.is_dir())
+        numbers = (name.removeprefix("seed_") for name in names)
+        yield variant, sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def _episodes_path(run: RunFiles) -> Path:
@@ -273,6 +271,7 @@ def read_csv(
     """
     file = Path(path)
     frame = _parse(file, options)
+    # pandas turns the first column into an index where rows are longer than the header.
     header = list(frame.columns)[: len(columns) if further else None]
     shaped = header == list(columns) and isinstance(frame.index, pd.RangeIndex)
     _refuse(not shaped, file, f"expected the columns {','.join(columns)}")
@@ -282,6 +281,7 @@ def read_csv(
 def _parse(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
     try:
         text = path.read_text(encoding="utf-8")
+        # pandas reads a last row that was cut off inside a number as if it were whole.
         _refuse(not text.endswith("\n"), path, "the file is truncated")
         return pd.read_csv(StringIO(text), **options)
     except (OSError, ValueError) as error:  # pandas' own and UnicodeDecodeError are ValueErrors

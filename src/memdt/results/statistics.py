@@ -120,7 +120,10 @@ def variances_of_pairs(
 
 
 def share_interval(count: int, seeds: int, confidence: float = 0.95) -> Interval:
-    """Exact interval of the share of all seeds, given ``count`` of ``seeds``."""
+    """Exact interval of the share of all seeds, given ``count`` of ``seeds``; NaN without seeds.
+
+    Source: Clopper and Pearson 1934.
+    """
     if not seeds:
         return Interval(math.nan, math.nan, math.nan, 0)
     exact = stats.binomtest(count, seeds).proportion_ci(confidence, method="exact")
@@ -128,9 +131,14 @@ def share_interval(count: int, seeds: int, confidence: float = 0.95) -> Interval
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, which keep the chance of any false rejection below the level."""
+    """Holm's adjusted p-values, in the order given.
+
+    Rejecting those at or below the level keeps the chance of any false rejection below it, however
+    the tests depend on each other. Source: Holm 1979.
+    """
     order = np.argsort(p_values, kind="stable")
     sizes = len(p_values) - np.arange(len(p_values))
+    # The running maximum makes it a step-down test: no claim is rejected before a stronger one.
     raised = np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * sizes)
     adjusted = np.empty(len(p_values))
     adjusted[order] = np.minimum(raised, 1.0)
@@ -195,7 +203,7 @@ def _stratified(
     borders = stats.bootstrap(
         tuple(tasks),
         statistic,
-        method="percentile",
+        method="percentile",  # as in the source; SciPy's default is undefined for equal seeds
         confidence_level=confidence,
         n_resamples=resamples,
         batch=min(resamples, 5_000),

@@ -23,10 +23,8 @@ from memdt.results.verdicts import Metric, metric_settings, verdict
 from memdt.settings.files import TableSettings
 
 DIMENSIONS = ("variant", "condition", "segments", "metric")
-PARTS = (
-    "set",
-    "method",
-)  # of a variant that is named set-method: before its last hyphen, and after
+# of a variant that is named set-method: before its last hyphen, and after
+PARTS = ("set", "method")
 AS_PUBLISHED = "as_published"
 TABLE_COLUMNS = (
     "experiment", "row", "column", "variant", "condition", "segments", "metric", "origin",

@@ -127,22 +127,18 @@ def _word(published: Cell, values: Float[np.ndarray, " seeds"], metric: Metric) 
         return "too few seeds"
     low, high = (published.mean + sign * (published.margin + _ROUNDING) for sign in (-1, 1))
     printed = published.interval() or Interval(published.mean, published.mean, published.mean, 0)
+    # These come before `print too wide`: a result outside even a wide interval does differ.
     if 2 * p_mean_above(values, max(high, printed.high), metric.bounds) <= LEVEL:
         return "higher"
     if 2 * p_mean_below(values, min(low, printed.low), metric.bounds) <= LEVEL:
         return "lower"
     if printed.reach > metric.limit_for(published.mean):
         return "print too wide"
-    if max(_outside(values, low, high, metric.bounds)) <= LEVEL:
+    # Both tests of equivalence must reject, so each has the full level and none is corrected.
+    below_high = p_mean_below(values, high, metric.bounds)
+    if max(p_mean_above(values, low, metric.bounds), below_high) <= LEVEL:
         return "reproduced"
     agreeing = int(((values >= low) & (values <= high)).sum())
     if share_interval(agreeing, values.size, 1 - LEVEL).low > 0.5:
         return "most seeds agree"
     return "not distinguished"
-
-
-def _outside(
-    values: Float[np.ndarray, " seeds"], low: float, high: float, bounds: Bounds | None
-) -> tuple[float, float]:
-    """The p-values of the two one-sided tests of equivalence."""
-    return p_mean_above(values, low, bounds), p_mean_below(values, high, bounds)
