@@ -183,7 +183,7 @@ def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
         if options.looked_at is None:
             _mark(axes, record, layout, segment - 1, options.decision)
         else:
-            _only(axes, blocks[0])
+            _cut_to_block(axes, blocks[0])
         if row == 0:
             title = f"segment {segment} (steps {first} to {first + record.segment_length - 1})"
             axes.set_title(title, pad=31, fontsize=9.5)
@@ -203,7 +203,7 @@ def _matrix(data: pd.DataFrame, record: AttentionRecord) -> Float[np.ndarray, "t
     return weights
 
 
-def _only(axes: Axes, block: Block) -> None:
+def _cut_to_block(axes: Axes, block: Block) -> None:
     """Cut a map to the columns of one block; its tokens count from 1."""
     axes.set_xlim(block.first - 0.5, block.last - 0.5)
     every = max(1, round(len(block) / 5))
@@ -220,6 +220,7 @@ def _map(
     """One map with its borders, and the kinds of tokens along two edges."""
     axes.grid(False)
     axes.spines[:].set_visible(False)
+    # A query spreads its weight over many keys; a linear scale would hide all but the peaks.
     image = axes.imshow(
         weights, cmap=sns.color_palette(style.HEAT, as_cmap=True), interpolation="none",
         norm=PowerNorm(0.4, 0, 1), aspect="auto",

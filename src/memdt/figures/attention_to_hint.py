@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from memdt.figures import attention_map
-from memdt.figures.attention_map import TOKENS_OF_A_STEP, Block, PanelLayout
+from memdt.figures.attention_map import TOKENS_OF_A_STEP, PanelLayout
 from memdt.figures.interface import AttentionRecord, FigureInputs
 from memdt.figures.parts.layer_bars import draw_layer_bars
 
@@ -44,7 +44,8 @@ def _rows(record: AttentionRecord, options: Options) -> Iterator[dict[str, Any]]
         return
     for segment, layers in enumerate(attention_map.heads_of(record, options)):
         seen = record.hint_in(segment)
-        hint = _columns(looked_at["steps"], seen)
+        first = looked_at["steps"].first
+        hint = slice(first + TOKENS_OF_A_STEP * seen.start, first + TOKENS_OF_A_STEP * seen.stop)
         even = TOKENS_OF_A_STEP * len(seen) / layout.tokens
         for layer, weights in enumerate(layers, start=1):
             key = {"segment": segment + 1, "layer": layer}
@@ -58,11 +59,6 @@ def _rows(record: AttentionRecord, options: Options) -> Iterator[dict[str, Any]]
             read = slice(looked_at["read"].first, looked_at["read"].last)
             share = weights[looking["steps"], read].sum(axis=1).mean()
             yield {**key, "look": "steps to memory", "share": round(float(share), 5)}
-
-
-def _columns(steps: Block, some: range) -> slice:
-    """The columns of some steps of a segment."""
-    return slice(*(steps.first + TOKENS_OF_A_STEP * step for step in (some.start, some.stop)))
 
 
 def draw(data: pd.DataFrame, inputs: FigureInputs) -> Figure:
