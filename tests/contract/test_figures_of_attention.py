@@ -75,6 +75,15 @@ def test_attention_of_written_memory_to_the_hint_is_summed_by_hand() -> None:
     assert by_look.loc[("steps to memory", 1, 2), "share"] == pytest.approx(0.2)
 
 
+def test_uniform_attention_to_the_hint_counts_the_cache_of_later_segments() -> None:
+    """Eight tokens a segment; the second one sees two cached ones too, and one step of the hint."""
+    longer = replace(attention(), hint_stop=3)
+    frame = data_of("attention_to_hint", attention=(longer,))
+    even = frame.set_index(["look", "segment", "layer"])["even"]
+    assert even["write to hint", 1, 1] == pytest.approx(6 / 8)
+    assert even["write to hint", 2, 1] == pytest.approx(3 / 10)
+
+
 def test_a_map_can_be_cut_to_the_memory_that_is_read() -> None:
     """Columns: cache 0 1, read 2, steps 3 to 8, write 9."""
     weights = attention().weights.copy()

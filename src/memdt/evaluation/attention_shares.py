@@ -48,7 +48,7 @@ def shares_of(one: AttentionMaps, segment: Segment) -> tuple[float, ...]:
     cache = weights.shape[1] - weights.shape[0]
     first, late = cache + memory, 3 * (real // 12)
     looking, written = weights[memory : memory + real], weights[memory + steps :]
-    gain = looking[:, cache:first].sum(dim=1) - _evenly(memory, cache, real)
+    gain = looking[:, cache:first].sum(dim=1) - _uniform_share(memory, cache, real)
     gains = float(gain.mean()), min(float(part.mean()) for part in gain.tensor_split(min(4, real)))
     if not len(written):
         return 0.0, 0.0, 0.0, *gains
@@ -61,6 +61,6 @@ def shares_of(one: AttentionMaps, segment: Segment) -> tuple[float, ...]:
     return on_steps, on_read, on_late / on_steps if on_steps else 0.0, *gains
 
 
-def _evenly(memory: int, cache: int, real: int) -> Float[Tensor, " steps"]:
-    """What the memory that is read would get of each step that looks at all it may see alike."""
+def _uniform_share(memory: int, cache: int, real: int) -> Float[Tensor, " steps"]:
+    """The share of memory that is read, of a step that attends uniformly to all that it sees."""
     return memory / (cache + memory + 1 + torch.arange(real))

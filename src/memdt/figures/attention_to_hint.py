@@ -46,7 +46,9 @@ def _rows(record: AttentionRecord, options: Options) -> Iterator[dict[str, Any]]
         seen = record.hint_in(segment)
         first = looked_at["steps"].first
         hint = slice(first + TOKENS_OF_A_STEP * seen.start, first + TOKENS_OF_A_STEP * seen.stop)
-        even = TOKENS_OF_A_STEP * len(seen) / layout.tokens
+        # Written tokens see their whole segment, and what the cache holds of those before it.
+        visible = layout.tokens + min(record.cache, segment * layout.tokens)
+        even = TOKENS_OF_A_STEP * len(seen) / visible
         for layer, weights in enumerate(layers, start=1):
             key = {"segment": segment + 1, "layer": layer}
             written = weights[looking["write"], hint].sum(axis=1).mean()
