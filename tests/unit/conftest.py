@@ -9,9 +9,21 @@ from pathlib import Path
 import pytest
 import yaml
 
+from made_up import trained_run
 from made_up.project import CONFIG, DEVIATIONS, HEADER, forget_settings, put, run
 from memdt import paths
 from memdt.report import cost
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The root of a project with a run that has been trained and evaluated."""
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("MEMDT_DEVICE", "cpu")
+        trained_run.make(trained_run.settings())
+        yield root
 
 
 @pytest.fixture

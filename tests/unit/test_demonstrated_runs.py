@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from made_up.trained_run import SIZES
 from memdt.data.make import make_dataset
 from memdt.environments import tmaze
 from memdt.environments.task import Task
@@ -24,7 +25,6 @@ from memdt.settings.schema import Condition, DatasetSettings, RunSettings
 from memdt.training.train import TrainingJob, train_stage
 from memdt.workflow import plan
 
-SIZES = {"layers": 1, "heads": 2, "width": 8, "head_width": 4, "feed_forward_width": 8}
 HYPER = {"rank": 2, "task_width": 4, "hyper_width": 4, "demonstration_steps": 3}
 MODELS: dict[str, dict[str, Any]] = {
     "pdt": {**SIZES, "demonstration_steps": 2},

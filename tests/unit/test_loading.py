@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,6 @@ from memdt.errors import UserError
 from memdt.evaluation.evaluate import evaluation_seeds, load_policy, play
 from memdt.evaluation.policy_settings import EVALUATION
 from memdt.settings.schema import Condition
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The root of a project with a run that has been trained and evaluated."""
-    root = tmp_path_factory.mktemp("project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.setenv("MEMDT_DEVICE", "cpu")
-        trained_run.make(trained_run.settings())
-        yield root
 
 
 def walk(policy: Any, environment: gymnasium.Env[Any, Any], seed: int) -> tuple[float, int]:

@@ -6,7 +6,6 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,23 +26,13 @@ FILES = ["LICENSE", "README.md", "policy.safetensors", "provenance.json", "score
          "settings.json"]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    root = tmp_path_factory.mktemp("project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.setenv("MEMDT_DEVICE", "cpu")
-        trained_run.make(trained_run.settings())
-        yield root
-
-
 @pytest.fixture
-def exported(project: Path, tmp_path: Path) -> Path:
+def exported(trained: Path, tmp_path: Path) -> Path:
     return export_policy(trained_run.RUN, tmp_path / "exported")
 
 
 def test_an_exported_policy_plays_as_its_run_without_the_project(
-    project: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sorted(path.name for path in exported.iterdir()) == FILES
     seen = np.random.default_rng(0).normal(size=(12, 3, 4)).astype(np.float32)

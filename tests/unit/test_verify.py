@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from made_up.episodes import episodes
+from made_up.project import put
 from memdt import paths, provenance
 from memdt.__main__ import main
 from memdt.data.episode_file import write_episodes
@@ -31,19 +32,14 @@ def files(config: Path) -> list[Path]:
     store = episodes(seen, np.zeros(4, np.int64), np.zeros(4), [2, 2])
     write_episodes([store], paths.dataset("tiny", "maze"), dict(DIGESTS))
     save_checkpoint(torch.nn.Linear(2, 2), STAGE / "checkpoint.safetensors", dict(DIGESTS))
-    write(STAGE / "curve.csv", "a\n1\n")
+    put(STAGE / "curve.csv", "a\n1\n")
     describe(STAGE / "manifest.json", ["checkpoint.safetensors", "curve.csv"], stage=1)
-    write(RUN / "episodes.csv", "a\n1\n")
+    put(RUN / "episodes.csv", "a\n1\n")
     describe(RUN / "evaluation_manifest.json", ["episodes.csv"])
-    write(paths.table("tiny", "walk"), "a\n1\n")
+    put(paths.table("tiny", "walk"), "a\n1\n")
     record(LEDGER, [RUN / "episodes.csv"])
     record(paths.table("tiny", "walk").with_suffix(".records.jsonl"), [paths.table("tiny", "walk")])
     return sorted(path for root in ("data", "reports") for path in Path(root).rglob("*.*"))
-
-
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def describe(path: Path, names: list[str], **content: object) -> None:
@@ -57,11 +53,11 @@ def record(ledger: Path, recorded: list[Path]) -> None:
         json.dumps({"path": path.as_posix(), "sha256": sha256(path), "more": {}})
         for path in recorded
     ]
-    write(ledger, "".join(f"{line}\n" for line in lines))
+    put(ledger, "".join(f"{line}\n" for line in lines))
 
 
 def edit_manifest(path: Path, **changes: object) -> None:
-    write(path, json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes))
+    put(path, json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes))
 
 
 def complaints() -> dict[str, str]:
@@ -104,7 +100,7 @@ def test_a_missing_measured_file_is_no_fault(files):
     ],
 )
 def test_what_does_not_match_is_named_with_a_remedy(files, capsys, path, content, message):
-    path.unlink() if content is None else write(path, content)
+    path.unlink() if content is None else put(path, content)
     with pytest.raises(SystemExit) as ended:
         main(["verify", "--scale", "tiny"])
     assert ended.value.code == 1
@@ -149,7 +145,7 @@ def test_a_checkpoint_that_contradicts_its_manifest_is_named(files):
 
 
 def test_a_whole_file_that_is_no_checkpoint_is_named(files):
-    write(STAGE / "checkpoint.safetensors", "foreign")
+    put(STAGE / "checkpoint.safetensors", "foreign")
     describe(STAGE / "manifest.json", ["checkpoint.safetensors", "curve.csv"], stage=1)
     (what,) = complaints().values()
     assert "not a whole checkpoint" in what
@@ -157,7 +153,7 @@ def test_a_whole_file_that_is_no_checkpoint_is_named(files):
 
 def test_a_manifest_cannot_point_out_of_its_folder(files):
     outside = Path("secret.txt")
-    write(outside, "x")
+    put(outside, "x")
     listed = json.loads((RUN / "evaluation_manifest.json").read_text(encoding="utf-8"))["files"]
     name = "../../../../../../../secret.txt"
     edit_manifest(RUN / "evaluation_manifest.json", files={**listed, name: sha256(outside)})
@@ -166,7 +162,7 @@ def test_a_manifest_cannot_point_out_of_its_folder(files):
 
 def test_several_faults_are_listed_and_the_first_is_mended_by_a_command(files, capsys):
     for name in ("curve.csv", "checkpoint.safetensors"):
-        write(STAGE / name, "x")
+        put(STAGE / name, "x")
     assert not verify.show()
     *listed, last = capsys.readouterr().out.splitlines()
     assert len(listed) == 2
