@@ -134,3 +134,17 @@ def test_the_source_of_a_step_must_be_the_planned_one(config):
     step = report_steps.Table(experiment="tmaze_table_2", source_digest="0" * 16)
     with pytest.raises(UserError, match="run snakemake again"):
         step.run()
+
+
+@pytest.mark.parametrize(
+    ("folder", "remedy"),
+    [("elsewhere", "name another file, or leave the option out"), ("data", "snakemake --cores")],
+)
+def test_no_rule_is_named_for_a_damaged_dataset_that_no_rule_makes(config, capsys, folder, remedy):
+    dataset = Path(folder) / "maze.h5"
+    dataset.parent.mkdir(exist_ok=True)
+    dataset.write_bytes(b"damaged")
+    run = ["--experiment", "tmaze_table_2", "--variant", "rate-3", "--out", "out"]
+    assert main(["train", *run, "--dataset", str(dataset)]) == 2
+    assert f"memdt: {dataset}: " in (line := capsys.readouterr().err.splitlines()[-1])
+    assert line.partition(" -> ")[2].startswith(remedy)

@@ -141,7 +141,7 @@ def test_a_jump_within_an_episode_is_reported(read):
         (lambda c: c.pop("rewards"), "rewards: there is no array of numbers"),
         (lambda c: c.update(actions=c["actions"][:-1]), "actions: it has 6 rows, rewards have 7"),
         (lambda c: c.update({k: v[:0] for k, v in c.items()}), "there is no step in it"),
-        (lambda c: c.update(rewards=np.ones((7, 2))), "one number a step is wanted"),
+        (lambda c: c.update(rewards=np.ones((7, 2))), "but must hold one number per step"),
         (
             lambda c: c.update(timeouts=np.zeros(7), terminals=np.zeros(7)),
             "no step ends an episode",

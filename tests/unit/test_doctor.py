@@ -92,3 +92,20 @@ def test_half_a_dvc_lock_is_refused_with_the_command_that_restores_it(monkeypatc
     assert "git checkout dvc.lock" in findings()["dvc.lock"].remedy
     with pytest.raises(UserError, match="git checkout dvc.lock"):
         restore.restore()
+
+
+def test_a_failure_of_dvc_is_told_by_its_cause_and_not_by_its_address_for_help(
+    monkeypatch, tmp_path
+):
+    """As DVC 3.67 ends in a folder that cannot be written."""
+    cause = "unexpected error - [Errno 30] Read-only file system: '.dvc/tmp/lock'"
+    program = tmp_path / "dvc"
+    program.write_text(
+        f'#!/bin/sh\necho "ERROR: {cause}" >&2\n'
+        'printf "\\nHaving any troubles? Hit us up at https://dvc.org/support!\\n" >&2\nexit 255\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(restore.sys, "executable", str(program))
+    with pytest.raises(UserError) as caught:
+        restore.run("dvc", "data", "status")
+    assert f"dvc failed: {cause} -> try dvc by hand" in caught.value.line()

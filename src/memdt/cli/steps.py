@@ -6,6 +6,8 @@ its modules when it runs, because each import delays the first update.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,18 @@ from memdt.errors import UserError
 
 if TYPE_CHECKING:
     from memdt.settings.resolve import Resolved
+
+
+@contextlib.contextmanager
+def mending_what_no_rule_makes() -> Iterator[None]:
+    """Put another remedy on a refused file outside of ``data``: no rule could make it anew."""
+    try:
+        yield
+    except UserError as error:
+        if "snakemake" not in error.remedy or Path(error.where).is_relative_to("data"):
+            raise
+        remedy = "name another file, or leave the option out: no rule makes files outside of data"
+        raise UserError(error.what, error.where, remedy) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +229,7 @@ class Train(RunStep):
             source_digest=self.run_source("train"),
             label=self.label,
         )
-        with device.naming_what_to_lower("training.batch_size"):
+        with mending_what_no_rule_makes(), device.naming_what_to_lower("training.batch_size"):
             train_stage(job)
 
 
@@ -271,7 +285,7 @@ class Evaluate(CheckpointStep):
             source_digest=self.run_source("evaluate"),
             label=self.label,
         )
-        with device.naming_what_to_lower("evaluation.episodes"):
+        with mending_what_no_rule_makes(), device.naming_what_to_lower("evaluation.episodes"):
             evaluate_run(job)
 
 
@@ -288,7 +302,8 @@ class Attention(CheckpointStep):
         self.run_source("attention")  # only to refuse: the output holds no digest
         from memdt.evaluation.attention_maps import AttentionJob, record_attention
 
-        record_attention(AttentionJob(**given, out=self.out or paths.attention(*self.key)))
+        with mending_what_no_rule_makes():
+            record_attention(AttentionJob(**given, out=self.out or paths.attention(*self.key)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,5 +326,5 @@ class Record(CheckpointStep):
             out=self.out or paths.recording(*self.key),
             label=self.label,
         )
-        with device.naming_what_to_lower("evaluation.episodes"):
+        with mending_what_no_rule_makes(), device.naming_what_to_lower("evaluation.episodes"):
             record_run(job)

@@ -83,12 +83,15 @@ def differences() -> list[tuple[str, str]]:
 
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of this Python's environment; UserError with its last line if it fails."""
+    """Run a program of this Python's environment; UserError with its reason if it fails."""
     command = [sys.executable, "-m", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        words = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
-        raise UserError(f"{program} failed: {words[-1]}", str(Path.cwd()), f"try {program} by hand")
+        lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
+        # DVC's error is followed by an address for help.
+        errors = [line for line in lines if line.startswith("ERROR: ")]
+        what = f"{program} failed: {(errors or lines)[-1].removeprefix('ERROR: ')}"
+        raise UserError(what, str(Path.cwd()), f"try {program} by hand")
     return done
 
 

@@ -92,7 +92,7 @@ def check_layout(file: h5py.File) -> None:
             what = f"it has {len(dataset):,} rows, rewards have {steps:,}"
             raise UserError(what, f"{file.filename}: {name}", REMEDY)
         if name in SCALARS and dataset.shape not in ((steps,), (steps, 1)):
-            what = f"it has the shape {dataset.shape}, one number a step is wanted"
+            what = f"it has the shape {dataset.shape}, but must hold one number per step"
             raise UserError(what, f"{file.filename}: {name}", REMEDY)
 
 
