@@ -80,7 +80,8 @@ def naming_what_to_lower(setting: str) -> Iterator[None]:
         if not any(words in str(error) for words in FULL):
             raise
         what = f"out of memory on {device_name(str(default_device()))}"
-        raise UserError(what, "", f"lower {setting}, or ask for a larger machine") from None
+        remedy = f"lower {setting} or the model's sizes, or ask for a larger machine"
+        raise UserError(what, "", remedy) from None
 
 
 def _requested() -> torch.device:

@@ -148,3 +148,11 @@ def test_no_rule_is_named_for_a_damaged_dataset_that_no_rule_makes(config, capsy
     assert main(["train", *run, "--dataset", str(dataset)]) == 2
     assert f"memdt: {dataset}: " in (line := capsys.readouterr().err.splitlines()[-1])
     assert line.partition(" -> ")[2].startswith(remedy)
+
+
+@pytest.mark.parametrize("seed", ["-1", "2147483648"])
+@pytest.mark.parametrize("verb", ["train", "evaluate"])
+def test_a_seed_that_no_generator_takes_is_one_line(config, capsys, verb, seed):
+    run = ["--experiment", "tmaze_table_2", "--variant", "rate-3", "--seed", seed]
+    assert main([verb, *run]) == 2
+    assert f"memdt: --seed: {seed} is no seed -> " in capsys.readouterr().err

@@ -85,9 +85,13 @@ class RunStep(FileStep):
     seed: int = 0
 
     def resolve(self) -> Resolved:
-        """The settings of the run."""
+        """The settings of the run; UserError where no run can have this seed."""
         from memdt.settings.resolve import resolve
+        from memdt.settings.schema import MOST
 
+        if not 0 <= self.seed <= MOST:
+            remedy = f"give a whole number from 0 to {MOST:,}"
+            raise UserError(f"{self.seed} is no seed", "--seed", remedy)
         return resolve(self.experiment, self.variant, self.scale_name)
 
     def run_source(self, step: str) -> str:
