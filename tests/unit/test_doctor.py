@@ -86,9 +86,13 @@ def test_a_file_system_without_locks_a_quota_and_a_bad_variable_are_reported(mon
     assert report["quota"].remedy == "snakemake --cores 1"
 
 
-def test_half_a_dvc_lock_is_refused_with_the_command_that_restores_it(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "left", ["  data@qu", "  data:\n    cmd: a\n    deps:\n    - path: src/mem"]
+)
+def test_half_a_dvc_lock_is_refused_with_the_command_that_restores_it(monkeypatch, tmp_path, left):
+    """The second one is still valid YAML."""
     monkeypatch.chdir(tmp_path)
-    Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  data@qu")
+    Path("dvc.lock").write_text(f"schema: '2.0'\nstages:\n{left}")
     assert "git checkout dvc.lock" in findings()["dvc.lock"].remedy
     with pytest.raises(UserError, match="git checkout dvc.lock"):
         restore.restore()

@@ -58,12 +58,15 @@ def check_lock() -> None:
     """UserError where dvc.lock is cut short, as a DVC that is killed leaves it."""
     if not LOCK.is_file():
         return
+    text = LOCK.read_bytes()
     try:
-        content = yaml.safe_load(LOCK.read_bytes())
+        content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         content = None
     stages = content.get("stages") if isinstance(content, dict) else None
-    if not isinstance(stages, dict) or not all(isinstance(one, dict) for one in stages.values()):
+    whole = isinstance(stages, dict) and all(isinstance(one, dict) for one in stages.values())
+    # What is left of a YAML file may be valid; DVC writes in blocks, which seldom end with a line.
+    if not whole or not text.endswith(b"\n"):
         remedy = "git checkout dvc.lock brings it back; then dvc commit notes what is there now"
         raise UserError("incomplete, DVC was killed while writing it", str(LOCK), remedy)
 
