@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from memdt.environments.task import Task
 from memdt.environments.vectors import SerialVector, ThreadedVector
 from memdt.evaluation.rollout import Protocol, Rollout
 from memdt.models.interface import Policy
+from memdt.provenance import usable_cores
 from memdt.settings.schema import Condition
 
 TASKS = ("HalfCheetah", "Hopper", "Walker2d")
@@ -53,7 +53,7 @@ def measure(
             measured.append(_row(f"{name}, {way}", _stepped(vector, steps)))
             vector.close()
     return Table(
-        f"Locomotion, {rows} rows, {len(os.sched_getaffinity(0))} cores",
+        f"Locomotion, {rows} rows, {usable_cores()} cores",
         measured + [_played(model, parts, rows, steps) for model, parts in MODELS.items()],
         NOTE,
     )

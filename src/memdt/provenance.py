@@ -202,6 +202,11 @@ def device_name(device: str) -> str:
     return str(torch.cuda.get_device_name(device))
 
 
+def usable_cores() -> int:
+    """The cores that this process may use; all of them on macOS, which cannot say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads() -> int:
     """Threads of a matrix product: torch's where it is loaded, else as the environment says."""
     torch = sys.modules.get("torch")

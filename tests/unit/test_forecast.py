@@ -178,7 +178,7 @@ def test_a_machine_with_half_the_peak_takes_longer_and_the_plan_says_so(monkeypa
     assert left(costs.REFERENCE_PEAK) == pytest.approx(reference)
     assert reference < left(costs.REFERENCE_PEAK / 2) < 2 * reference  # starting takes as long
     monkeypatch.setattr(forecast_table.peak, "peak", lambda: 71e9)
-    monkeypatch.setattr(forecast_table.peak, "cores", lambda: 2)
+    monkeypatch.setattr(forecast_table, "usable_cores", lambda: 2)
     forecast_table.show("quick", ["pair"])
     output = " ".join(capsys.readouterr().out.split())
     assert f"2 cores of 71 Gflop/s (measured now) if idle: {left(71e9) / 60:,.0f} minutes" in output
@@ -193,7 +193,7 @@ def test_no_number_of_cores_shortens_the_longest_chain_or_a_single_job():
 
 def test_four_stages_hold_every_job_once_and_say_how_long_each_takes(monkeypatch, capsys):
     monkeypatch.setattr(forecast_table.peak, "peak", lambda seconds: 71e9)
-    monkeypatch.setattr(forecast_table.peak, "cores", lambda: 2)
+    monkeypatch.setattr(forecast_table, "usable_cores", lambda: 2)
     planned = forecast.jobs("quick", ["pair"], costs.CPU.at(71e9))
     stages = forecast.by_stage(planned)
     assert [len(jobs) for jobs in stages.values()] == [1, 9, 6, 4]  # three seeds at this scale
@@ -232,4 +232,3 @@ def test_make_reproduce_forecasts_the_scale_and_experiments_that_it_runs():
 
 def test_the_peak_is_that_of_a_machine():
     assert 1e8 < forecast_table.peak.peak(seconds=0.1) < 1e14
-    assert forecast_table.peak.cores() >= 1

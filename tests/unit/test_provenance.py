@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 
 import pytest
@@ -93,3 +94,10 @@ def test_no_git_is_no_error(tmp_path, monkeypatch):
     provenance.git_state.cache_clear()
     assert provenance.git_state()["git_commit"] is None
     provenance.git_state.cache_clear()
+
+
+def test_the_cores_are_those_that_a_process_may_use_where_the_system_says(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    assert provenance.usable_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert provenance.usable_cores() == os.cpu_count()

@@ -18,7 +18,7 @@ from memdt import discovery
 from memdt.cli.findings import Finding
 from memdt.cli.screen import console
 from memdt.cli.surroundings import quota, surroundings
-from memdt.provenance import cpu_model, git_state, versions
+from memdt.provenance import cpu_model, git_state, usable_cores, versions
 from memdt.workflow import plan
 
 DISK_BYTES = 5 * 2**30  # datasets, checkpoints and reports of the default run, with room
@@ -74,7 +74,7 @@ def _torch() -> Iterator[Finding]:
 
 def _threads() -> Iterator[Finding]:
     cores = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    usable = usable_cores()
     yield Finding("cores", True, f"{usable} of {cores} usable, one job on each; {cpu_model()}")
     allowed = quota()
     if allowed is not None and allowed < usable:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from memdt.cli.screen import console
 from memdt.progress import duration
+from memdt.provenance import usable_cores
 from memdt.workflow import costs, forecast, peak, plan
 from memdt.workflow.forecast import PlannedJob, Sum
 
@@ -39,7 +40,7 @@ def show_stages(scale: str, experiments: Sequence[str]) -> None:
     gpu = costs.uses_gpu(scale)
     # The peak of a core says nothing of a card.
     fast = 0.0 if gpu else peak.peak(SHORT_SECONDS)
-    cores = 1 if gpu else peak.cores()
+    cores = 1 if gpu else usable_cores()
     speed = None if gpu else costs.CPU.at(fast)
     planned = forecast.jobs(scale, experiments, speed, weigh=False)
     machine = "one GPU" if gpu else f"{cores} cores of {fast / 1e9:,.0f} Gflop/s if idle"
@@ -110,7 +111,7 @@ def notes(scale: str, planned: Sequence[PlannedJob]) -> list[str]:
 
 def here(planned_jobs: Sequence[PlannedJob], fast: float) -> str:
     """How long what is left takes on this machine, whose cores do ``fast`` operations a second."""
-    cores = peak.cores()
+    cores = usable_cores()
     minutes = forecast.wall_seconds(planned_jobs, cores) / 60
     estimate = (
         "nothing is left to do"

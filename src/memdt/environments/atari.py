@@ -12,7 +12,6 @@ Source: RATE section 4.3; Bellemare et al. 2013; Machado et al. 2018; Chen et al
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium
@@ -29,6 +28,7 @@ from memdt.environments.interface import Collected
 from memdt.environments.spaces import Spaces
 from memdt.environments.vectors import Seeds, row_seeds
 from memdt.errors import closest
+from memdt.provenance import usable_cores
 
 if TYPE_CHECKING:
     from memdt.environments.atari_parts.collection import Player
@@ -174,7 +174,7 @@ class Games(VectorEnv):
         # not told otherwise. Its cap counts frames.
         self._games = AtariVectorEnv(
             s.game, count,
-            num_threads=min(count, len(os.sched_getaffinity(0))),
+            num_threads=min(count, usable_cores()),
             max_num_frames_per_episode=s.max_steps * s.frame_skip,
             repeat_action_probability=s.sticky_actions,
             full_action_space=s.actions == "full",

@@ -6,7 +6,6 @@ not change, and its action is ignored.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -17,6 +16,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int, Shaped
+
+from memdt.provenance import usable_cores
 
 Seeds = int | Sequence[int] | Int[np.ndarray, " rows"] | None
 
@@ -117,7 +118,7 @@ class ThreadedVector(SerialVector):
 
     def __init__(self, environments: Sequence[gymnasium.Env[Any, Any]]) -> None:
         super().__init__(environments)
-        threads = min(self.num_envs, 2 * len(os.sched_getaffinity(0)))
+        threads = min(self.num_envs, 2 * usable_cores())
         self._threads = ThreadPoolExecutor(max(threads, 4), thread_name_prefix="environment")
 
     def _map(self, function: Callable[[int], Any], rows: Iterable[int]) -> Iterable[Any]:

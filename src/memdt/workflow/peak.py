@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 SIDE = 768  # of the matrices: they fit a core's cache
@@ -23,8 +22,3 @@ def peak(seconds: float = SECONDS) -> float:
         np.matmul(matrix, matrix, out=product)
         best = min(best, max(time.process_time() - started, 1e-9))
     return 2 * SIDE**3 / best
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
