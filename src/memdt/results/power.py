@@ -80,11 +80,14 @@ def power(test: Test, experiment: str, printed: Printed, fewest: float) -> str:
 
 
 def _decides(test: Test, experiment: str, printed: Printed, seeds: int) -> bool:
+    needed = math.ceil(POWER * WORLDS)
     decided = 0
     for world in range(WORLDS):
+        if decided >= needed or decided + WORLDS - world < needed:  # the rest cannot change it
+            break
         outcome = test.judge(PlannedEvidence(printed, experiment, seeds, world))
         decided += min(outcome.p_holds, outcome.p_fails) <= LEVEL
-    return decided >= POWER * WORLDS
+    return decided >= needed
 
 
 def _runs(
