@@ -115,6 +115,15 @@ def test_the_card_says_what_is_stored_and_by_whom_it_was_played(collected: Path)
     assert card.by_group == []  # one group is no table
 
 
+def test_what_is_not_known_of_episodes_is_no_number_of_the_card(collected: Path) -> None:
+    stopped = replace(STORE, later_steps=np.array([0, 0, NOT_PLAYED]))
+    settings = {"dataset": played([3], 1), "parameters": {}}
+    write_episodes([stopped], collected, {"settings_digest": "abc", "settings": settings})
+    known, unknown = dataset_card("maze", "tmaze", "tiny", 3).by_length
+    assert known["success"] is not None
+    assert (unknown["mean_return"], unknown["success"]) == (None, None)
+
+
 def test_an_environment_may_add_lines(collected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"dataset": played([3], 1), "parameters": {"side": "up"}}
     write_episodes([STORE], collected, {"settings_digest": "abc", "settings": settings})

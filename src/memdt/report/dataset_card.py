@@ -77,7 +77,8 @@ def dataset_card(name: str, module: str, scale: str, segment_length: int) -> Dat
         str(path),
         collected=True,
         lines=lines,
-        by_length=lengths.to_dict("records"),
+        # None where nothing is known, which the page shows as a dash.
+        by_length=lengths.astype(object).where(lengths.notna(), None).to_dict("records"),
         by_group=groups.to_dict("records") if len(groups) > 1 else [],
         settings=flatten(settings),
     )
