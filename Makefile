@@ -51,7 +51,7 @@ endif
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z-]+:[^#]*## / {printf "  make %-18s  %s\n", $$1, $$2}' Makefile
 
-# What OPTIONS say to snakemake about scale and experiments, as `memdt plan` is told it.
+# The scale and experiments that OPTIONS name for snakemake, as options of `memdt plan`.
 comma := ,
 planned = $(patsubst scale=%,--scale %,$(filter scale=%,$(OPTIONS))) \
     $(subst $(comma), ,$(patsubst experiments=%,--experiments %,$(filter experiments=%,$(OPTIONS))))

@@ -184,9 +184,9 @@ def test_a_second_interrupt_ends_a_save_at_once_and_keeps_the_state_before_it(st
     time.sleep(0.5)
     assert process.poll() is None  # the first one lets the save end
     process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=60)[1]
+    message = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert told.splitlines()[-1] == "memdt: stopped; nothing half-written is left"
+    assert message.splitlines()[-1] == "memdt: stopped; nothing half-written is left"
     assert (out / NAME).read_bytes() == left
     assert [path.name for path in out.iterdir()] == [NAME]
     assert stage.run(out)[0] == 0

@@ -14,7 +14,7 @@ from memdt.workflow.forecast import PlannedJob, Sum
 
 KINDS = {"training": "training", "evaluation": "evaluations", "other": "others"}
 NONE = "·"
-SHORT_SECONDS = 0.3  # of measuring the peak: steady within a few per cent, and nobody waits for it
+SHORT_SECONDS = 0.3  # of measuring the peak: steady within a few per cent, too short to notice
 
 
 def show(scale: str, experiments: Sequence[str]) -> None:

@@ -24,9 +24,8 @@ from memdt.workflow import plan, upstream
 LOGS = Path("data/logs")
 # A job writes a line every ten seconds. A job that is silent for this long counts as dead.
 SILENT_SECONDS = 120.0
-NODE_AND_JOB = re.compile(
-    r"\| (node \S+, job \S+)$"
-)  # end of the first line of a cluster job's log
+# How the first line of a cluster job's log ends.
+NODE_AND_JOB = re.compile(r"\| (node \S+, job \S+)$")
 FAILURE_LINES = 8  # shown of a log that ends in a traceback
 # How a step's log ends where it failed: our one line, or a traceback.
 FAILURE_LINE = re.compile(r"^(memdt: |Traceback \(most recent|\w*(Error|Exception|Killed)\b)")

@@ -62,5 +62,5 @@ def shares_of(one: AttentionMaps, segment: Segment) -> tuple[float, ...]:
 
 
 def _uniform_share(memory: int, cache: int, real: int) -> Float[Tensor, " steps"]:
-    """The share of memory that is read, of a step that attends uniformly to all that it sees."""
+    """What memory that is read gets from a step that attends uniformly to all it sees."""
     return memory / (cache + memory + 1 + torch.arange(real))
