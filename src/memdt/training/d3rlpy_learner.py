@@ -28,23 +28,21 @@ from memdt.training.schedules import set_learning_rate
 class LibraryLearner:
     """An algorithm of d3rlpy behind the interface of a learner.
 
-    Subclasses name its networks and its optimisers with their share of the learning rate, and say
-    how one update goes.
+    Subclasses name its networks and the columns of the curve, and prepare its batches. ``rates``
+    holds its optimisers, each with its share of the learning rate; one has all of it.
     """
 
     policy: Policy
     implementation: Any  # d3rlpy's; its modules and optimisers are all that changes
     training: TrainingSettings
     seed: int
+    rates: dict[str, float]
     updates: int = 1  # of the stage, which the learning rate's schedule spans
     batches: Batches | None = None  # of the stage
 
     networks: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def rates(self) -> dict[str, float]:
-        """The optimisers, each with its learning rate as a share of the setting."""
-        raise NotImplementedError
+    columns: ClassVar[tuple[str, ...]] = ()
+    names: ClassVar[dict[str, str]] = {}  # of columns that d3rlpy calls by another name
 
     def sampler(self, episodes: EpisodeTensors, stage: slices.Stage) -> SingleSteps:
         """Return single steps, uniform over all steps of the stage's episodes."""
@@ -53,14 +51,20 @@ class LibraryLearner:
         self.updates = stage.updates or sampler.updates(stage.epochs or 1)
         return sampler
 
-    def train_on(self, number: int, batch: Any) -> dict[str, float]:
-        """Take one step of every optimiser on d3rlpy's batch; returns d3rlpy's figures."""
+    def train_on(self, number: int, batch: Any) -> dict[str, Tensor]:
+        """Take one step of every optimiser on d3rlpy's batch; return the figures of the curve."""
+        figures: dict[str, Any] = {}
         for name, share in self.rates.items():
-            rate = {"learning_rate": share * self.training.learning_rate}
-            training = self.training.model_copy(update=rate)
-            set_learning_rate(self._optimiser(name), training, number, self.updates)
-        figures: dict[str, float] = self.implementation.update(batch, number)
-        return figures
+            scaled = {"learning_rate": share * self.training.learning_rate}
+            training = self.training.model_copy(update=scaled)
+            rate = set_learning_rate(self._optimiser(name), training, number, self.updates)
+            if share == 1:
+                figures["learning_rate"] = rate
+        figures |= self.implementation.update(batch, number)
+        return {
+            name: torch.as_tensor(figures[self.names.get(name, name)], dtype=torch.float64)
+            for name in self.columns
+        }
 
     def effort(self, updates: int) -> Effort:
         """Return what the updates cost; each is a step of the critics' optimiser."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -55,26 +54,18 @@ class Settings(Frozen):
 class ConservativeActorCritic(LibraryLearner):
     """Trains an actor and its critics."""
 
-    actor_rate: float = 1 / 3
-
     networks: ClassVar = ("policy", "q_funcs", "targ_q_funcs", "log_temp", "log_alpha")
-    columns = ("critic_loss", "actor_loss", "conservative_loss", "temperature", "learning_rate")
-
-    @property
-    def rates(self) -> dict[str, float]:
-        """Critics learn at the rate that is set, actor and temperature at a share of it."""
-        return dict.fromkeys(OPTIMISERS, self.actor_rate) | {"critic_optim": 1.0}
+    columns: ClassVar = (
+        "critic_loss", "actor_loss", "conservative_loss", "temperature", "learning_rate",
+    )  # fmt: skip
+    names: ClassVar = {"temperature": "temp"}
 
     def update(self, number: int, batch: Transitions) -> dict[str, Tensor]:
         """Train critics, actor and temperature, and move the target networks after the critics."""
         prepared = minibatch(
             batch, batch.observations[:, 0], batch.next_observations[:, 0], batch.actions[:, 0]
         )
-        figures = self.train_on(number, prepared)
-        figures["temperature"] = figures["temp"]
-        optimiser = self.implementation.modules.critic_optim.optim
-        figures["learning_rate"] = optimiser.param_groups[0]["lr"]
-        return {name: torch.tensor(figures[name], dtype=torch.float64) for name in self.columns}
+        return self.train_on(number, prepared)
 
 
 def build(policy: Policy, context: StageContext) -> ConservativeActorCritic:
@@ -88,9 +79,8 @@ def build(policy: Policy, context: StageContext) -> ConservativeActorCritic:
     implementation.modules.policy.load_state_dict(policy.network.state_dict())
     # d3rlpy trains a network of its own; the policy has to act with that one.
     policy.network = implementation.modules.policy
-    return ConservativeActorCritic(
-        policy.train(), implementation, training, context.seed, actor_rate=settings.actor_rate
-    )
+    rates = dict.fromkeys(OPTIMISERS, settings.actor_rate) | {"critic_optim": 1.0}
+    return ConservativeActorCritic(policy.train(), implementation, training, context.seed, rates)
 
 
 def _config(policy: Actor, settings: Settings, training: TrainingSettings) -> Any:

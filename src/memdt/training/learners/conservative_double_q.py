@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -61,12 +60,7 @@ class ConservativeDoubleQ(LibraryLearner):
     reward_clip: float = 1.0
 
     networks: ClassVar = ("q_funcs", "targ_q_funcs")
-    columns = ("td_loss", "conservative_loss", "learning_rate")
-
-    @property
-    def rates(self) -> dict[str, float]:
-        """The one optimiser."""
-        return {"optim": 1.0}
+    columns: ClassVar = ("td_loss", "conservative_loss", "learning_rate")
 
     def update(self, number: int, batch: Transitions) -> dict[str, Tensor]:
         """Take one step of the optimiser."""
@@ -77,10 +71,7 @@ class ConservativeDoubleQ(LibraryLearner):
             as_network_input(batch.next_observations[:, 0]),
             batch.actions,
         )
-        figures = self.train_on(number, prepared)
-        optimiser = self.implementation.modules.optim.optim
-        figures["learning_rate"] = optimiser.param_groups[0]["lr"]
-        return {name: torch.tensor(figures[name], dtype=torch.float64) for name in self.columns}
+        return self.train_on(number, prepared)
 
 
 def build(policy: Policy, context: StageContext) -> ConservativeDoubleQ:
@@ -98,8 +89,9 @@ def build(policy: Policy, context: StageContext) -> ConservativeDoubleQ:
     # d3rlpy trains networks of its own; the policy has to act with those.
     policy.networks = modules.q_funcs
     return ConservativeDoubleQ(
-        policy.train(), implementation, training, context.seed, reward_clip=settings.reward_clip
-    )
+        policy.train(), implementation, training, context.seed, {"optim": 1.0},
+        reward_clip=settings.reward_clip,
+    )  # fmt: skip
 
 
 def _config(policy: DoubleQNetwork, settings: Settings, training: TrainingSettings) -> Any:
