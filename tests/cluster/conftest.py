@@ -54,7 +54,6 @@ ASKED_OFTEN = f"""{ASKED}\
     every = property(lambda self: 3, lambda self, seconds: None)
     plugin.Executor.next_seconds_between_status_checks = every
 """
-PLAIN_USER = "memdt-lab"
 
 
 def load(name: str, path: Path) -> ModuleType:
@@ -257,11 +256,11 @@ def cluster(tmp_path: Path, make_project: Callable[[Path], Any], lab: Any) -> It
 @pytest.fixture(scope="session")
 def plain_user(lab: Any) -> Path:
     """The folder of a user who is not root, with a Python of its own that has all packages."""
-    home: Path = lab.add_user(PLAIN_USER)
-    python = python_for(PLAIN_USER)
+    home: Path = lab.add_user()
+    python = python_for(home.name)
     if not python:
         pytest.skip(f"no Python {sys.version_info[0]}.{sys.version_info[1]} that all users may run")
-    as_user = {"user": PLAIN_USER, "group": PLAIN_USER, "extra_groups": [], "cwd": home}
+    as_user = {"user": home.name, "group": home.name, "extra_groups": [], "cwd": home}
     subprocess.run([python, "-m", "venv", "--without-pip", "venv"], check=True, **as_user)
     packages = next(home.glob("venv/lib/*/site-packages"))
     (packages / "tests.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
@@ -299,10 +298,11 @@ def plain_cluster(
     project.edit("workflow/config/config.yaml", "scale: quick", "scale: tiny")
     chosen = "experiments: [tmaze_table_2, tmaze_figure_5]"
     project.edit("workflow/config/config.yaml", chosen, "experiments: [tiny]")
+    user = plain_user.name
     for path in (project.root, *project.root.rglob("*")):
-        shutil.chown(path, PLAIN_USER, PLAIN_USER)
+        shutil.chown(path, user, user)
     programs = os.pathsep.join([str(plain_user / "venv/bin"), "/usr/bin", "/bin"])
-    mine = {"HOME": str(plain_user), "USER": PLAIN_USER, "LOGNAME": PLAIN_USER, "PATH": programs}
-    fresh = Cluster(project, lab, tuple(mine.items()), ("snakemake",), PLAIN_USER)
+    mine = {"HOME": str(plain_user), "USER": user, "LOGNAME": user, "PATH": programs}
+    fresh = Cluster(project, lab, tuple(mine.items()), ("snakemake",), user)
     yield fresh
     fresh.clear()
