@@ -51,6 +51,11 @@ class Standing:
         """All sentences."""
         return sum(self.counts.values())
 
+    @property
+    def has_run(self) -> bool:
+        """Whether anything was tried here; else the row says nothing but that."""
+        return self.total > self.counts["waits"] + self.counts["unbuilt"]
+
 
 @dataclass(frozen=True)
 class EnvironmentClaims:
