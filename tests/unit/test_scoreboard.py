@@ -41,6 +41,12 @@ def test_a_sentence_counts_once_under_its_paper_and_environment() -> None:
     }
 
 
+def test_a_row_of_which_nothing_was_run_says_so() -> None:
+    waiting = frame(("R1", "R1", "tmaze_table_2", "paper", "not run"))
+    assert [row.has_run for row in standings(classified(waiting))] == [False]
+    assert all(row.has_run for row in standings(classified(CLAIMS)))
+
+
 def test_claims_are_grouped_by_environment_and_what_has_not_run_comes_last() -> None:
     groups = by_environment(classified(CLAIMS))
     assert [(group.title, group.anchor) for group in groups] == [
