@@ -115,6 +115,12 @@ def make_project() -> Callable[[Path], Project]:
     return copy_project
 
 
+@pytest.fixture(scope="session")
+def open_project() -> Callable[[Path], Project]:
+    """A function that takes a copy that is there already."""
+    return Project
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A fresh copy of the project."""

@@ -1,7 +1,9 @@
-"""A tiny experiment that is really run, once a session; tests take copies of what it left."""
+"""A tiny experiment that is really run, once for all workers; tests take copies of what it left."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -46,13 +48,24 @@ def make_tiny(project: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Any]) -> Any:
+def finished(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_project: Callable[[Path], Any],
+    open_project: Callable[[Path], Any],
+) -> Any:
     """A project whose tiny experiment has run to its report. Look, but do not touch."""
-    project = make_tiny(make_project(tmp_path_factory.mktemp("finished") / "project"))
-    done = project.snakemake("--cores", "2", *SELECTED)
-    assert done.returncode == 0, done.stderr
-    project.write("run.log", done.stderr)
-    return project
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # one run serves all workers
+    root = folder / "finished"
+    with (folder / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "run.log").exists():
+            project = make_tiny(make_project(root))
+            done = project.snakemake("--cores", "2", *SELECTED)
+            assert done.returncode == 0, done.stderr
+            project.write("run.log", done.stderr)
+    return open_project(root)
 
 
 @pytest.fixture

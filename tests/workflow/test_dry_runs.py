@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 CONFIG = Path(__file__).parents[2] / "workflow" / "config"
+KINDS = {"dataset": "datasets", "train": "training", "evaluate": "evaluations"}
+COLUMNS = ("datasets", "training", "evaluations", "others", "jobs")
 EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiments").glob("*.yaml"))
 
 
@@ -179,11 +181,37 @@ def planned(output: str) -> Counter[str]:
     return Counter({rule: int(n) for rule, n in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.M)})
 
 
+def forecast(output: str) -> Counter[str]:
+    """The row of `memdt plan` over all experiments."""
+    (row,) = (line for line in output.splitlines() if line.startswith("all "))
+    numbers = [int(text.replace(",", "").replace("·", "0")) for text in row.split()[1:6]]
+    return Counter(dict(zip(COLUMNS, numbers, strict=True)))
+
+
+def as_forecast(jobs: Counter[str]) -> Counter[str]:
+    """Jobs by rule in the words of `memdt plan`; `all` is no job."""
+    counts: Counter[str] = Counter()
+    for rule, number in (jobs - Counter(all=1)).items():
+        counts[KINDS.get(rule, "others")] += number
+        counts["jobs"] += number
+    return counts
+
+
 @pytest.mark.parametrize("scale", ["smoke", "quick", "paper"])
-def test_every_experiment_is_planned_as_the_settings_say(project, scale):
-    done = project.snakemake("-n", "--config", f"scale={scale}", "experiments=all")
+def test_every_experiment_is_planned_as_the_settings_say_and_as_memdt_plan_counts(project, scale):
+    done = project.snakemake("-n", "-q", "rules", "--config", f"scale={scale}", "experiments=all")
     assert done.returncode == 0, done.stderr
     assert planned(done.stdout) == expected(scale, EXPERIMENTS)
+    if scale != "quick":
+        plan = project.done("memdt", "plan", "--scale", scale)
+        assert forecast(plan) == as_forecast(planned(done.stdout))
+
+
+def test_memdt_plan_counts_the_jobs_of_one_experiment(project):
+    named = "tmaze_figure_5"
+    done = project.snakemake("-n", "--config", "scale=paper", f"experiments={named}")
+    plan = project.done("memdt", "plan", "--scale", "paper", "--experiments", named)
+    assert forecast(plan) == as_forecast(planned(done.stdout))
 
 
 def test_a_bare_call_plans_what_config_yaml_names(project):
@@ -194,7 +222,7 @@ def test_a_bare_call_plans_what_config_yaml_names(project):
 
 
 def test_smoke_takes_every_experiment_unless_some_are_named(project):
-    done = project.snakemake("-n", "smoke")
+    done = project.snakemake("-n", "-q", "rules", "--", "smoke")
     offline = [name for name in EXPERIMENTS if "fetch" not in expected("smoke", [name])]
     counts = expected("smoke", offline) - Counter(all=1) + Counter(smoke=1)
     assert planned(done.stdout) == counts

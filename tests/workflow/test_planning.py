@@ -1,51 +1,19 @@
-"""`memdt plan` counts what Snakemake plans, and planning is measured by a command that works."""
+"""A sweep is cut into batches, and planning is measured by a command that works."""
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-KINDS = {"dataset": "datasets", "train": "training", "evaluate": "evaluations"}
-COLUMNS = ("datasets", "training", "evaluations", "others", "jobs")
-
-
-def planned(output: str) -> Counter[str]:
-    """Snakemake's table of jobs, in our words; `all` is no job."""
-    table = output.split("Job stats:")[1].split("total")[0]
-    by_rule = {rule: int(n) for rule, n in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)}
-    del by_rule["all"]
-    counts: Counter[str] = Counter(jobs=sum(by_rule.values()))
-    for rule, number in by_rule.items():
-        counts[KINDS.get(rule, "others")] += number
-    return counts
-
-
-def forecast(output: str) -> Counter[str]:
-    """The row over all experiments."""
-    (row,) = (line for line in output.splitlines() if line.startswith("all "))
-    numbers = [int(text.replace(",", "").replace("·", "0")) for text in row.split()[1:6]]
-    return Counter(dict(zip(COLUMNS, numbers, strict=True)))
 
 
 def outputs(dry_run: str) -> set[str]:
     """The files that a dry run would make."""
     return set(re.findall(r"^    output: (.*)", dry_run, re.MULTILINE))
-
-
-@pytest.mark.parametrize("experiments", ["all", "tmaze_figure_5"])
-@pytest.mark.parametrize("scale", ["smoke", "paper"])
-def test_plan_counts_the_jobs_that_snakemake_plans(project, scale, experiments):
-    dry = project.snakemake("-n", "--config", f"scale={scale}", f"experiments={experiments}")
-    assert dry.returncode == 0, dry.stderr
-    named = () if experiments == "all" else ("--experiments", experiments)
-    plan = project.memdt("plan", "--scale", scale, *named)
-    assert plan.returncode == 0, plan.stderr
-    assert forecast(plan.stdout) == planned(dry.stdout)
 
 
 def batch(project, part: int, selected: tuple[str, ...]) -> set[str]:

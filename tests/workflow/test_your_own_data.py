@@ -17,40 +17,38 @@ def blocks() -> list[tuple[str, str]]:
     return BLOCK.findall(PAGE.read_text(encoding="utf-8"))
 
 
-def follow(project, scale: str) -> list[str]:
+def follow(project) -> list[str]:
     """Write the page's files and run its commands; what each command printed."""
     printed = []
     for language, text in blocks():
         if language == "sh":
-            command = text.replace("quick", scale)
-            printed.append(project.done("bash", "-ec", command, timeout=1800))
+            printed.append(project.done("bash", "-ec", text, timeout=1800))
         else:
             name = text.partition("\n")[0].removeprefix("# ")
             project.write(name, text)
     return printed
 
 
-def returns(project, scale: str, experiment: str) -> dict[str, float]:
-    path = project.root / f"reports/{scale}/tables/{experiment}.csv"
+def returns(project, experiment: str) -> dict[str, float]:
+    path = project.root / f"reports/quick/tables/{experiment}.csv"
     with path.open(encoding="utf-8", newline="") as file:
         return {row["variant"]: float(row["reproduced_mean"]) for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("scale", ["smoke", pytest.param("quick", marks=pytest.mark.slow)])
-def test_the_page_from_the_recording_to_the_report(project, scale):
+@pytest.mark.slow
+def test_the_page_from_the_recording_to_the_report(project):
     pytest.importorskip("minari")
-    printed = follow(project, scale)
+    printed = follow(project)
     assert "my_lab/cartpole-v0" in printed[1]  # memdt settings
     assert "dataset" in printed[2]  # the dry run
-    short = returns(project, scale, "my_cartpole")
+    short = returns(project, "my_cartpole")
     assert short.keys() == {"rate", "behaviour_cloning", "random"}
-    longer = returns(project, scale, "my_cartpole_long")
+    longer = returns(project, "my_cartpole_long")
     assert (project.root / "shared/my_lab/cartpole-v1/data/main_data.hdf5").is_file()
-    page = (project.root / f"reports/{scale}/report.html").read_text(encoding="utf-8")
+    page = (project.root / "reports/quick/report.html").read_text(encoding="utf-8")
     assert "What RATE learns from a hand-written policy" in page
-    if scale == "quick":  # the smallest scale learns nothing
-        assert short["rate"] > 5 * short["random"]
-        assert longer["rate"] > short["rate"]
+    assert short["rate"] > 5 * short["random"]
+    assert longer["rate"] > short["rate"]
 
 
 def test_a_set_that_is_not_there_ends_the_plan_in_a_line(project):

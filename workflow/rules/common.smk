@@ -119,13 +119,17 @@ wildcard_constraints:
     figure="|".join(map(re.escape, figures())),
 
 
+# Most runs share their step and its components.
+source_digest = functools.cache(digests.source_digest)
+
+
 def run_of(wildcards):
     return Run(wildcards.experiment, wildcards.variant, int(wildcards.seed))
 
 
 def run_source(step, experiment, variant, scale):
     settings = resolve(experiment, variant, scale).settings
-    return digests.source_digest(step, **digests.components_of(step, settings))
+    return source_digest(step, **digests.components_of(step, settings))
 
 
 @by_wildcards
@@ -136,7 +140,7 @@ def dataset_settings(scale, environment):
 @by_wildcards
 def dataset_source(scale, environment):
     settings = resolve_dataset(environment, scale)
-    return digests.source_digest(
+    return source_digest(
         "dataset",
         environment=settings.environment.module,
         source=settings.dataset["source"],
@@ -157,7 +161,7 @@ def agent_settings(scale, environment):
 
 @by_wildcards
 def agent_source(scale, environment):
-    return digests.source_digest(
+    return source_digest(
         "agent", environment=resolve_dataset(environment, scale).environment.module
     )
 
@@ -279,17 +283,17 @@ def figure_settings(scale, figure):
 
 @by_wildcards
 def figure_source(figure):
-    return digests.source_digest("figure", figure=plan.figure_module(figure))
+    return source_digest("figure", figure=plan.figure_module(figure))
 
 
 @by_wildcards
 def clip_source(figure):
-    return digests.source_digest("clip", figure=plan.figure_module(figure))
+    return source_digest("clip", figure=plan.figure_module(figure))
 
 
 def source_of(step):
     """Make a params function: the source digest of a step without components."""
-    answer = guarded(digests.source_digest)
+    answer = guarded(source_digest)
     return signed(lambda wildcards: answer(step))
 
 
