@@ -72,6 +72,7 @@ def refused(config: Path) -> Refused:
         ("evaluation.segments: [2, 2]", "2 appears twice"),
         ("evaluation.conditions: {}", "at least 1 item"),
         ("evaluation.episodes: 1000000000000", "at most"),
+        ("model.layers: 100000000", "at most 1,000,000"),
         ("training.segments: 1000000000", "less than or equal to 10000"),
         ("training.batch_size: 1:30", "1:30 means different things"),
         ("training.batch_size: 010", "010 means different things"),

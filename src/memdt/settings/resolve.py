@@ -51,6 +51,7 @@ class Resolved:
 
 SOURCES = "memdt.data.sources"
 SOURCE_KEY = "dataset.source"
+MOST_OF_A_MODEL = 1_000_000  # layers, slots, tokens, ...: more is a slip of the keyboard
 # Fields of RunSettings that `resolve` fills in, and that no file may set.
 DERIVED = ("start", "played", "non_default")
 OF_MODEL = ("model", "inputs")  # what a checkpoint brings along wherever it goes on
@@ -286,6 +287,7 @@ def _validate(layers: Layered) -> RunSettings:
     except ValidationError as error:
         raise explain(error, RunSettings, layers.origin) from None
     settings = settings.model_copy(update=_checked_components(layers, settings))
+    _check_size(layers, settings)
     _check_length(layers, settings)
     refuse_unused(settings.training, settings.model["name"], layers.origin)
     return settings
@@ -318,6 +320,14 @@ def _checked_components(layers: Layered, settings: RunSettings | DatasetSettings
             for key, part in checked.items()
         },
     }
+
+
+def _check_size(layers: Layered, settings: RunSettings) -> None:
+    """Raise UserError for a model that no machine could build."""
+    for key, value in settings.model.items():
+        if isinstance(value, int) and value > MOST_OF_A_MODEL:
+            remedy = f"at most {MOST_OF_A_MODEL:,}"
+            raise UserError(f"model.{key} is {value:,}", layers.origin(f"model.{key}"), remedy)
 
 
 def _check_length(layers: Layered, settings: RunSettings) -> None:
