@@ -117,7 +117,7 @@ def make_project() -> Callable[[Path], Project]:
 
 @pytest.fixture(scope="session")
 def open_project() -> Callable[[Path], Project]:
-    """A function that takes a copy that is there already."""
+    """A function that opens an existing copy of the project."""
     return Project
 
 

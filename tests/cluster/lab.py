@@ -86,7 +86,7 @@ class Lab:
 
     def add_user(self) -> Path:
         """A plain user of the machine and of the cluster, until `down`; the user's folder."""
-        name = self.root.name  # its own: a run that is killed outright leaves its user behind
+        name = self.root.name  # unique, because a run that is killed leaves its user behind
         home = self.root / "home" / name
         home.parent.mkdir(mode=0o755, exist_ok=True)
         self.run("useradd", "--no-log-init", "--create-home", "--home-dir", str(home), name)

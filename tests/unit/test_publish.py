@@ -47,6 +47,15 @@ def test_a_page_has_table_claims_and_figures(published: Path) -> None:
     assert "Never made" not in text  # it has not run
 
 
+def test_the_seeds_are_those_of_the_tables(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMDT_SEEDS", "1")
+    forget_settings()
+    publish.publish("tiny", EXPERIMENTS)
+    assert "with seeds 0-2 at commit" in PAGE.read_text(encoding="utf-8")
+
+
 def test_the_dark_figure_differs_only_in_its_colours(published: Path) -> None:
     light, dark = (
         (publish.FOLDER / "figures" / name).read_text(encoding="utf-8")

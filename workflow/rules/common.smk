@@ -119,7 +119,7 @@ wildcard_constraints:
     figure="|".join(map(re.escape, figures())),
 
 
-# Most runs share their step and its components.
+# Many runs share a step and its components.
 source_digest = functools.cache(digests.source_digest)
 
 

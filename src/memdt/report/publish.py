@@ -155,7 +155,10 @@ class _Page:
         mine = self.records[self.records["experiment"].isin(names)]
         commit, day = newest_commit(mine["git_commit"].dropna().unique())
         settings = scale_file(self.scale)
-        seeds = sorted({int(seed) for seed in mine["seed"]})
+        # Of the cells: settings may ask for other seeds than the tables were made from.
+        rows = (row for one in self.tables for block in one.blocks for _, row in block.rows)
+        cells = (cell for row in rows for cell in row if cell)
+        seeds = sorted({int(run.seed) for cell in cells for run in cell.seeds})
         return {
             "scale": self.scale,
             "scale_title": settings.title,

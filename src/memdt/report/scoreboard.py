@@ -53,7 +53,7 @@ class Standing:
 
     @property
     def has_run(self) -> bool:
-        """Whether anything was tried here; else the row says nothing but that."""
+        """Whether any of these claims was run."""
         return self.total > self.counts["waits"] + self.counts["unbuilt"]
 
 

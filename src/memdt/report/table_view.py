@@ -19,7 +19,6 @@ import pandas as pd
 
 from memdt import paths
 from memdt.figures.parts.style import words
-from memdt.results import budgets
 from memdt.results.tables import AS_PUBLISHED, DIMENSIONS, left_open
 from memdt.settings.files import TableSettings
 
@@ -79,6 +78,17 @@ class RunView:
 
 
 Runs = Mapping[tuple[str, str], RunView]  # variant, seed
+
+
+# For the columns of `results/budgets.py`.
+BUDGET_HEADINGS = {
+    "parameters": "parameters",
+    "trained_parameters": "of these trained",
+    "updates": "updates",
+    "optimiser_steps": "optimiser steps",
+    "steps_seen": "environment steps",
+    "gradient_segments": "segments a gradient spans",
+}
 
 
 def blocks(table: pd.DataFrame, settings: TableSettings, runs: Runs) -> list[BlockView]:
@@ -181,18 +191,15 @@ def _difference(value: object) -> str:
 
 
 def budget_rows(table: pd.DataFrame) -> list[dict[str, str]]:
-    """What each variant with results cost, as texts; none where no manifest says it.
-
-    One row a variant: its name, and the columns of `results/budgets.py` (parameters, updates, ...).
-    """
+    """What each variant with results cost, as texts by heading; none where no manifest says it."""
     there = table[(table["seeds"] > 0) & table["parameters"].notna()]
     # All cells of a variant repeat its budget, so the first one says it.
     return [
         {
             "variant": words(str(row["variant"])),
             **{
-                name: "not known" if pd.isna(row[name]) else f"{row[name]:,}"
-                for name in budgets.COLUMNS
+                heading: "not known" if pd.isna(row[name]) else f"{row[name]:,}"
+                for name, heading in BUDGET_HEADINGS.items()
             },
         }
         for row in there.drop_duplicates("variant").to_dict("records")

@@ -51,7 +51,7 @@ class Resolved:
 
 SOURCES = "memdt.data.sources"
 SOURCE_KEY = "dataset.source"
-MOST_OF_A_MODEL = 1_000_000  # layers, slots, tokens, ...: more is a slip of the keyboard
+MODEL_SIZE_LIMIT = 1_000_000  # of layers, slots, tokens, ...: a larger number is a typing error
 # Fields of RunSettings that `resolve` fills in, and that no file may set.
 DERIVED = ("start", "played", "non_default")
 OF_MODEL = ("model", "inputs")  # what a checkpoint brings along wherever it goes on
@@ -325,8 +325,8 @@ def _checked_components(layers: Layered, settings: RunSettings | DatasetSettings
 def _check_size(layers: Layered, settings: RunSettings) -> None:
     """Raise UserError for a model that no machine could build."""
     for key, value in settings.model.items():
-        if isinstance(value, int) and value > MOST_OF_A_MODEL:
-            remedy = f"at most {MOST_OF_A_MODEL:,}"
+        if isinstance(value, int) and value > MODEL_SIZE_LIMIT:
+            remedy = f"at most {MODEL_SIZE_LIMIT:,}"
             raise UserError(f"model.{key} is {value:,}", layers.origin(f"model.{key}"), remedy)
 
 
