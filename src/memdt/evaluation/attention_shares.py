@@ -11,6 +11,9 @@ write tokens and steps say anything.
     steps_on_read_gain    of the attention of steps, what the memory that is read gets, less what it
                           would get if a step looked at all it may see alike
     steps_on_read_least_gain  the same for the quarter of the steps in which it is least
+    steps_on_read_least_layer_gain  the same for the layer in which it is least, over all steps
+    write_entropy         how evenly a write token looks over all it may see, in each head: 0 where
+                          it looks at one token, 1 where it looks at all alike
 """
 
 from __future__ import annotations
@@ -42,23 +45,37 @@ def attention_shares(settings: RunSettings, policy: Policy, seed: int) -> dict[s
 
 def shares_of(one: AttentionMaps, segment: Segment) -> tuple[float, ...]:
     """The numbers of one segment of one episode, in the order of ATTENTION."""
-    weights = one.weights[0].float().mean(dim=(0, 1))
+    each = one.weights[0].float()  # layers, heads, queries, keys
+    weights = each.mean(dim=(0, 1))
     memory, steps = one.memory_tokens, 3 * segment.steps
     real = 3 * int(segment.mask[0].sum())
     cache = weights.shape[1] - weights.shape[0]
     first, late = cache + memory, 3 * (real // 12)
-    looking, written = weights[memory : memory + real], weights[memory + steps :]
-    gain = looking[:, cache:first].sum(dim=1) - _uniform_share(memory, cache, real)
-    gains = float(gain.mean()), min(float(part.mean()) for part in gain.tensor_split(min(4, real)))
+    written = weights[memory + steps :]
+    on_read = each[:, :, memory : memory + real, cache:first].sum(dim=3).mean(dim=1)
+    by_layer = on_read - _uniform_share(memory, cache, real)
+    gain = by_layer.mean(dim=0)
+    gains = (
+        float(gain.mean()),
+        min(float(part.mean()) for part in gain.tensor_split(min(4, real))),
+        float(by_layer.mean(dim=1).min()),
+    )
     if not len(written):
-        return 0.0, 0.0, 0.0, *gains
+        return 0.0, 0.0, 0.0, *gains, 0.0
     parts = (
         slice(first, first + real),
         slice(cache, first),
         slice(first + real - late, first + real),
     )
-    on_steps, on_read, on_late = (float(written[:, part].sum(dim=1).mean()) for part in parts)
-    return on_steps, on_read, on_late / on_steps if on_steps else 0.0, *gains
+    on_steps, on_memory, on_late = (float(written[:, part].sum(dim=1).mean()) for part in parts)
+    late_share = on_late / on_steps if on_steps else 0.0
+    return on_steps, on_memory, late_share, *gains, _evenness(each[:, :, memory + steps :])
+
+
+def _evenness(weights: Float[Tensor, "layers heads queries keys"]) -> float:
+    """Entropy of each distribution over keys against that of a uniform one, the mean of all."""
+    seen = (weights > 0).sum(dim=3).clamp(min=2)  # keys that the mask hides have no weight
+    return float((torch.special.entr(weights).sum(dim=3) / seen.log()).mean())
 
 
 def _uniform_share(memory: int, cache: int, real: int) -> Float[Tensor, " steps"]:

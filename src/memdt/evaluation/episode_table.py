@@ -17,7 +17,8 @@ TEXTS = ("condition", GROUP)
 # Of the whole run, the same in each of its rows; where `evaluation.attention` asks for them.
 ATTENTION = (
     "write_on_steps", "write_on_read", "write_on_last_quarter",
-    "steps_on_read_gain", "steps_on_read_least_gain",
+    "steps_on_read_gain", "steps_on_read_least_gain", "steps_on_read_least_layer_gain",
+    "write_entropy",
 )  # fmt: skip
 REAL = ("return", "score", *ATTENTION)  # six digits; all else are whole numbers
 
