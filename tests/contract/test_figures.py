@@ -178,6 +178,17 @@ def test_a_method_without_the_common_sets_is_left_out() -> None:
     assert set(frame["series"]) == {"a", "b"}
 
 
+def test_scores_stand_by_set_and_method() -> None:
+    played = episodes(("maze-a", "maze-b", "hall-a"), ("as_published", "noise"))
+    options = {"labels": {"maze": "the maze"}, "reference": {}}
+    frame = data_of("scores_by_set", options, episodes=played[played["segments"] == 1])
+    assert set(frame["panel"]) == {"the maze", "hall"}
+    hall = frame[frame["panel"] == "hall"]
+    assert hall["series"].tolist() == ["a"] * 4  # the mean, then three seeds
+    assert hall["value"].tolist() == pytest.approx([0.7, 0.6, 0.7, 0.8])
+    assert hall["seeds"].tolist()[0] == 3
+
+
 def test_returns_of_the_data_stand_beside_those_of_the_policies() -> None:
     played = episodes(
         ("maze-random", "maze-rate", "maze-dt", "hall-rate"), ("as_published", "noise")

@@ -140,6 +140,7 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "choices_over_time": CHOICES,
     "film_strip": CHOICES,
     "performance_profile": {"metric": "success"},
+    "scores_by_set": {"metric": "success", "reference": {"random": 0.5}},
 }
 
 

@@ -104,6 +104,21 @@ def test_pages_of_other_environments_stay(published: Path) -> None:
     }
 
 
+def test_the_figure_of_the_first_finding_stays_on_the_readme(published: Path) -> None:
+    record = json.loads(publish.RECORD.read_text(encoding="utf-8"))
+    earlier = {**record["pages"]["rate-maze"], "headline": ["elsewhere"], "findings": []}
+    record["pages"]["a-page-that-sorts-first"] = earlier
+    publish.RECORD.write_text(json.dumps(record), encoding="utf-8")
+    figures = yaml.safe_load((paths.CONFIG / "figures.yaml").read_text(encoding="utf-8"))
+    figures["lines"]["headline"] = True
+    put(paths.CONFIG / "figures.yaml", yaml.safe_dump(figures))
+    forget_settings()
+    publish.publish("tiny", EXPERIMENTS)
+    text = publish.README.read_text(encoding="utf-8")
+    assert "figures/lines.svg" in text
+    assert "figures/elsewhere.svg" not in text
+
+
 def test_a_missing_report_is_refused_in_one_line(published: Path) -> None:
     paths.report("tiny").unlink()
     with pytest.raises(UserError, match=r"there is no report.*make reproduce"):

@@ -193,11 +193,13 @@ def _readme_block(record: dict[str, Any]) -> str:
         for one in page["findings"]
         if one["claim"] in order
     ]
+    rows.sort(key=lambda row: row[0])
     lines = ["| finding | here | evidence |", "|---|---|---|"]
-    for _, one, stem, page in sorted(rows, key=lambda row: row[0]):
+    for _, one, stem, page in rows:
         verdict = f"{_mark(one['verdict'])} {one['verdict']}, {one['seeds']} seeds"
         lines.append(f"| {one['says']} | {verdict} | [{page['title']}](docs/results/{stem}.md) |")
-    headline = next((name for page in record["pages"].values() for name in page["headline"]), None)
+    # The figure of the first finding's page: more pages do not push it off the README.
+    headline = next((name for _, _, _, page in rows for name in page["headline"]), None)
     scales = sorted({page["scale"] for page in record["pages"].values() if page["reduced"]})
     label = f"All at the reduced scale `{'`, `'.join(scales)}`. " if scales else ""
     figure = f"{_sources(headline, 'docs/results/figures')}\n\n" if headline else ""
