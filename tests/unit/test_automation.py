@@ -1,7 +1,8 @@
-"""What other people's machines read: the workflow of GitHub, the entry of Snakemake's catalogue."""
+"""What others read: GitHub's workflow, Snakemake's catalogue, the list of experiments."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
@@ -32,3 +33,19 @@ def test_the_catalogue_knows_how_the_workflow_is_used() -> None:
     assert set(usage["mandatory-flags"]) == {"desc", "flags"}
     environment = ROOT / "environment.yml"
     assert usage["software-stack-deployment"]["conda"] == environment.is_file()
+
+
+def test_every_experiment_is_on_its_page() -> None:
+    """``docs/experiments.md`` names each once, and those of the default run as such."""
+    rows = [
+        (re.findall(r"`(\w+)`", cells[1]), cells[3].strip() == "yes")
+        for line in (ROOT / "docs/experiments.md").read_text(encoding="utf-8").splitlines()
+        if len(cells := line.split("|")) == 5 and "`" in cells[1]
+    ]
+    listed = [name for names, _ in rows for name in names]
+    files = sorted(path.stem for path in (ROOT / "workflow/config/experiments").glob("*.yaml"))
+    assert sorted(listed) == files
+    config = yaml.safe_load((ROOT / "workflow/config/config.yaml").read_text(encoding="utf-8"))
+    assert {name for names, default in rows if default for name in names} == set(
+        config["experiments"]
+    )
