@@ -72,7 +72,9 @@ RATE = {"name": "rate", "memory_tokens": 3, **SIZES}
 DT_MEM = {"name": "dt_mem", "slots": 15, **SIZES}
 
 
-@pytest.mark.parametrize("model", [RATE, DT_MEM], ids=["rate", "dt_mem"])
+@pytest.mark.parametrize(
+    "model", [RATE, pytest.param(DT_MEM, marks=pytest.mark.slow)], ids=["rate", "dt_mem"]
+)
 def test_memory_carries_the_hint_past_the_context(
     model: dict, dataset: Path, tmp_path: Path
 ) -> None:

@@ -266,6 +266,7 @@ def test_no_room_for_outputs_is_one_line_and_the_state_is_kept(stage, tmp_path):
     assert result(out) == stage.straight
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_state(stage, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -55,6 +55,7 @@ def adding(project: Any) -> Any:
     return project
 
 
+@pytest.mark.slow
 def test_a_plugin_runs_to_a_report_and_counts_where_it_is_used(adding, reruns):
     done = adding.snakemake("--cores", "2", *SELECTED)
     assert done.returncode == 0, done.stderr

@@ -80,6 +80,7 @@ def test_a_clone_that_pulls_and_restores_has_nothing_to_do(clone, kept, reruns):
     assert lock_of(clone) == lock_of(kept)
 
 
+@pytest.mark.slow
 def test_a_clone_redoes_what_an_edit_changes_and_refuses_a_touch(clone, reruns):
     """Seen with the plain tools: old checkpoints recorded under the new setting, in silence."""
     touched = clone.run("snakemake", "--touch", "--cores", "1")
@@ -115,6 +116,7 @@ def test_an_experiment_in_a_temporary_folder_is_really_trained(copy):
     assert copy.memdt("verify").returncode == 0
 
 
+@pytest.mark.slow
 def test_runs_that_the_settings_no_longer_ask_for_are_set_aside(copy):
     """Seen with the plain tools: the files of a removed task stayed and counted."""
     content = yaml.safe_load((copy.root / EXPERIMENT).read_text(encoding="utf-8"))
@@ -152,6 +154,7 @@ def test_restore_takes_over_files_that_came_another_way_than_by_pulling(kept, tm
     assert f"memdt: modified: {RUNS}/" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_lock_is_the_same_without_any_record_of_snakemake(copy):
     before = lock_of(copy)
     shutil.rmtree(copy.root / ".snakemake")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 REPORT = {"table", "claims", "metrics", "report"}
 EVALUATIONS = {"evaluate memory", "evaluate cloning"}
 MEMORY = {"train memory 1", "train memory 2", "evaluate memory"}
@@ -112,6 +114,7 @@ variants:
 """
 
 
+@pytest.mark.slow
 def test_what_starts_from_a_run_is_trained_after_it_and_again_with_it(done_project, reruns):
     project, options = done_project, ("--config", "scale=tiny", "experiments=tuned")
     project.write("workflow/config/experiments/tuned.yaml", TUNED)
