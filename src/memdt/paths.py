@@ -9,6 +9,7 @@ from pathlib import Path
 
 CONFIG = Path("workflow/config")
 PUBLISHED = Path("data/published")
+SECOND_OPINIONS = PUBLISHED / "second_opinions"
 DATASETS = Path("data/datasets")
 AGENTS = Path("data/agents")
 RUNS = Path("data/runs")
@@ -19,6 +20,11 @@ def published_files(root: Path = Path()) -> list[Path]:
     """The printed numbers of every paper, a file each; second transcriptions are for a test."""
     files = sorted((root / PUBLISHED).glob("[!.]*.csv"))
     return [file for file in files if not file.stem.endswith("_second_transcription")]
+
+
+def second_opinions(experiment: str, root: Path = Path()) -> Path:
+    """What others measured with an experiment's methods; most experiments have no such file."""
+    return root / SECOND_OPINIONS / f"{experiment}.csv"
 
 
 def dataset(scale: str, environment: str) -> Path:

@@ -166,6 +166,7 @@ rule report:
         figures=figures_of,
         clips=clips_of,
         metrics="reports/{scale}/metrics.json",
+        opinions=sorted(str(path) for path in paths.SECOND_OPINIONS.glob("[!.]*.csv")),
         deviations="docs/deviations.md",
     output:
         report("reports/{scale}/report.html", caption="../report/report.rst", category="Report"),

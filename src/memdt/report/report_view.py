@@ -21,16 +21,25 @@ from memdt.report.inline_clip import Moving, inline_clip
 from memdt.report.inline_svg import Drawing, inline
 from memdt.report.scale_comparison import Difference, differences
 from memdt.report.scoreboard import (
+    PAPERS,
     EnvironmentClaims,
     Standing,
     by_environment,
     classified,
     standings,
 )
-from memdt.report.table_view import BlockView, blocks, budget_rows, run_views
+from memdt.report.table_view import (
+    BlockView,
+    OpinionView,
+    blocks,
+    budget_rows,
+    opinion_view,
+    run_views,
+)
 from memdt.results import tables
 from memdt.results.claims import by_sentence, count_tested, read_claims
 from memdt.results.outcomes import FAILS
+from memdt.results.second_opinions import second_opinions
 from memdt.settings.files import ExperimentFile, experiment_file, variants_of
 from memdt.settings.layers import available
 from memdt.settings.pages import FigureSettings, figures
@@ -83,6 +92,7 @@ class TableView:
     of_sentences: int  # cells that are spread out from a sentence
     differences: list[Difference]
     budgets: list[dict[str, str]]  # what each variant cost
+    opinions: OpinionView | None  # what others measured
 
     @property
     def spreads(self) -> list[str]:
@@ -171,7 +181,7 @@ def table_views(scale: str, experiments: Sequence[str], records: pd.DataFrame) -
 def _table_view(scale: str, name: str, records: pd.DataFrame | None) -> TableView:
     path = paths.table(scale, name)
     settings = experiment_file(name)
-    laid_out, counts, spread, spent = [], [], 0, []
+    laid_out, counts, spread, spent, opinions = [], [], 0, [], None
     if records is not None and path.is_file():
         table = tables.read_table(path)
         runs = run_views(scale, name, trained_as(name, scale), records)
@@ -179,9 +189,13 @@ def _table_view(scale: str, name: str, records: pd.DataFrame | None) -> TableVie
         counts = counted(table.loc[tables.printed_cells(table), "verdict"])
         spread = int(tables.cells_of_sentences(table).sum())
         spent = budget_rows(table)
+        paper = settings.answers.paper if settings.answers else ""
+        opinions = opinion_view(second_opinions(name), table, f"{PAPERS.get(paper, paper)} prints")
     changes = differences(name, scale) if laid_out else []
     command = f"snakemake --cores all {path}"
-    return TableView(name, settings, path, command, laid_out, counts, spread, changes, spent)
+    return TableView(
+        name, settings, path, command, laid_out, counts, spread, changes, spent, opinions
+    )
 
 
 def figure_views(scale: str, experiments: Sequence[str]) -> list[FigureView]:

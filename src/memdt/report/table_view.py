@@ -19,6 +19,7 @@ import pandas as pd
 
 from memdt import paths
 from memdt.figures.parts.style import words
+from memdt.results.second_opinions import Opinion
 from memdt.results.tables import AS_PUBLISHED, DIMENSIONS, left_open
 from memdt.settings.files import TableSettings
 
@@ -204,6 +205,58 @@ def budget_rows(table: pd.DataFrame) -> list[dict[str, str]]:
         }
         for row in there.drop_duplicates("variant").to_dict("records")
     ]
+
+
+@dataclass(frozen=True)
+class OpinionView:
+    """What others measured: a row a variant, a column a source."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    sources: tuple[str, ...]  # what each column is
+
+
+def opinion_view(
+    opinions: Sequence[Opinion], table: pd.DataFrame, paper: str
+) -> OpinionView | None:
+    """The opinions about the variants of a table that have results, after what ``paper`` prints.
+
+    None where there are none. Numbers of this project are not in it: their data may be others.
+    """
+    there = set(table.loc[table["seeds"] > 0, "variant"])
+    chosen = [one for one in opinions if one.variant in there]
+    if not chosen:
+        return None
+    texts = {(one.variant, one.source): _with_spread(one.mean, one.spread) for one in chosen}
+    printed = table[table["published_mean"].notna()].drop_duplicates(["variant", "metric"])
+    for row in printed.to_dict("records"):
+        if any(one.metric == row["metric"] for one in chosen if one.variant == row["variant"]):
+            shown = _with_spread(row["published_mean"], row["published_spread"])
+            texts[row["variant"], paper] = shown
+    sources = list(dict.fromkeys(one.source for one in chosen))
+    columns = [paper, *sources]
+    return OpinionView(
+        columns=tuple(columns),
+        rows=tuple(
+            (words(variant), tuple(texts.get((variant, name), "") for name in columns))
+            for variant in dict.fromkeys(one.variant for one in chosen)
+        ),
+        sources=tuple(_about_source([one for one in chosen if one.source == s]) for s in sources),
+    )
+
+
+def _with_spread(mean: float, spread: float | None) -> str:
+    ours = _number(spread)
+    return f"{_number(mean)} ± {ours}" if ours else _number(mean)
+
+
+def _about_source(opinions: Sequence[Opinion]) -> str:
+    """Where a column's numbers stand, what their ± is, and over how many runs."""
+    first = opinions[0]
+    runs = f" over {first.seeds} runs" if first.seeds else ""
+    spread = f", ± {SPREADS[first.spread_kind]}{runs}" if first.spread is not None else ""
+    notes = "".join(f"; {note}" for note in dict.fromkeys(one.note for one in opinions) if note)
+    return f"{first.source}: {first.reference}{spread}{notes}"
 
 
 def run_views(

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from scipy import stats
@@ -25,6 +25,7 @@ Key = tuple[str, str, str, int | None, str]
 Blank = BeforeValidator(lambda text: None if text == "" else text)
 # "unstated": a spread is printed, and not said of what; it allows no interval.
 SpreadKind = Literal["std", "sem", "ci95", "unstated", "none"]
+Row = TypeVar("Row", bound=BaseModel)
 
 
 class Cell(BaseModel):
@@ -110,19 +111,26 @@ def read_cells(path: Path | str) -> tuple[Cell, ...]:
         UserError: for a missing file, a wrong header, a bad value, or two rows in scope with the
             same counterpart.
     """
-    path = Path(path)
+    cells = read_rows(Path(path), Cell)
+    _refuse_twins(cells, str(path))
+    return cells
+
+
+def read_rows(path: Path, model: type[Row]) -> tuple[Row, ...]:
+    """All rows of a CSV file whose columns are the fields of ``model``, in their order.
+
+    Columns with a default may be left out. UserError for a missing file, a wrong header or a bad
+    value, with its line.
+    """
     if not path.is_file():
         raise UserError("no such file of published numbers", str(path), "restore it from git")
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        names, fields = reader.fieldnames or [], Cell.model_fields
-        # In the order of the fields; columns with a default may be left out.
+        names, fields = reader.fieldnames or [], model.model_fields
         columns = [name for name in fields if name in names or fields[name].default != ""]
         if reader.fieldnames != columns:
             raise UserError("unexpected columns", str(path), "expected " + ",".join(columns))
-        cells = tuple(_cell(row, f"{path}, line {reader.line_num}") for row in reader)
-    _refuse_twins(cells, str(path))
-    return cells
+        return tuple(_row(row, model, f"{path}, line {reader.line_num}") for row in reader)
 
 
 def published_cells(root: Path | str = Path(".")) -> tuple[Cell, ...]:
@@ -144,9 +152,9 @@ def waiting(cells: Iterable[Cell]) -> dict[str, int]:
     return dict(Counter(cell.waits_for for cell in cells if cell.waits_for))
 
 
-def _cell(row: Mapping[str, str], where: str) -> Cell:
+def _row(row: Mapping[str, str], model: type[Row], where: str) -> Row:
     try:
-        return Cell.model_validate(row)
+        return model.model_validate(row)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         column = ".".join(str(part) for part in first["loc"]) or "row"
