@@ -69,6 +69,9 @@ def test_a_view_has_what_is_printed_and_what_others_measured_and_nothing_of_ours
         ),
     )
     assert opinion_view(opinions, table.assign(seeds=0), "RATE prints") is None
+    unprinted = opinion_view(opinions, table.assign(published_mean=float("nan")), "RATE prints")
+    assert unprinted is not None
+    assert unprinted.columns == ("X, last", "Y")
 
 
 def test_a_bad_value_is_named_with_its_line(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def opinion_view(
             shown = _with_spread(row["published_mean"], row["published_spread"])
             texts[row["variant"], paper] = shown
     sources = list(dict.fromkeys(one.source for one in chosen))
-    columns = [paper, *sources]
+    columns = [*dict.fromkeys(name for _, name in texts if name == paper), *sources]
     return OpinionView(
         columns=tuple(columns),
         rows=tuple(
