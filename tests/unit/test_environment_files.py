@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import re
 import subprocess
@@ -33,6 +34,7 @@ def locked_requirements() -> list[Requirement]:
     return requirements((ROOT / "requirements.lock").read_text().splitlines())
 
 
+@functools.cache
 def pins() -> dict[str, str]:
     return {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")

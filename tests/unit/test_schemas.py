@@ -25,6 +25,15 @@ def schemas() -> dict[str, str]:
     return json_schemas.texts()
 
 
+@pytest.fixture(scope="module")
+def validators(schemas: dict[str, str]) -> dict[str, jsonschema.Draft202012Validator]:
+    """A validator for each kind of file; reading and checking a schema takes half a second."""
+    contents = {kind: json.loads(text) for kind, text in schemas.items()}
+    for content in contents.values():
+        jsonschema.Draft202012Validator.check_schema(content)
+    return {kind: jsonschema.Draft202012Validator(content) for kind, content in contents.items()}
+
+
 def test_the_committed_schemas_are_what_the_code_writes(schemas):
     folder = ROOT / json_schemas.FOLDER
     committed = {path.name.split(".")[0]: path.read_text() for path in folder.glob("*.schema.json")}
@@ -32,10 +41,8 @@ def test_the_committed_schemas_are_what_the_code_writes(schemas):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIG)))
-def test_every_file_fits_its_schema_and_names_it(schemas, path):
-    schema = json.loads(schemas[FILES[path]])
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+def test_every_file_fits_its_schema_and_names_it(validators, path):
+    validators[FILES[path]].validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     assert f"/schemas/{FILES[path]}.schema.json\n" in path.read_text(encoding="utf-8")
 
 
@@ -52,6 +59,6 @@ def test_every_file_fits_its_schema_and_names_it(schemas, path):
         ("figures", {"name": {"module": "m", "title": "t", "caption": "c"}}),
     ],
 )
-def test_slips_are_seen(schemas, kind, content):
+def test_slips_are_seen(validators, kind, content):
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(content, json.loads(schemas[kind]))
+        validators[kind].validate(content)

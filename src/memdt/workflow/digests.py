@@ -221,5 +221,6 @@ def _is_talk(node: object) -> bool:
     if isinstance(node, ast.keyword):
         return node.arg == "description"
     if isinstance(node, ast.Assign):
-        return [ast.unparse(target) for target in node.targets] == ["INFRASTRUCTURE"]
+        first = node.targets[0]
+        return isinstance(first, ast.Name) and first.id == "INFRASTRUCTURE"
     return False
