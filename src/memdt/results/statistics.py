@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
@@ -119,6 +120,7 @@ def variances_of_pairs(
     return np.asarray(np.diff(pairs, axis=1)[:, 0] ** 2 / 2)
 
 
+@cache  # few counts, and asked for thousands of times by `results/power.py`
 def share_interval(count: int, seeds: int, confidence: float = 0.95) -> Interval:
     """Exact interval of the share of all seeds, given ``count`` of ``seeds``; NaN without seeds.
 
