@@ -27,7 +27,7 @@ STANDARDIZED = InputSettings(observations="standardized", return_scale="dataset"
 def fitted(store: EpisodeStore, path: Path) -> InputScaling:
     write_episodes([store], path, {"settings_digest": "a"})
     scaling = InputScaling(STANDARDIZED, SPACES)
-    scaling.fit(read_statistics(path, ""))
+    scaling.fit(read_statistics(path, ""), EpisodeTensors.from_store(store))
     return scaling
 
 
@@ -76,6 +76,52 @@ def test_frames_cannot_be_standardized() -> None:
     with pytest.raises(UserError, match="cannot be standardized"):
         InputScaling(STANDARDIZED, frames)
     InputScaling(InputSettings(return_scale=10.0), frames)
+    with pytest.raises(UserError, match="cannot be centered"):
+        InputScaling(InputSettings(observations="centered"), SPACES)
+
+
+STACKED = InputSettings(observations="centered", frame_stack=2)
+
+
+def moving(steps: int = 90) -> EpisodeTensors:
+    """One white pixel that wanders over a grey ground, in the frames of one episode."""
+    frames = np.full((steps, 6, 5, 1), 100, np.uint8)
+    frames[np.arange(steps), np.arange(steps) % 6, np.arange(steps) % 5] = 255
+    store = episodes(frames, np.zeros(steps, np.int64), np.zeros(steps), [steps])
+    return EpisodeTensors.from_store(store, frame_stack=2)
+
+
+def centred(tensors: EpisodeTensors) -> InputScaling:
+    space = gym_spaces.Box(0, 255, (6, 5, 2), np.uint8)
+    scaling = InputScaling(STACKED, Spaces(space, gym_spaces.Discrete(4)))
+    scaling.fit({}, tensors)
+    return scaling
+
+
+def test_of_centered_frames_the_ground_is_128_and_what_moves_is_not() -> None:
+    tensors = moving()
+    scaling = centred(tensors)
+    assert scaling.mean.shape == (6, 5, 1)
+    seen = scaling.episodes(tensors).observed(torch.tensor([[7]]))[0, 0]
+    assert seen.dtype == torch.uint8
+    assert [tuple(at) for at in (seen > 190).nonzero().tolist()] == [(0, 1, 0), (1, 2, 1)]
+    assert ((seen > 190) | ((seen > 124) & (seen < 129))).all()
+
+
+def test_a_rollout_centers_stacks_as_training_does() -> None:
+    tensors = moving()
+    scaling = centred(tensors)
+    index = torch.tensor([[0, 1, 2], [40, 41, 42]])
+    trained, shown = scaling.episodes(tensors).observed(index), tensors.observed(index)
+    assert torch.equal(scaling.observations(shown), trained)
+
+
+def test_differences_of_a_whole_range_do_not_overflow() -> None:
+    tensors = moving()
+    scaling = centred(tensors)
+    scaling.mean.zero_()
+    white = torch.full((1, 6, 5, 2), 255, dtype=torch.uint8)
+    assert scaling.observations(white).min() == 255
 
 
 def test_the_best_episodes_hold_a_share_of_the_steps() -> None:

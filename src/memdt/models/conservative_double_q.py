@@ -14,6 +14,7 @@ from torch import Tensor
 from memdt.models.interface import NoState, Spaces, State
 from memdt.models.parts import convolutions
 from memdt.models.parts.d3rlpy_library import library
+from memdt.models.parts.frames import standardised
 from memdt.models.parts.values import ValuePolicy
 from memdt.settings.schema import Frozen
 
@@ -68,9 +69,9 @@ class DoubleQNetwork(ValuePolicy):
 def as_network_input(
     observations: Shaped[Tensor, "batch ..."],
 ) -> Float[Tensor, "batch ..."]:
-    """Frames with channels first, in [0, 1]; vectors as they are."""
+    """Frames with channels first, standardised as for all models (Deviation D39); vectors as is."""
     if observations.dim() == 4:
-        return observations.permute(0, 3, 1, 2).float() / 255
+        return standardised(observations).permute(0, 3, 1, 2)
     return observations.float()
 
 

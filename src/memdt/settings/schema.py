@@ -225,8 +225,10 @@ class InputSettings(Frozen):
     Statistics are those of the whole dataset, and are kept in the checkpoint.
     """
 
-    observations: Literal["raw", "standardized"] = Field(
-        default="raw", description="standardized: mean 0 and deviation 1 in every dimension"
+    observations: Literal["raw", "standardized", "centered"] = Field(
+        default="raw",
+        description="standardized: vectors with mean 0 and deviation 1 in every dimension; "
+        "centered: frames less the mean frame of the dataset, so that what moves stands out",
     )
     return_scale: float | Literal["dataset"] = Field(
         default=1.0,
@@ -244,8 +246,8 @@ class InputSettings(Frozen):
     def _scale_is_positive(self) -> InputSettings:
         if self.return_scale != "dataset" and self.return_scale <= 0:
             raise ValueError("inputs.return_scale must be positive")
-        if self.frame_stack > 1 and self.observations != "raw":
-            raise ValueError("inputs.frame_stack needs inputs.observations: raw")
+        if self.frame_stack > 1 and self.observations == "standardized":
+            raise ValueError("inputs.frame_stack needs inputs.observations: raw or centered")
         return self
 
 

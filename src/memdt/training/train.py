@@ -76,7 +76,7 @@ def train_stage(job: TrainingJob) -> None:
         load_checkpoint(policy, job.start, start_digest, _remedy(job.start))
     if policy.inputs is not None:
         if job.start is None:
-            policy.inputs.fit(read_statistics(job.dataset, _remedy(job.dataset)))
+            policy.inputs.fit(read_statistics(job.dataset, _remedy(job.dataset)), episodes)
         episodes = policy.inputs.episodes(episodes)
     # Each use of torch's generator has a seed of its own, so that one cannot shift another.
     torch.manual_seed(stream(job.seed, "adapters", stage.number))

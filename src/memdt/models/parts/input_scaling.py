@@ -1,8 +1,8 @@
-"""Observations standardised and returns scaled, by statistics that travel with the weights.
+"""Observations and returns scaled, by statistics that travel with the weights.
 
 Training scales the dataset once and a rollout every step, so that no model knows of it.
 Source: Decision Transformer (Chen et al. 2021), appendix A: states are standardised, returns
-divided by a constant.
+divided by a constant. Frames less their mean: Deviation D130.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
@@ -21,32 +22,44 @@ from memdt.errors import UserError
 from memdt.settings.schema import InputSettings
 
 CONSTANT = 1e-6  # a dimension that deviates less is only centred
+SAMPLED_FRAMES = 4096  # that the mean frame is taken of, spread evenly over the dataset
+AT_ONCE = 1024  # frames that are centred together, which bounds the memory for their floats
 
 
 class InputScaling(nn.Module):
     """Mean and deviation of observations and the scale of returns, as buffers of a policy."""
 
-    mean: Float[Tensor, " dimensions"]
+    mean: Float[Tensor, "*dimensions"]  # of vectors, or of single frames
     deviation: Float[Tensor, " dimensions"]
     return_scale: Float[Tensor, ""]
 
     def __init__(self, settings: InputSettings, spaces: Spaces) -> None:
-        """UserError where observations to be standardised are no vectors."""
+        """UserError for observations that are no vectors to standardize, or no frames to center."""
         super().__init__()
         self.settings = settings
-        shape = spaces.observation.shape or ()
-        if settings.observations == "standardized" and len(shape) != 1:
-            what = f"observations of {spaces.observation} cannot be standardized"
+        space = spaces.observation
+        shape = space.shape or ()
+        frames = len(shape) == 3 and space.dtype == np.uint8
+        fits = {"raw": True, "standardized": len(shape) == 1, "centered": frames}
+        if not fits[settings.observations]:
+            what = f"observations of {space} cannot be {settings.observations}"
             raise UserError(what, "inputs.observations", "leave them raw")
         size = shape[0] if len(shape) == 1 else 0
+        single = (*shape[:-1], shape[-1] // settings.frame_stack) if frames else (size,)
         scale = 1.0 if settings.return_scale == "dataset" else settings.return_scale
-        self.register_buffer("mean", torch.zeros(size))
+        centered = settings.observations == "centered"
+        self.register_buffer("mean", torch.zeros(single if centered else size))
         self.register_buffer("deviation", torch.ones(size))
         self.register_buffer("return_scale", torch.tensor(float(scale)))
 
     @torch.no_grad()
-    def fit(self, statistics: Mapping[str, Any]) -> None:
-        """Take the statistics of a dataset, as its file holds them."""
+    def fit(self, statistics: Mapping[str, Any], episodes: EpisodeTensors) -> None:
+        """Take the statistics of a dataset, as its file holds them, and the mean of its frames."""
+        if self.settings.observations == "centered":
+            steps = len(episodes.actions)
+            every = -(-steps // SAMPLED_FRAMES)
+            sampled = torch.arange(0, steps, every, device=episodes.actions.device)[:, None]
+            self.mean.copy_(episodes.observations[sampled].flatten(0, 1).float().mean(0))
         if self.settings.observations == "standardized":
             moments = statistics["observations"]
             deviation = torch.tensor(moments["deviation"])
@@ -60,6 +73,8 @@ class InputScaling(nn.Module):
         """Observations as the policy sees them."""
         if self.settings.observations == "raw":
             return observations
+        if self.settings.observations == "centered":
+            return _centered(observations, self.mean)
         return (observations - self.mean) / self.deviation
 
     def returns(self, returns: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -69,14 +84,26 @@ class InputScaling(nn.Module):
     def episodes(self, episodes: EpisodeTensors) -> EpisodeTensors:
         """A dataset as the policy sees it; rewards stay as they are."""
         held = episodes.observations
+        if not isinstance(held, Tensor):
+            held = _ScaledOnDisk(held, self)
+        elif self.settings.observations != "raw":
+            held = torch.cat([self.observations(some) for some in held.split(AT_ONCE)])
         return replace(
             episodes,
-            observations=(
-                self.observations(held) if isinstance(held, Tensor) else _ScaledOnDisk(held, self)
-            ),
+            observations=held,
             final_observations=self.observations(episodes.final_observations),
             returns_to_go=self.returns(episodes.returns_to_go),
         )
+
+
+def _centered(
+    frames: Shaped[Tensor, "... height columns channels"],
+    mean: Float[Tensor, "height columns single"],
+) -> Shaped[Tensor, "... height columns channels"]:
+    """Frames less the mean one, still as bytes: half of the difference, and 128 for none."""
+    background = mean.repeat(1, 1, frames.shape[-1] // mean.shape[-1])
+    halved = ((frames - background) / 2 + 128).round_()
+    return halved.clamp_(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True)
