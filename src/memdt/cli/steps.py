@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def mending_what_no_rule_makes() -> Iterator[None]:
-    """Put another remedy on a refused file outside of ``data``: no rule could make it anew."""
+def remedy_outside_data() -> Iterator[None]:
+    """Replace the remedy of a refused file outside of ``data``: no rule could make it anew."""
     try:
         yield
     except UserError as error:
@@ -233,7 +233,7 @@ class Train(RunStep):
             source_digest=self.run_source("train"),
             label=self.label,
         )
-        with mending_what_no_rule_makes(), device.naming_what_to_lower("training.batch_size"):
+        with remedy_outside_data(), device.naming_what_to_lower("training.batch_size"):
             train_stage(job)
 
 
@@ -289,7 +289,7 @@ class Evaluate(CheckpointStep):
             source_digest=self.run_source("evaluate"),
             label=self.label,
         )
-        with mending_what_no_rule_makes(), device.naming_what_to_lower("evaluation.episodes"):
+        with remedy_outside_data(), device.naming_what_to_lower("evaluation.episodes"):
             evaluate_run(job)
 
 
@@ -306,7 +306,7 @@ class Attention(CheckpointStep):
         self.run_source("attention")  # only to refuse: the output holds no digest
         from memdt.evaluation.attention_maps import AttentionJob, record_attention
 
-        with mending_what_no_rule_makes():
+        with remedy_outside_data():
             record_attention(AttentionJob(**given, out=self.out or paths.attention(*self.key)))
 
 
@@ -330,5 +330,5 @@ class Record(CheckpointStep):
             out=self.out or paths.recording(*self.key),
             label=self.label,
         )
-        with mending_what_no_rule_makes(), device.naming_what_to_lower("evaluation.episodes"):
+        with remedy_outside_data(), device.naming_what_to_lower("evaluation.episodes"):
             record_run(job)
