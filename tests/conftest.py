@@ -102,7 +102,8 @@ def copy_project(target: Path) -> Project:
         source = ROOT / part
         (target / part).parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "tmp", "cache")
+            # Compiled modules come along: Python takes them as long as a source keeps its time.
+            ignored = shutil.ignore_patterns("*.egg-info", "tmp", "cache")
             shutil.copytree(source, target / part, ignore=ignored)
         else:
             shutil.copy(source, target / part)

@@ -295,9 +295,6 @@ def plain_cluster(
 ) -> Iterator[Cluster]:
     """A project in a plain user's folder, set up so that commands are those of the page."""
     project = make_lab_project(plain_user / "project", make_project)
-    project.edit("workflow/config/config.yaml", "scale: quick", "scale: tiny")
-    chosen = "experiments: [tmaze_table_2, tmaze_figure_5]"
-    project.edit("workflow/config/config.yaml", chosen, "experiments: [tiny]")
     user = plain_user.name
     for path in (project.root, *project.root.rglob("*")):
         shutil.chown(path, user, user)

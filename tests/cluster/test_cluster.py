@@ -207,9 +207,6 @@ def test_a_job_without_enough_memory_gets_more(cluster, laptop):
 
 def test_dvc_writes_the_same_lock_from_the_cluster(cluster, tmp_path):
     project = cluster.project
-    project.edit("workflow/config/config.yaml", "scale: quick", "scale: tiny")
-    chosen = "experiments: [tmaze_table_2, tmaze_figure_5]"
-    project.edit("workflow/config/config.yaml", chosen, "experiments: [tiny]")
     profile = "workflow/profiles/slurm/profile.yaml"
     project.edit(profile, "before-status-checks: 20", "before-status-checks: 3")
     project.done("memdt", "pipeline")

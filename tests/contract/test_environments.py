@@ -21,7 +21,7 @@ from memdt.evaluation import episode_table
 from memdt.results import metric_names
 
 NAMES = discovery.names("memdt.environments")
-ROWS = 6
+ROWS = 4
 SEGMENTS, SEGMENT_LENGTH = 2, 10
 LONG = 10  # segments in which every collection policy is done
 LONGEST = 20_000  # steps; an episode that has not ended by then never will

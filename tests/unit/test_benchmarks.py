@@ -132,6 +132,7 @@ def test_the_share_of_the_peak_is_what_it_says(benchmarks: Any) -> None:
     assert timing.share(50.0) == 0.25
 
 
+@pytest.mark.slow
 def test_threads(benchmarks: Any) -> None:
     table = benchmarks("threads").measure(rows=2, updates=1)
     check(table)

@@ -32,7 +32,10 @@ def selected() -> tuple[str, ...]:
 
 
 def make_tiny(project: Any) -> Any:
-    """Give a project an experiment ``tiny`` and a scale ``tiny``: smoke with two stages."""
+    """Give a project an experiment ``tiny`` and a scale ``tiny``: smoke with two stages.
+
+    They are what a bare `snakemake` or `dvc repro` takes.
+    """
     scale = yaml.safe_load((project.root / "workflow/config/scales/smoke.yaml").read_text())
     for key in ("only", "experiments"):
         scale.pop(key, None)
@@ -44,6 +47,9 @@ def make_tiny(project: Any) -> Any:
     project.edit(
         "workflow/config/environments/tmaze.yaml", "\n  segments: 3", "\n  segments: 1"
     )  # fmt: skip
+    project.edit("workflow/config/config.yaml", "scale: quick", "scale: tiny")
+    chosen = "experiments: [tmaze_table_2, tmaze_figure_5]"
+    project.edit("workflow/config/config.yaml", chosen, "experiments: [tiny]")
     return project
 
 
@@ -79,12 +85,6 @@ def done_project(tmp_path: Path, finished: Any) -> Any:
 def tiny_project(tmp_path: Path, make_project: Callable[[Path], Any]) -> Any:
     """A project with the tiny experiment, nothing run."""
     return make_tiny(make_project(tmp_path / "project"))
-
-
-@pytest.fixture(scope="session")
-def make_tiny_project(make_project: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """A function that makes such a project, for fixtures that live longer than one test."""
-    return lambda target: make_tiny(make_project(target))
 
 
 @pytest.fixture

@@ -197,7 +197,11 @@ def as_forecast(jobs: Counter[str]) -> Counter[str]:
     return counts
 
 
-@pytest.mark.parametrize("scale", ["smoke", "quick", pytest.param("paper", marks=pytest.mark.slow)])
+SLOW = pytest.mark.slow
+SCALES = [pytest.param("smoke", marks=SLOW), "quick", pytest.param("paper", marks=SLOW)]
+
+
+@pytest.mark.parametrize("scale", SCALES)
 def test_every_experiment_is_planned_as_the_settings_say_and_as_memdt_plan_counts(project, scale):
     done = project.snakemake("-n", "-q", "rules", "--config", f"scale={scale}", "experiments=all")
     assert done.returncode == 0, done.stderr

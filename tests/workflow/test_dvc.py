@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,11 @@ EPISODES = f"{RUNS}/cloning/seed_0/episodes.csv"
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory, make_tiny_project: Callable[[Path], Any]) -> Any:
+def kept(tmp_path_factory: pytest.TempPathFactory, finished: Any) -> Any:
     """A project whose `dvc repro` is done, pushed to a local remote and committed. Do not touch."""
     folder = tmp_path_factory.mktemp("kept")
-    project = make_tiny_project(folder / "project")
-    project.edit("workflow/config/config.yaml", "scale: quick", "scale: tiny")
-    selected = "experiments: [tmaze_table_2, tmaze_figure_5]"
-    project.edit("workflow/config/config.yaml", selected, "experiments: [tiny]")
+    shutil.copytree(finished.root, folder / "project", symlinks=True)
+    project = type(finished)(folder / "project")
     project.done("memdt", "pipeline")
     project.done("git", "init", "--quiet")
     project.done("dvc", "remote", "add", "--quiet", "--default", "store", str(folder / "store"))
@@ -171,6 +169,7 @@ def test_the_lock_is_the_same_when_everything_is_made_again(copy):
     assert lock_of(copy) == before
 
 
+@pytest.mark.slow
 def test_another_scale_leaves_this_ones_entries_alone(copy):
     copy.edit("workflow/config/config.yaml", "scale: tiny", "scale: smoke")
     copy.done("dvc", "repro", "datasets@smoke")

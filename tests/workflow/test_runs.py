@@ -75,6 +75,7 @@ def test_status_knows_that_all_is_done(finished):
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_continued_by_the_same_command_to_the_same_bytes(
     tiny_project, finished, selected
 ):

@@ -65,6 +65,9 @@ class Evidence:
     episodes: Mapping[str, pd.DataFrame]
     experiment: str
     _means: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
+    _samples: dict[tuple[Quantity, frozenset[str] | None], dict[int, float]] = field(
+        default_factory=dict
+    )
 
     def variants(self) -> list[str]:
         """All variants of the claim's experiment that have results."""
@@ -94,6 +97,12 @@ class Evidence:
 
         ``only``: what a * in the variant's name may stand for; None: anything.
         """
+        key = (quantity, None if only is None else frozenset(only))
+        if key not in self._samples:
+            self._samples[key] = self._drawn(quantity, only)
+        return self._samples[key]
+
+    def _drawn(self, quantity: Quantity, only: Collection[str] | None) -> dict[int, float]:
         means = self._per_seed(quantity.experiment or self.experiment, quantity.metric)
         matching = self._matching(quantity)
         names = [name for star, name in matching.items() if only is None or star in only]

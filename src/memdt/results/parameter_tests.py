@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from memdt.models.building import build_policy
 from memdt.results.evidence import Evidence, Quantity
 from memdt.results.outcomes import Outcome
@@ -42,10 +40,9 @@ class ParameterDifference(Test):
 
 
 def parameter_count(side: str, scale: str) -> int:
-    """Parameters of the policy of ``side`` (experiment/variant), built without its weights."""
+    """Parameters of the policy of ``side`` (experiment/variant)."""
     experiment, _, variant = side.partition("/")
     settings = resolve(experiment, variant, scale).settings
-    # Meta tensors have a shape and no values, so models of the paper's size take no memory.
-    with torch.device("meta"):
-        policy = build_policy(settings, weights_seed=0)
+    # Not as meta tensors: the first of them makes torch import sympy, for a second.
+    policy = build_policy(settings, weights_seed=0)
     return sum(parameter.numel() for parameter in policy.parameters())

@@ -37,11 +37,9 @@ class PlannedEvidence(Evidence):
         super().__init__({}, experiment)
         self._printed, self._seeds, self._world = printed, seeds, world
 
-    def sample(self, quantity: Quantity, only: Collection[str] | None = None) -> dict[int, float]:
-        """Seed -> mean. A run keeps its rank: one that does well at one length does so at all.
-
-        ``only`` does not matter here, because no printed variant has a * in its name.
-        """
+    def _drawn(self, quantity: Quantity, only: Collection[str] | None) -> dict[int, float]:
+        # A run keeps its rank: one that does well at one length does so at all. `only` does not
+        # matter, because no printed variant has a * in its name.
         cells = [self._printed[key] for key in quantity_keys(quantity, self.experiment)]
         # Not `hash`, which differs between processes: a report made twice must say the same.
         source = crc32(f"{quantity.variant} {quantity.condition} {self._world}".encode())
