@@ -69,7 +69,7 @@ class DoubleQNetwork(ValuePolicy):
 def as_network_input(
     observations: Shaped[Tensor, "batch ..."],
 ) -> Float[Tensor, "batch ..."]:
-    """Frames with channels first, standardised as for all models (Deviation D39); vectors as is."""
+    """Frames with channels first, standardised (Deviation D39); vectors as they are."""
     if observations.dim() == 4:
         return standardised(observations).permute(0, 3, 1, 2)
     return observations.float()

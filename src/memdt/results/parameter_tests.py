@@ -43,6 +43,6 @@ def parameter_count(side: str, scale: str) -> int:
     """Parameters of the policy of ``side`` (experiment/variant)."""
     experiment, _, variant = side.partition("/")
     settings = resolve(experiment, variant, scale).settings
-    # Not as meta tensors: the first of them makes torch import sympy, for a second.
+    # Not with meta tensors: the first of them makes torch import sympy, which takes a second.
     policy = build_policy(settings, weights_seed=0)
     return sum(parameter.numel() for parameter in policy.parameters())

@@ -222,13 +222,14 @@ class TrainingSettings(Frozen):
 class InputSettings(Frozen):
     """What is made of observations and returns before a policy sees them.
 
-    Statistics are those of the whole dataset, and are kept in the checkpoint.
+    Statistics are those of the whole dataset, the mean frame that of the episodes trained on. Both
+    are kept in the checkpoint.
     """
 
     observations: Literal["raw", "standardized", "centered"] = Field(
         default="raw",
         description="standardized: vectors with mean 0 and deviation 1 in every dimension; "
-        "centered: frames less the mean frame of the dataset, so that what moves stands out",
+        "centered: frames minus their mean frame, so that what moves stands out",
     )
     return_scale: float | Literal["dataset"] = Field(
         default=1.0,

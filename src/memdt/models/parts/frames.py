@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-# So few stay in a core's cache, which makes standardising them five times as fast.
+# So few stay in a core's cache, where standardising them is several times as fast.
 IN_CACHE = 16
 
 

@@ -2,7 +2,7 @@
 
 Training scales the dataset once and a rollout every step, so that no model knows of it.
 Source: Decision Transformer (Chen et al. 2021), appendix A: states are standardised, returns
-divided by a constant. Frames less their mean: Deviation D130.
+divided by a constant. Frames minus their mean frame: Deviation D130.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from memdt.errors import UserError
 from memdt.settings.schema import InputSettings
 
 CONSTANT = 1e-6  # a dimension that deviates less is only centred
-SAMPLED_FRAMES = 4096  # that the mean frame is taken of, spread evenly over the dataset
+SAMPLED_FRAMES = 4096  # at most so many, spread evenly over the episodes, make the mean frame
 AT_ONCE = 1024  # frames that are centred together, which bounds the memory for their floats
 
 
@@ -34,7 +34,7 @@ class InputScaling(nn.Module):
     return_scale: Float[Tensor, ""]
 
     def __init__(self, settings: InputSettings, spaces: Spaces) -> None:
-        """UserError for observations that are no vectors to standardize, or no frames to center."""
+        """UserError if what is standardized is no vector, or what is centered no frame of bytes."""
         super().__init__()
         self.settings = settings
         space = spaces.observation
@@ -54,7 +54,7 @@ class InputScaling(nn.Module):
 
     @torch.no_grad()
     def fit(self, statistics: Mapping[str, Any], episodes: EpisodeTensors) -> None:
-        """Take the statistics of a dataset, as its file holds them, and the mean of its frames."""
+        """Take the statistics that the dataset's file holds, and the mean frame of ``episodes``."""
         if self.settings.observations == "centered":
             steps = len(episodes.actions)
             every = -(-steps // SAMPLED_FRAMES)
@@ -87,7 +87,10 @@ class InputScaling(nn.Module):
         if not isinstance(held, Tensor):
             held = _ScaledOnDisk(held, self)
         elif self.settings.observations != "raw":
-            held = torch.cat([self.observations(some) for some in held.split(AT_ONCE)])
+            seen = torch.empty_like(held)
+            for raw, scaled in zip(held.split(AT_ONCE), seen.split(AT_ONCE), strict=True):
+                scaled.copy_(self.observations(raw))
+            held = seen
         return replace(
             episodes,
             observations=held,
@@ -100,7 +103,7 @@ def _centered(
     frames: Shaped[Tensor, "... height columns channels"],
     mean: Float[Tensor, "height columns single"],
 ) -> Shaped[Tensor, "... height columns channels"]:
-    """Frames less the mean one, still as bytes: half of the difference, and 128 for none."""
+    """Subtract the mean frame; half of the difference, shifted by 128, still fits into a byte."""
     background = mean.repeat(1, 1, frames.shape[-1] // mean.shape[-1])
     halved = ((frames - background) / 2 + 128).round_()
     return halved.clamp_(0, 255).to(torch.uint8)
